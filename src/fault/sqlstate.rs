@@ -1,0 +1,51 @@
+//! The SQLSTATEs pgusher itself sends (PostgreSQL documentation, appendix A).
+
+use std::fmt;
+
+/// Five bytes of class and code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SqlState(&'static str);
+
+impl SqlState {
+    /// The connection breaks the protocol.
+    pub const PROTOCOL_VIOLATION: Self = Self("08P01");
+    /// The tenant's PostgreSQL cannot be reached.
+    pub const CONNECTION_FAILURE: Self = Self("08006");
+    /// A feature pgusher does not carry.
+    pub const FEATURE_NOT_SUPPORTED: Self = Self("0A000");
+    /// A parameter value is wrong.
+    pub const INVALID_PARAMETER_VALUE: Self = Self("22023");
+    /// Token fine, but not for this database, role or transport.
+    pub const INVALID_AUTHORIZATION: Self = Self("28000");
+    /// Token missing, malformed, expired, revoked, or of the wrong key.
+    pub const INVALID_PASSWORD: Self = Self("28P01");
+    /// Tenant unknown to the registry.
+    pub const INVALID_CATALOG_NAME: Self = Self("3D000");
+    /// A limit of the tenant.
+    pub const TOO_MANY_CONNECTIONS: Self = Self("53300");
+    /// A limit of the server's budget.
+    pub const CONFIGURATION_LIMIT_EXCEEDED: Self = Self("53400");
+    /// A statement outgrew a limit of pgusher.
+    pub const PROGRAM_LIMIT_EXCEEDED: Self = Self("54000");
+    /// Session cut by an operator, by revocation, suspension or drain.
+    pub const ADMIN_SHUTDOWN: Self = Self("57P01");
+    /// Tenant suspended or being moved; or pgusher not ready.
+    pub const CANNOT_CONNECT_NOW: Self = Self("57P03");
+    /// A session idled too long.
+    pub const IDLE_SESSION_TIMEOUT: Self = Self("57P05");
+    /// A query was cancelled.
+    pub const QUERY_CANCELED: Self = Self("57014");
+    /// A bug of pgusher.
+    pub const INTERNAL_ERROR: Self = Self("XX000");
+
+    /// The five characters.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}

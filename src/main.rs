@@ -1,0 +1,3 @@
+//! The `pgusher` binary: everything lives in the library.
+
+fn main() {}

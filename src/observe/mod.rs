@@ -1,0 +1,7 @@
+//! How pgusher is watched: log set-up and the metric types every room shares.
+//!
+//! Each room owns its metrics and registers them with the registry the composition root hands it.
+
+mod log;
+
+pub use log::{LogFormat, LogSettings};

@@ -1,0 +1,12 @@
+//! Values as operators write them: durations, sizes, secrets.
+//!
+//! Every setting uses these, so that one spelling is read the same everywhere and a secret can
+//! not be printed by accident.
+
+mod secret;
+mod size;
+mod span;
+
+pub use secret::Secret;
+pub use size::Size;
+pub use span::Span;
