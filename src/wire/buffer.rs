@@ -1,0 +1,144 @@
+//! The buffer of one direction: three cursors over fixed memory, `done ≤ parse ≤ recv`.
+//!
+//! Bytes are received at `recv`, understood up to `parse`, and handed on up to `done`. What lies
+//! between `done` and `parse` may be forwarded as it stands; what lies between `parse` and `recv`
+//! has not been looked at.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// One direction's bytes.
+#[derive(Debug)]
+pub struct Buffer {
+    data: Vec<u8>,
+    done: usize,
+    parse: usize,
+    recv: usize,
+}
+
+impl Buffer {
+    /// An empty buffer of `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { data: vec![0; capacity], done: 0, parse: 0, recv: 0 }
+    }
+
+    /// Bytes it can hold.
+    pub fn capacity(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Grows or shrinks to `capacity`; never below what it holds.
+    pub fn resize(&mut self, capacity: usize) {
+        self.compact();
+        self.data.resize(capacity.max(self.recv), 0);
+        self.data.shrink_to_fit();
+    }
+
+    /// Nothing is waiting to be parsed or forwarded.
+    pub fn is_empty(&self) -> bool {
+        self.done == self.recv
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        (self.done, self.parse, self.recv) = (0, 0, 0);
+    }
+
+    /// Received, not yet understood.
+    pub fn unparsed(&self) -> &[u8] {
+        &self.data[self.parse..self.recv]
+    }
+
+    /// Understood, to be forwarded as it stands.
+    pub fn forward(&self) -> &[u8] {
+        &self.data[self.done..self.parse]
+    }
+
+    /// The next `n` unparsed bytes are understood and will be forwarded.
+    ///
+    /// # Panics
+    /// When fewer than `n` bytes are unparsed.
+    pub fn pass(&mut self, n: usize) {
+        assert!(n <= self.recv - self.parse, "invariant: parse ≤ recv");
+        self.parse += n;
+    }
+
+    /// The next `n` unparsed bytes are understood and dropped. Nothing may be waiting to be
+    /// forwarded before them.
+    ///
+    /// # Panics
+    /// When fewer than `n` bytes are unparsed or something waits to be forwarded.
+    pub fn skip(&mut self, n: usize) {
+        assert!(self.done == self.parse, "invariant: nothing waits before what is dropped");
+        self.pass(n);
+        self.done = self.parse;
+        self.rewind();
+    }
+
+    /// `n` bytes of [`Self::forward`] have been handed on.
+    ///
+    /// # Panics
+    /// When fewer than `n` bytes were waiting.
+    pub fn sent(&mut self, n: usize) {
+        assert!(n <= self.parse - self.done, "invariant: done ≤ parse");
+        self.done += n;
+        self.rewind();
+    }
+
+    fn rewind(&mut self) {
+        if self.done == self.recv {
+            self.clear();
+        }
+    }
+
+    /// Whether there is no room behind the received bytes.
+    pub fn is_full(&self) -> bool {
+        self.recv == self.data.len()
+    }
+
+    /// Moves what is held to the front, to make room behind.
+    pub fn compact(&mut self) {
+        if self.done > 0 {
+            self.data.copy_within(self.done..self.recv, 0);
+            self.parse -= self.done;
+            self.recv -= self.done;
+            self.done = 0;
+        }
+    }
+
+    /// Receives once into the room behind, compacting first when there is none.
+    ///
+    /// `Ready(Ok(0))` is the end of the stream. Must not be called on a buffer full of unsent
+    /// bytes. Cancel-safe.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+    ) -> Poll<io::Result<usize>> {
+        if self.is_full() {
+            self.compact();
+        }
+        let mut room = ReadBuf::new(&mut self.data[self.recv..]);
+        ready!(Pin::new(from).poll_read(cx, &mut room))?;
+        let n = room.filled().len();
+        self.recv += n;
+        Poll::Ready(Ok(n))
+    }
+
+    /// Appends bytes received elsewhere; returns how many fitted.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        if bytes.len() > self.data.len() - self.recv {
+            self.compact();
+        }
+        let n = bytes.len().min(self.data.len() - self.recv);
+        self.data[self.recv..self.recv + n].copy_from_slice(&bytes[..n]);
+        self.recv += n;
+        n
+    }
+}
