@@ -1,0 +1,117 @@
+//! Where values come from: a file, the environment, `--set`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use figment::Provider as _;
+use figment::providers::{Format as _, Toml};
+use figment::value::Value;
+use serde::de::DeserializeOwned;
+
+use super::leaf::{Leaf, Place, leaves};
+use super::{Config, Problem, Problems, trial};
+
+/// The prefix of every environment variable that sets a key: `PGUSHER_POOL__SERVER_MAX` is
+/// `pool.server_max`. Without the double underscore it is not one of ours: Kubernetes sets
+/// `PGUSHER_PORT` and the like by itself.
+const ENV_PREFIX: &str = "PGUSHER_";
+
+/// The sources of a configuration, weakest first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+    /// The environment, as name and value.
+    pub env: Vec<(String, String)>,
+    /// The `--set` arguments, `section.key=value`.
+    pub set: Vec<String>,
+}
+
+impl Sources {
+    /// The file, this process's environment, and `--set`.
+    pub fn of_process(file: Option<PathBuf>, set: Vec<String>) -> Self {
+        let text = |os: std::ffi::OsString| os.into_string().ok();
+        let env = std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect();
+        Self { file, env, set }
+    }
+
+    /// The configuration they make together.
+    ///
+    /// # Errors
+    /// [`Problems`]: every one there is, not only the first.
+    pub fn load(&self) -> Result<Config, Problems> {
+        let mut problems = Vec::new();
+        let config = self.settle(&mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(Problems::new(problems)) }
+    }
+
+    /// Types whatever the sources set, adding what is wrong to `problems`.
+    pub(super) fn settle<T>(&self, problems: &mut Vec<Problem>) -> T
+    where
+        T: DeserializeOwned + Default,
+    {
+        let mut all: Vec<Leaf> = Vec::new();
+        for layer in [self.from_file(), Ok(self.from_env()), self.from_set()] {
+            match layer {
+                Ok(layer) => layer.into_iter().for_each(|leaf| overlay(&mut all, leaf)),
+                Err(found) => problems.extend(found),
+            }
+        }
+        trial::settle(all, problems)
+    }
+
+    fn from_file(&self) -> Result<Vec<Leaf>, Vec<Problem>> {
+        let Some(file) = &self.file else { return Ok(Vec::new()) };
+        let place = Place { name: file.display().to_string(), is_usage: false };
+        let bad = |text: String| {
+            let (place, key) = (place.name.clone(), String::new());
+            vec![Problem { place, key, text, is_usage: false }]
+        };
+        let text = fs::read_to_string(file).map_err(|e| bad(format!("cannot be read: {e}")))?;
+        let data = Toml::string(&text).data().map_err(|e| bad(e.kind.to_string()))?;
+        Ok(data.into_values().flat_map(|dict| leaves(dict, &place)).collect())
+    }
+
+    fn from_env(&self) -> Vec<Leaf> {
+        let ours = self.env.iter().filter_map(|(name, text)| {
+            let key = name.strip_prefix(ENV_PREFIX).filter(|key| key.contains("__"))?;
+            let path = key.split("__").map(str::to_lowercase).collect();
+            Some(written(path, text, Place { name: format!("${name}"), is_usage: false }))
+        });
+        ours.collect()
+    }
+
+    fn from_set(&self) -> Result<Vec<Leaf>, Vec<Problem>> {
+        let mut found = Vec::new();
+        let mut problems = Vec::new();
+        for argument in &self.set {
+            let place = Place { name: "--set".to_owned(), is_usage: true };
+            match argument.split_once('=') {
+                Some((key, text)) if key.split('.').all(|part| !part.trim().is_empty()) => {
+                    let path = key.split('.').map(|part| part.trim().to_owned()).collect();
+                    found.push(written(path, text, place));
+                }
+                _ => problems.push(Problem {
+                    place: place.name,
+                    key: String::new(),
+                    text: format!("`{argument}` is not section.key=value"),
+                    is_usage: true,
+                }),
+            }
+        }
+        if problems.is_empty() { Ok(found) } else { Err(problems) }
+    }
+}
+
+/// A value as a shell writes it: read like TOML where it can be, as a word otherwise.
+fn written(path: Vec<String>, text: &str, place: Place) -> Leaf {
+    let value = text.parse().unwrap_or_else(|_| Value::from(text));
+    Leaf::new(path, value, Some(text.to_owned()), place)
+}
+
+/// Adds `leaf`, which takes the place of what it covers: its own key, a table that it replaces by
+/// a value, a value that it makes a table.
+fn overlay(all: &mut Vec<Leaf>, leaf: Leaf) {
+    all.retain(|old| !old.path.starts_with(&leaf.path) && !leaf.path.starts_with(&old.path));
+    all.push(leaf);
+}
