@@ -1,3 +1,10 @@
 //! The `pgusher` binary: everything lives in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    pgusher::cli::run(std::env::args_os())
+}

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use figment::Provider as _;
 use figment::providers::{Format as _, Toml};
 use figment::value::Value;
-use serde::de::DeserializeOwned;
 
 use super::leaf::{Leaf, Place, leaves};
 use super::{Config, Problem, Problems, trial};
@@ -41,26 +40,32 @@ impl Sources {
     /// [`Problems`]: every one there is, not only the first.
     pub fn load(&self) -> Result<Config, Problems> {
         let mut problems = Vec::new();
-        let config = self.settle(&mut problems);
+        let all = self.leaves(&mut problems);
+        let config: Config = trial::settle(all.clone(), &mut problems);
+        for (key, text) in config.faults() {
+            let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+            let set = all.iter().find(|l| l.path.starts_with(&path) || path.starts_with(&l.path));
+            problems.push(match set {
+                Some(leaf) => leaf.problem(&path, text),
+                None => Problem { place: "default".to_owned(), key, text, is_usage: false },
+            });
+        }
         if problems.is_empty() { Ok(config) } else { Err(Problems::new(problems)) }
     }
 
-    /// Types whatever the sources set, adding what is wrong to `problems`.
-    pub(super) fn settle<T>(&self, problems: &mut Vec<Problem>) -> T
-    where
-        T: DeserializeOwned + Default,
-    {
+    /// What the sources set, the later over the earlier.
+    pub(super) fn leaves(&self, problems: &mut Vec<Problem>) -> Vec<Leaf> {
         let mut all: Vec<Leaf> = Vec::new();
-        for layer in [self.from_file(), Ok(self.from_env()), self.from_set()] {
+        for layer in [self.file_leaves(), Ok(self.env_leaves()), self.set_leaves()] {
             match layer {
                 Ok(layer) => layer.into_iter().for_each(|leaf| overlay(&mut all, leaf)),
                 Err(found) => problems.extend(found),
             }
         }
-        trial::settle(all, problems)
+        all
     }
 
-    fn from_file(&self) -> Result<Vec<Leaf>, Vec<Problem>> {
+    fn file_leaves(&self) -> Result<Vec<Leaf>, Vec<Problem>> {
         let Some(file) = &self.file else { return Ok(Vec::new()) };
         let place = Place { name: file.display().to_string(), is_usage: false };
         let bad = |text: String| {
@@ -72,7 +77,7 @@ impl Sources {
         Ok(data.into_values().flat_map(|dict| leaves(dict, &place)).collect())
     }
 
-    fn from_env(&self) -> Vec<Leaf> {
+    fn env_leaves(&self) -> Vec<Leaf> {
         let ours = self.env.iter().filter_map(|(name, text)| {
             let key = name.strip_prefix(ENV_PREFIX).filter(|key| key.contains("__"))?;
             let path = key.split("__").map(str::to_lowercase).collect();
@@ -81,7 +86,7 @@ impl Sources {
         ours.collect()
     }
 
-    fn from_set(&self) -> Result<Vec<Leaf>, Vec<Problem>> {
+    fn set_leaves(&self) -> Result<Vec<Leaf>, Vec<Problem>> {
         let mut found = Vec::new();
         let mut problems = Vec::new();
         for argument in &self.set {

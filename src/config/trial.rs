@@ -239,7 +239,8 @@ mod tests {
             set: set.iter().map(|s| (*s).to_owned()).collect(),
         };
         let mut problems = Vec::new();
-        let whole = sources.settle(&mut problems);
+        let all = sources.leaves(&mut problems);
+        let whole = settle(all, &mut problems);
         if problems.is_empty() {
             return Ok(whole);
         }

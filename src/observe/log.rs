@@ -37,8 +37,7 @@ impl LogSettings {
     /// # Errors
     /// When `level` is not a filter; the text says what is wrong with it.
     pub fn install(&self) -> Result<(), String> {
-        let filter = EnvFilter::try_new(&self.level)
-            .map_err(|e| format!("log.level `{}` is not a filter: {e}", self.level))?;
+        let filter = self.filter()?;
         let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let installed = match self.format {
             LogFormat::Text => base.with_target(false).try_init(),
@@ -46,5 +45,18 @@ impl LogSettings {
         };
         drop(installed);
         Ok(())
+    }
+
+    /// Says what [`LogSettings::install`] would refuse.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn check(&self) -> Result<(), String> {
+        self.filter().map(drop)
+    }
+
+    fn filter(&self) -> Result<EnvFilter, String> {
+        EnvFilter::try_new(&self.level)
+            .map_err(|e| format!("`{}` is not a filter: {e}", self.level))
     }
 }

@@ -290,7 +290,7 @@ async fn initialise(
             return fs::rename(&unfinished, &made)
                 .map_err(ClusterError::io(format!("cannot make {}", made.display())));
         }
-        said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        String::from_utf8_lossy(&output.stderr).trim().clone_into(&mut said);
     }
     Err(ClusterError::Program { program: "initdb".to_owned(), said })
 }

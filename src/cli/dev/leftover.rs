@@ -45,7 +45,7 @@ pub(super) async fn stop(
         if output.status.success() {
             return Ok(());
         }
-        said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        String::from_utf8_lossy(&output.stderr).trim().clone_into(&mut said);
         tracing::warn!(mode, said, "pg_ctl could not stop postgresql");
     }
     Err(ClusterError::Program { program: "pg_ctl stop".to_owned(), said })

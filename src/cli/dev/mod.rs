@@ -10,8 +10,12 @@ mod cluster;
 mod error;
 mod leftover;
 mod place;
+mod ready;
+mod samples;
 
 pub use account::Account;
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterSpec};
 pub use error::ClusterError;
+pub use ready::{Ready, ReadyServer};
+pub use samples::{ApiKey, Sample, SampleError, Samples};

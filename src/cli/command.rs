@@ -1,0 +1,55 @@
+//! The command line as a type.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::healthcheck::HealthcheckArguments;
+use crate::config::{Config, Problems, Sources};
+
+/// Shows every PostgreSQL session to its own tenant's database.
+#[derive(Debug, Parser)]
+#[command(name = "pgusher", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The configuration file; without one, the defaults and the environment.
+    #[arg(long, global = true, value_name = "FILE", env = "PGUSHER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Sets one key over file and environment; may be repeated.
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Answers in JSON on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Common {
+    /// The configuration these arguments and the environment make.
+    ///
+    /// # Errors
+    /// [`Problems`], all of them.
+    pub fn load(&self) -> Result<Config, Problems> {
+        Sources::of_process(self.config.clone(), self.set.clone()).load()
+    }
+}
+
+/// The commands. Each stands in a file of its own beside this one.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Checks the configuration and says everything that is wrong with it.
+    Check,
+    /// Asks a running pgusher whether it is alive; for container health checks.
+    Healthcheck(HealthcheckArguments),
+    /// Says which pgusher this is.
+    Version,
+}

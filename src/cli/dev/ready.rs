@@ -1,0 +1,63 @@
+//! What `pgusher dev` says when it is ready.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::samples::Sample;
+
+/// Everything a program needs to use a running `pgusher dev`; one line of JSON.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ready {
+    /// The PostgreSQL listener.
+    pub listen: SocketAddr,
+    /// The public HTTP listener.
+    pub http: SocketAddr,
+    /// The ops listener.
+    pub ops: SocketAddr,
+    /// The PostgreSQL behind it.
+    pub server: ReadyServer,
+    /// A connection string to the registry.
+    pub registry: String,
+    /// A connection string to the admin console.
+    pub admin_url: String,
+    /// The sample tenants.
+    pub tenants: Vec<Sample>,
+}
+
+/// The PostgreSQL behind a `pgusher dev`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadyServer {
+    /// Its address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Its superuser, who needs no password here.
+    pub superuser: String,
+}
+
+impl Ready {
+    /// For people: one psql line for each tenant, ready to be pasted.
+    pub fn text(&self) -> String {
+        let mut text = String::from("pgusher is ready. Every line below can be pasted:\n");
+        for tenant in &self.tenants {
+            // A String takes whatever is written to it.
+            _ = write!(
+                text,
+                "\n  # {name}, tenant {id}\n  psql '{url}' -c 'select current_database(), said from hello'\n",
+                name = tenant.name,
+                id = tenant.tenant_id,
+                url = tenant.url,
+            );
+        }
+        let _ = write!(
+            text,
+            "\n  HTTP API  http://{}\n  metrics   http://{}/metrics\n  console   psql '{}'\n\
+             \nCtrl-C stops it; the data stays for the next start.",
+            self.http, self.ops, self.admin_url
+        );
+        text
+    }
+}
