@@ -130,7 +130,7 @@ impl Reference {
         }
         let is_table = |f: &&&Field| self.table(&f.kind).is_some();
         for field in fields.iter().filter(|f| !is_table(f)) {
-            self.docs(out, &field.docs);
+            comment(out, &field.docs);
             let value = values.map_or(&Value::Null, |v| &v[&field.name]);
             match toml(value) {
                 Some(text) => writeln!(out, "{mark}{} = {text}", field.name),
@@ -147,7 +147,7 @@ impl Reference {
         let (shape, name) = self.table(&field.kind).expect("a table");
         let path = if at.is_empty() { field.name.clone() } else { format!("{at}.{}", field.name) };
         out.push('\n');
-        self.docs(out, &field.docs);
+        comment(out, &field.docs);
         match (shape, value) {
             (Shape::One, Value::Object(_)) => {
                 writeln!(out, "[{path}]").expect("writes");
@@ -174,12 +174,6 @@ impl Reference {
                 writeln!(out, "#{head}").expect("writes");
                 self.section(out, &path, name, None, "#");
             }
-        }
-    }
-
-    fn docs(&self, out: &mut String, docs: &[String]) {
-        for line in docs {
-            writeln!(out, "{}", format!("# {line}").trim_end()).expect("writes");
         }
     }
 
@@ -219,6 +213,12 @@ enum Shape {
     One,
     Many,
     Named,
+}
+
+fn comment(out: &mut String, docs: &[String]) {
+    for line in docs {
+        writeln!(out, "{}", format!("# {line}").trim_end()).expect("writes");
+    }
 }
 
 /// A value as TOML; `None` for one that is unset.

@@ -1,0 +1,51 @@
+# make demo    run it: PostgreSQL, registry, two sample tenants, a psql line for each
+# make test    test it: everything, from a machine with only Rust, git and make
+# make lint    format, clippy, what may come into the build
+# make help    the rest
+
+CARGO ?= cargo
+# What is handed to `cargo test`: make test ARGS='--test rooms'
+ARGS ?=
+
+.PHONY: help demo test unit lint fmt deny reference install-demo install-test clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo 'make unit    the tests that need no PostgreSQL'
+	@echo 'make fmt     format the code'
+	@echo 'make deny    what may come into the build (needs cargo-deny)'
+	@echo 'make reference  write config/pgusher.toml anew from the code'
+
+install-demo:
+	@scripts/install demo
+
+install-test:
+	@scripts/install test
+
+demo: install-demo
+	$(CARGO) run --locked -- dev
+
+test: install-test
+	$(CARGO) test --locked $(ARGS)
+
+unit:
+	$(CARGO) test --locked --lib --test rooms --test config_reference --test command_line
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then $(MAKE) deny; \
+	else echo 'lint: cargo-deny is not installed (cargo install cargo-deny --locked), skipped'; fi
+
+deny:
+	$(CARGO) deny check bans licenses sources
+
+fmt:
+	$(CARGO) fmt
+
+reference:
+	UPDATE=1 $(CARGO) test --locked --test config_reference
+
+clean:
+	$(CARGO) clean
+	rm -rf .pgusher tests/node/node_modules
