@@ -1,0 +1,35 @@
+# pgusher in a container: built with Rust's own image, run on a base without shell or packages.
+#
+#   docker build -t pgusher .
+#   docker run -p 6432:6432 -p 8080:8080 -v $PWD/pgusher.toml:/etc/pgusher/pgusher.toml:ro pgusher
+#
+# PostgreSQL is not in it: `pgusher dev` needs one beside it, `pgusher serve` one on the network.
+
+FROM rust:1-bookworm AS build
+WORKDIR /build
+# The dependencies are a layer of their own: it is built anew when Cargo.lock changes, not when
+# the code does.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && echo 'fn main() {}' > src/main.rs \
+    && : > src/lib.rs \
+    && cargo build --release --locked \
+    && rm -r src
+COPY config config
+COPY src src
+# Cargo goes by time, and what was copied may be older than the empty files above.
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --release --locked \
+    && strip --strip-debug target/release/pgusher
+
+# glibc, the certificates of the public authorities, and a user without rights (65532).
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /build/target/release/pgusher /usr/local/bin/pgusher
+COPY config/pgusher.toml /etc/pgusher/pgusher.toml
+USER nonroot
+EXPOSE 6432 8080 9432
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["/usr/local/bin/pgusher", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/pgusher"]
+CMD ["serve", "--config", "/etc/pgusher/pgusher.toml"]
