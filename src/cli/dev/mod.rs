@@ -5,6 +5,7 @@
 //! caller may not do, such as running PostgreSQL as root, is worked around here and nowhere else.
 
 mod account;
+mod arguments;
 mod binaries;
 mod cluster;
 mod error;
@@ -14,6 +15,7 @@ mod ready;
 mod samples;
 
 pub use account::Account;
+pub use arguments::DevArguments;
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterSpec};
 pub use error::ClusterError;

@@ -1,0 +1,49 @@
+//! The flags of `pgusher dev`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::ClusterSpec;
+
+/// The most sample tenants one start makes: each is a database of 9 MB.
+const TENANTS_MAX: u16 = 1000;
+
+/// What `pgusher dev` can be told. Port 0 takes any free one.
+#[derive(Debug, Clone, Args)]
+pub struct DevArguments {
+    /// Everything is kept in this directory.
+    #[arg(long, value_name = "DIR", default_value = ".pgusher")]
+    pub data: PathBuf,
+    /// Where PostgreSQL clients connect.
+    #[arg(long, value_name = "ADDR", default_value_t = loopback(6432))]
+    pub listen: SocketAddr,
+    /// Where the HTTP API listens.
+    #[arg(long, value_name = "ADDR", default_value_t = loopback(8080))]
+    pub http: SocketAddr,
+    /// Where metrics and health are.
+    #[arg(long, value_name = "ADDR", default_value_t = loopback(9432))]
+    pub ops: SocketAddr,
+    /// The port of the PostgreSQL behind it; by default that of the last start, else a free one.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub pg_port: Option<u16>,
+    /// The directory of PostgreSQL's programs; by default the newest found.
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+    /// How many sample tenants.
+    #[arg(long, value_name = "N", default_value_t = 2,
+          value_parser = clap::value_parser!(u16).range(..=i64::from(TENANTS_MAX)))]
+    pub tenants: u16,
+}
+
+impl DevArguments {
+    /// The cluster these flags ask for.
+    pub fn cluster(&self) -> ClusterSpec {
+        ClusterSpec { data: self.data.clone(), binaries: self.pg_bin.clone(), port: self.pg_port }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
