@@ -2,6 +2,9 @@
 //!
 //! This room knows bytes and certificates; it knows no PostgreSQL message.
 
+mod listen;
 mod stream;
+pub mod tls;
 
+pub use listen::{Listener, TcpOptions};
 pub use stream::{Socket, Stream};
