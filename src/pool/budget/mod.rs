@@ -1,0 +1,325 @@
+//! One PostgreSQL server's connections, shared among its tenants. Pure: no I/O, and the time is
+//! an argument.
+//!
+//! **Slots.** A slot is a connection from its dial to its end of file. `used <= total` always.
+//!
+//! **Order of service.** Every tenant has a *pass*: slot-seconds held while the budget was
+//! contended, per weight. The waiting tenant with the smallest pass is next; equal ones in the
+//! order they came. That is DESIGN's "smallest share in use per weight" summed over time: with
+//! more tenants than slots all waiting tenants hold nothing, and with 10 slots for weights 1:2:4
+//! no whole number of slots is right, so the share at an instant cannot decide alone. Pinned
+//! slots are not counted. A grant charges one *turn* in advance, so tenants take turns one slot at
+//! a time, and what is held beyond the prepaid turn is charged as it passes. Nobody saves up: who
+//! starts waiting starts no further back than the others; and nobody sinks: a tenant never owes
+//! more than two turns for each slot it holds, and two more.
+//!
+//! **Turns.** A moved connection costs PostgreSQL a fork (about 5 ms of CPU), so a slot stays for
+//! a turn, ten times what a dial takes here: a contended budget spends at most about a tenth of
+//! its slot time on dialing however many tenants rotate. After its turn a tenant gives the slot up
+//! at the end of a lease once it leads the best waiting tenant by a turn. Without that lead, N+1
+//! tenants on N slots would move every slot every turn; with it, one slot at a time.
+//! An idle slot of a tenant ahead of the waiting one is taken once it was idle as long as a dial
+//! takes (waiting as long as the move costs is at most twice as bad as knowing the future), of a
+//! tenant behind it after a turn: a client that thinks for a millisecond keeps its server.
+//!
+//! **Promises.** A slot whose connection is being closed is promised at once to the tenant it will
+//! go to, so that no more connections are closed than are wanted.
+//!
+//! **Guarantees.** A tenant below its `server_min` goes before all others and is not made to
+//! yield. Minima beyond the budget are scaled down together.
+
+mod order;
+mod pins;
+mod seat;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use order::Order;
+pub(super) use pins::{PinsFull, Totals};
+use seat::Stool;
+pub(super) use seat::{Seat, Share};
+
+/// How a budget is shared; from `[pool]` and `[pins]`.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// Slots in all.
+    pub total: u32,
+    /// Dials under way at once.
+    pub dial_max: u32,
+    /// The shortest turn.
+    pub turn_min: Duration,
+    /// The longest turn.
+    pub turn_max: Duration,
+    /// Slots that pins may take.
+    pub pin_max: u32,
+}
+
+/// What a slot was when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Was {
+    /// Its dial had not succeeded.
+    Dialing,
+    /// Its connection was being closed.
+    Closing,
+}
+
+/// The books of one server. See the module's text.
+pub(super) struct Budget {
+    rules: Rules,
+    stools: Vec<Option<Stool>>,
+    vacant: Vec<u32>,
+    /// Seats with `used > 0`, in no order.
+    holders: Vec<Seat>,
+    order: Order,
+    /// Seats that were promised a slot, oldest first.
+    promises: std::collections::VecDeque<Seat>,
+    used: u32,
+    dialing: u32,
+    closing: u32,
+    pinned: u32,
+    min_sum: u64,
+    /// Time passed while somebody waited.
+    clock: Duration,
+    ticked: Option<Instant>,
+    /// The pass of whoever was served last: where newcomers start.
+    front: u128,
+    /// Mean time of a dial.
+    dial_mean: Duration,
+}
+
+/// What is known of a dial before the first one: loopback, SCRAM with few iterations.
+const DIAL_GUESS: Duration = Duration::from_millis(5);
+/// A turn is worth this many dials.
+const TURN_DIALS: u32 = 10;
+/// An idle server is left to its tenant no longer than this before a waiting one may have it.
+const LINGER_MAX: Duration = Duration::from_millis(50);
+/// The same, at least: what a client's next statement takes to come.
+const LINGER_MIN: Duration = Duration::from_millis(1);
+
+impl Budget {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            stools: Vec::new(),
+            vacant: Vec::new(),
+            holders: Vec::new(),
+            order: Order::default(),
+            promises: std::collections::VecDeque::new(),
+            used: 0,
+            dialing: 0,
+            closing: 0,
+            pinned: 0,
+            min_sum: 0,
+            clock: Duration::ZERO,
+            ticked: None,
+            front: 0,
+            dial_mean: DIAL_GUESS,
+        }
+    }
+
+    /// Gives a tenant a seat.
+    pub(super) fn join(&mut self, min: u32, weight: u32) -> Seat {
+        let stool = Stool::new(min, weight, self.front, self.clock);
+        self.min_sum += u64::from(min);
+        if let Some(n) = self.vacant.pop() {
+            self.stools[n as usize] = Some(stool);
+            return Seat(n);
+        }
+        self.stools.push(Some(stool));
+        Seat(u32::try_from(self.stools.len() - 1).expect("invariant: fewer than 2^32 seats"))
+    }
+
+    /// Takes the seat back. The tenant holds and wants nothing.
+    pub(super) fn leave(&mut self, seat: Seat) {
+        if let Some(stool) = self.stools.get_mut(seat.index()).and_then(Option::take) {
+            debug_assert_eq!((stool.used, stool.promised), (0, 0), "a leaving tenant holds slots");
+            self.min_sum -= u64::from(stool.min);
+            self.pinned -= stool.pinned;
+            self.order.remove(stool.key);
+            self.vacant.push(seat.0);
+        }
+    }
+
+    /// Changes a tenant's guaranteed share and weight.
+    pub(super) fn reweigh(&mut self, seat: Seat, min: u32, weight: u32, now: Instant) {
+        self.tick(now);
+        self.charge(seat);
+        let stool = self.stool(seat);
+        let before = u64::from(std::mem::replace(&mut stool.min, min));
+        stool.weight = weight.max(1);
+        self.min_sum = self.min_sum - before + u64::from(min);
+        self.rekey(seat);
+    }
+
+    /// Changes the rules; a smaller total takes effect as slots come back.
+    pub(super) fn reform(&mut self, rules: Rules, now: Instant, grants: &mut Vec<Seat>) {
+        self.tick(now);
+        self.rules = rules;
+        self.settle(grants);
+    }
+
+    /// The rules in force.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The tenant can use `slots` more than it has accepted. What is granted to whom is added to
+    /// `grants`; every grant must be accepted or declined.
+    pub(super) fn want(&mut self, seat: Seat, slots: u32, now: Instant, grants: &mut Vec<Seat>) {
+        self.tick(now);
+        self.set_want(seat, slots);
+        self.settle(grants);
+    }
+
+    /// The tenant dials with a slot it was granted, and can use `want` more.
+    pub(super) fn accept(&mut self, seat: Seat, want: u32, now: Instant, grants: &mut Vec<Seat>) {
+        self.tick(now);
+        self.stool(seat).transit -= 1;
+        self.set_want(seat, want);
+        self.settle(grants);
+    }
+
+    /// The tenant has no use for a slot it was granted any more.
+    pub(super) fn decline(&mut self, seat: Seat, want: u32, now: Instant, grants: &mut Vec<Seat>) {
+        self.tick(now);
+        self.stool(seat).transit -= 1;
+        self.set_want(seat, want);
+        self.end_dial(seat);
+        self.give_back(seat);
+        self.settle(grants);
+    }
+
+    /// A dial succeeded after `took`.
+    pub(super) fn opened(
+        &mut self,
+        seat: Seat,
+        took: Duration,
+        now: Instant,
+        grants: &mut Vec<Seat>,
+    ) {
+        self.tick(now);
+        self.dial_mean = (self.dial_mean * 7 + took.min(Duration::from_secs(5))) / 8;
+        self.end_dial(seat);
+        self.settle(grants);
+    }
+
+    /// A connection of the tenant is about to be closed; its slot is promised on.
+    pub(super) fn closing(&mut self, seat: Seat, now: Instant, grants: &mut Vec<Seat>) {
+        self.tick(now);
+        self.charge(seat);
+        self.closing += 1;
+        self.settle(grants);
+    }
+
+    /// A slot is free again, and the tenant can use `want` more.
+    pub(super) fn close(
+        &mut self,
+        seat: Seat,
+        was: Was,
+        want: u32,
+        now: Instant,
+        grants: &mut Vec<Seat>,
+    ) {
+        self.tick(now);
+        match was {
+            Was::Dialing => self.end_dial(seat),
+            Was::Closing => self.closing -= 1,
+        }
+        self.give_back(seat);
+        self.set_want(seat, want);
+        self.settle(grants);
+    }
+
+    /// How many tenants wait for a slot that has to be taken from another. Zero: nobody needs to
+    /// think of the budget.
+    pub(super) fn pressed(&self) -> usize {
+        if self.spare() > self.promised() { 0 } else { self.order.len() }
+    }
+
+    /// Whether the tenant must give up a slot it has held for `age`, at the end of a lease. If
+    /// so the slot is counted as closing and promised to whom it goes.
+    pub(super) fn yields(
+        &mut self,
+        seat: Seat,
+        age: Duration,
+        now: Instant,
+        grants: &mut Vec<Seat>,
+    ) -> bool {
+        self.tick(now);
+        if self.spare() > self.promised() || self.order.is_empty() {
+            return false;
+        }
+        self.charge(seat);
+        let Some(best) = self.best().filter(|b| b.seat != seat) else { return false };
+        let turn = self.turn();
+        let floor = self.guaranteed(seat);
+        let front = self.front;
+        let stool = self.stool(seat);
+        if stool.used <= floor {
+            return false;
+        }
+        if stool.key.is_none() {
+            stool.pass = stool.pass.max(front);
+        }
+        let leads = stool.pass >= best.pass + stool.cost(turn);
+        if best.rank != 0 && (age < turn || !leads) {
+            return false;
+        }
+        self.closing += 1;
+        self.settle(grants);
+        true
+    }
+
+    /// How long an idle connection of `seat` must have been idle to be closed for whoever waits;
+    /// `None` when it may not be: nobody waits, or the tenant is within its guaranteed share.
+    pub(super) fn spares(&mut self, seat: Seat, now: Instant) -> Option<Duration> {
+        self.tick(now);
+        if self.spare() > self.promised() {
+            return None;
+        }
+        let best = self.best()?;
+        self.charge(seat);
+        let (floor, front) = (self.guaranteed(seat), self.front);
+        let (turn, linger) = (self.turn(), self.linger());
+        let stool = self.stool(seat);
+        if stool.used <= floor {
+            return None;
+        }
+        let pass = if stool.key.is_none() { stool.pass.max(front) } else { stool.pass };
+        Some(match best.rank {
+            0 => Duration::ZERO,
+            _ if pass >= best.pass => linger,
+            _ => turn,
+        })
+    }
+
+    /// The tenants whose idle servers may be taken, furthest above its share first.
+    pub(super) fn victims(&self) -> Vec<Seat> {
+        let mut found: Vec<(u64, Seat)> = self
+            .holders
+            .iter()
+            .filter_map(|seat| {
+                let stool = self.stools[seat.index()].as_ref()?;
+                let above = stool.used.saturating_sub(self.guaranteed(*seat));
+                (above > 0).then(|| (u64::from(above) * 1_000 / u64::from(stool.weight), *seat))
+            })
+            .collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.into_iter().map(|(_, seat)| seat).collect()
+    }
+
+    /// A turn now: ten dials, within the rules.
+    pub(super) fn turn(&self) -> Duration {
+        (self.dial_mean * TURN_DIALS).clamp(self.rules.turn_min, self.rules.turn_max)
+    }
+
+    fn linger(&self) -> Duration {
+        self.dial_mean.clamp(LINGER_MIN, LINGER_MAX)
+    }
+
+    fn stool(&mut self, seat: Seat) -> &mut Stool {
+        self.stools[seat.index()].as_mut().expect("invariant: a seat in use has its stool")
+    }
+}

@@ -1,0 +1,269 @@
+//! Who is served next, and the accounts behind it.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{Budget, Seat, Share};
+
+/// A waiting tenant's place in the order; the smallest is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    /// 0 below the guaranteed share, else 1.
+    pub rank: u8,
+    pub pass: u128,
+    /// When it came, as a running number.
+    pub came: u64,
+    pub seat: Seat,
+}
+
+/// The waiting tenants. A stored pass may lag behind the account, never run ahead of it: the
+/// smallest is found by bringing the smallest stored one up to date until it stays.
+#[derive(Default)]
+pub(super) struct Order {
+    keys: BTreeSet<Key>,
+    next: u64,
+}
+
+impl Order {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(super) fn remove(&mut self, key: Option<Key>) {
+        if let Some(key) = key {
+            self.keys.remove(&key);
+        }
+    }
+}
+
+impl Budget {
+    /// Brings the clock up to date: it runs only while somebody waits.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if let Some(before) = self.ticked
+            && !(self.order.is_empty() && self.promises.is_empty())
+        {
+            self.clock += now.saturating_duration_since(before);
+        }
+        self.ticked = Some(self.ticked.map_or(now, |before| before.max(now)));
+    }
+
+    /// Brings a tenant's account up to date.
+    pub(super) fn charge(&mut self, seat: Seat) {
+        let clock = self.clock;
+        self.stool(seat).charge(clock);
+    }
+
+    /// Forgives what a tenant owes beyond two turns for each slot it holds and two more. The pass
+    /// sinks here, so the caller must rekey.
+    fn forgive(&mut self, seat: Seat) {
+        let (turn, front) = (self.turn(), self.front);
+        let stool = self.stool(seat);
+        let most = stool.cost(turn * 2 * (stool.used + 1));
+        stool.pass = stool.pass.min(front + most);
+    }
+
+    /// Puts the seat where it belongs in the order, or out of it.
+    pub(super) fn rekey(&mut self, seat: Seat) {
+        let guaranteed = self.guaranteed(seat);
+        let came = self.order.next;
+        let stool = self.stool(seat);
+        let old = stool.key.take();
+        if stool.lacks() > 0 {
+            let rank = u8::from(stool.used + stool.promised >= guaranteed);
+            let came = old.map_or(came, |k| k.came);
+            stool.key = Some(Key { rank, pass: stool.pass, came, seat });
+        }
+        let new = stool.key;
+        if old == new {
+            return;
+        }
+        self.order.remove(old);
+        if let Some(key) = new {
+            self.order.keys.insert(key);
+            if old.is_none() {
+                self.order.next += 1;
+            }
+        }
+    }
+
+    /// Records what the tenant can use. Who begins to wait starts at the front of the others.
+    pub(super) fn set_want(&mut self, seat: Seat, want: u32) {
+        self.charge(seat);
+        self.forgive(seat);
+        let front = self.front.max(self.order.keys.first().map_or(0, |k| k.pass));
+        let stool = self.stool(seat);
+        let lacked = stool.lacks();
+        stool.want = want;
+        let lacks = stool.lacks();
+        if lacked == 0 && lacks > 0 {
+            stool.pass = stool.pass.max(front);
+            self.front = front;
+        }
+        // Wanted less than was promised: the promise goes back.
+        while self.stool(seat).promised > 0 && {
+            let stool = self.stool(seat);
+            stool.want < stool.transit + stool.promised
+        } {
+            let at = self.promises.iter().rposition(|s| *s == seat);
+            self.promises.remove(at.expect("invariant: every promise is in the list"));
+            self.unpromise(seat);
+        }
+        self.rekey(seat);
+    }
+
+    /// The waiting tenant that is next, its account up to date.
+    pub(super) fn best(&mut self) -> Option<Key> {
+        self.next_where(|_, _| true)
+    }
+
+    /// The first waiting tenant that may dial now.
+    fn best_dialer(&mut self) -> Option<Key> {
+        let most = self.rules.dial_max.div_ceil(2).max(1);
+        self.next_where(|budget, seat| budget.stool(seat).dialing < most)
+    }
+
+    /// The first in the order that `fits`. Those passed over are few: only tenants that have half
+    /// the dials for themselves do not fit.
+    fn next_where(&mut self, fits: impl Fn(&mut Self, Seat) -> bool) -> Option<Key> {
+        let mut after: Option<Key> = None;
+        loop {
+            let key = match after {
+                None => self.order.keys.first().copied()?,
+                Some(last) => self.order.keys.range(last..).find(|k| **k != last).copied()?,
+            };
+            self.charge(key.seat);
+            self.rekey(key.seat);
+            if self.stool(key.seat).key != Some(key) {
+                continue;
+            }
+            if fits(self, key.seat) {
+                return Some(key);
+            }
+            after = Some(key);
+        }
+    }
+
+    /// Grants what is free and promises what will be.
+    pub(super) fn settle(&mut self, grants: &mut Vec<Seat>) {
+        while self.used < self.rules.total && self.dialing < self.rules.dial_max.max(1) {
+            if let Some(seat) = self.promises.pop_front() {
+                self.stool(seat).promised -= 1;
+                self.grant(seat);
+                grants.push(seat);
+            } else if let Some(key) = self.best_dialer() {
+                self.prepay(key.seat);
+                self.grant(key.seat);
+                grants.push(key.seat);
+            } else {
+                break;
+            }
+        }
+        while self.promised() > self.spare() {
+            let seat = self.promises.pop_back().expect("invariant: promised counts the list");
+            self.unpromise(seat);
+            self.rekey(seat);
+        }
+        // Free slots wait for a dial to end, and are given then; closing ones are promised now.
+        while self.used >= self.rules.total && self.promised() < self.spare() {
+            let Some(key) = self.best() else { break };
+            self.prepay(key.seat);
+            self.stool(key.seat).promised += 1;
+            self.promises.push_back(key.seat);
+            self.requeue(key.seat);
+        }
+    }
+
+    /// Slots that are free or will be.
+    pub(super) fn spare(&self) -> u32 {
+        (self.rules.total + self.closing).saturating_sub(self.used)
+    }
+
+    pub(super) fn promised(&self) -> u32 {
+        u32::try_from(self.promises.len()).unwrap_or(u32::MAX)
+    }
+
+    fn grant(&mut self, seat: Seat) {
+        self.charge(seat);
+        self.used += 1;
+        self.dialing += 1;
+        let stool = self.stool(seat);
+        stool.used += 1;
+        stool.transit += 1;
+        stool.dialing += 1;
+        if stool.used == 1 {
+            self.holders.push(seat);
+        }
+        self.requeue(seat);
+    }
+
+    pub(super) fn give_back(&mut self, seat: Seat) {
+        self.charge(seat);
+        let turn = self.turn();
+        self.used -= 1;
+        let stool = self.stool(seat);
+        stool.used -= 1;
+        stool.prepaid = stool.prepaid.min(turn * stool.used);
+        if stool.used == 0
+            && let Some(at) = self.holders.iter().position(|s| *s == seat)
+        {
+            self.holders.swap_remove(at);
+        }
+        self.forgive(seat);
+        self.rekey(seat);
+    }
+
+    pub(super) fn end_dial(&mut self, seat: Seat) {
+        self.dialing -= 1;
+        self.stool(seat).dialing -= 1;
+    }
+
+    /// Charges a turn in advance; the tenant's pass before it is the new front.
+    fn prepay(&mut self, seat: Seat) {
+        self.charge(seat);
+        let turn = self.turn();
+        let stool = self.stool(seat);
+        let before = stool.pass;
+        stool.pass += stool.cost(turn);
+        stool.prepaid += turn;
+        self.front = self.front.max(before);
+    }
+
+    fn unpromise(&mut self, seat: Seat) {
+        let turn = self.turn();
+        let stool = self.stool(seat);
+        stool.promised -= 1;
+        stool.pass = stool.pass.saturating_sub(stool.cost(turn));
+        stool.prepaid = stool.prepaid.saturating_sub(turn);
+    }
+
+    /// Puts the seat behind those with an equal pass: it has just been served.
+    fn requeue(&mut self, seat: Seat) {
+        let key = self.stool(seat).key.take();
+        self.order.remove(key);
+        self.rekey(seat);
+    }
+
+    /// The tenant's guaranteed slots, scaled down when more were guaranteed than there are.
+    pub(super) fn guaranteed(&self, seat: Seat) -> u32 {
+        let Some(stool) = self.stools[seat.index()].as_ref() else { return 0 };
+        let total = u64::from(self.rules.total);
+        if self.min_sum <= total {
+            return stool.min;
+        }
+        u32::try_from(u64::from(stool.min) * total / self.min_sum).unwrap_or(stool.min)
+    }
+
+    /// What a tenant has.
+    pub(in crate::pool) fn share(&self, seat: Seat) -> Share {
+        self.stools[seat.index()].as_ref().map_or_else(Share::default, |s| Share {
+            used: s.used,
+            wanted: s.lacks() + s.promised,
+            pinned: s.pinned,
+            guaranteed: self.guaranteed(seat),
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! The part of a budget that pins may take.
+
+use std::time::Instant;
+
+use super::{Budget, Seat};
+
+/// Pins have taken their whole part of the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pool) struct PinsFull {
+    /// Slots pinned, all tenants together.
+    pub pinned: u32,
+    /// Slots that may be.
+    pub most: u32,
+}
+
+impl Budget {
+    /// Counts one more pinned slot (or session-mode session on its way to one).
+    pub(in crate::pool) fn pin(&mut self, seat: Seat, now: Instant) -> Result<(), PinsFull> {
+        if self.pinned >= self.rules.pin_max {
+            return Err(PinsFull { pinned: self.pinned, most: self.rules.pin_max });
+        }
+        self.tick(now);
+        self.charge(seat);
+        self.pinned += 1;
+        self.stool(seat).pinned += 1;
+        Ok(())
+    }
+
+    /// Counts one less.
+    pub(in crate::pool) fn unpin(&mut self, seat: Seat, now: Instant) {
+        self.tick(now);
+        self.charge(seat);
+        self.pinned -= 1;
+        self.stool(seat).pinned -= 1;
+    }
+
+    /// Slots in use, wanted, closing and pinned, and the sum of guarantees.
+    pub(in crate::pool) fn totals(&self) -> Totals {
+        Totals {
+            used: self.used,
+            dialing: self.dialing,
+            closing: self.closing,
+            pinned: self.pinned,
+            waiting: self.order.len(),
+            min_sum: self.min_sum,
+        }
+    }
+}
+
+/// A budget's figures.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::pool) struct Totals {
+    pub used: u32,
+    pub dialing: u32,
+    pub closing: u32,
+    pub pinned: u32,
+    /// Tenants waiting without a promise.
+    pub waiting: usize,
+    pub min_sum: u64,
+}

@@ -1,0 +1,72 @@
+//! The pool's figures, for the console, the ops pages and the metrics.
+
+use std::time::Duration;
+
+use super::{Limits, Pin};
+use crate::ident::{ServerKey, TenantId};
+
+/// One tenant's room at an instant.
+#[derive(Debug, Clone)]
+pub struct RoomFigures {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The PostgreSQL server it leads to.
+    pub server: ServerKey,
+    /// Whether the tenant is suspended.
+    pub suspended: bool,
+    /// The limits in force.
+    pub limits: Limits,
+    /// Clients logged in.
+    pub clients: u32,
+    /// Clients waiting for a server connection.
+    pub waiting: u32,
+    /// Server connections idle.
+    pub idle: u32,
+    /// Server connections lent, pinned ones included.
+    pub leased: u32,
+    /// Server connections pinned.
+    pub pinned: u32,
+    /// Server connections being dialed.
+    pub dialing: u32,
+    /// Server connections being closed.
+    pub closing: u32,
+    /// Pinned leases by [`Pin::index`]; one lease may count for several reasons.
+    pub pins: [u32; Pin::ALL.len()],
+    /// Leases given since the room was opened.
+    pub leases: u64,
+    /// How long the first in line has waited.
+    pub oldest_wait: Option<Duration>,
+}
+
+impl RoomFigures {
+    /// Server connections that hold a slot.
+    pub fn used(&self) -> u32 {
+        self.idle + self.leased + self.dialing + self.closing
+    }
+}
+
+/// One PostgreSQL server's budget at an instant.
+#[derive(Debug, Clone)]
+pub struct BudgetFigures {
+    /// Which server.
+    pub server: ServerKey,
+    /// Connections all tenants together may hold.
+    pub total: u32,
+    /// Connections held: from the dial to the end of file.
+    pub used: u32,
+    /// Of those, being dialed.
+    pub dialing: u32,
+    /// Of those, being closed.
+    pub closing: u32,
+    /// Connections pinned or in session mode.
+    pub pinned: u32,
+    /// Connections that may be.
+    pub pin_max: u32,
+    /// Tenants waiting for a connection.
+    pub waiting: usize,
+    /// Connections guaranteed to the tenants present, all together. Above `total` every guarantee
+    /// is scaled down by the same factor.
+    pub guaranteed: u64,
+    /// How long a tenant keeps a contended connection now.
+    pub turn: Duration,
+}

@@ -1,0 +1,65 @@
+//! The housekeeping of the pool: one task, woken when there is something to do.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::deeds::Deeds;
+use super::{Conn, Pools};
+
+/// How often idle servers are looked over.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often, while tenants wait for others' servers, it is checked whether one may be taken now.
+const TICK: Duration = Duration::from_millis(5);
+
+impl<S: Conn> Pools<S> {
+    /// Runs the housekeeping until it is dropped: ends the pauses of failed dials, moves idle
+    /// servers to waiting tenants once they may be, closes what is dead or has had its time. One
+    /// such task must run, on the runtime that owns the sockets.
+    pub async fn keep(&self) {
+        let common = &self.0.common;
+        let mut sweep_at = super::now() + SWEEP_EVERY;
+        loop {
+            let now = super::now();
+            self.tick(now);
+            if now >= sweep_at {
+                self.sweep(now);
+                sweep_at = now + SWEEP_EVERY;
+            }
+            // Said before it is looked, so that whoever becomes pressed after the look rings.
+            common.is_ticking.store(false, Ordering::SeqCst);
+            let pressed = self.tills().iter().any(|till| till.is_pressed());
+            common.is_ticking.store(pressed, Ordering::SeqCst);
+            let mut wake = common.next_alarm().map_or(sweep_at, |at| at.min(sweep_at));
+            if pressed {
+                wake = wake.min(now + TICK);
+            }
+            let sleep = tokio::time::sleep_until(tokio::time::Instant::from_std(wake));
+            tokio::select! {
+                () = sleep => {}
+                () = common.bell.notified() => {}
+            }
+        }
+    }
+
+    /// Ends pauses that are over and moves what may be moved.
+    pub(super) fn tick(&self, now: Instant) {
+        let mut deeds = Deeds::new();
+        for room in self.0.common.due(now) {
+            room.look(now, &mut deeds);
+        }
+        for till in self.tills() {
+            till.evict(now, &mut deeds);
+        }
+        deeds.perform(now);
+    }
+
+    /// Closes idle servers that are dead, too old or idle for too long, and drops empty rooms.
+    pub fn sweep(&self, now: Instant) {
+        for room in self.all_rooms() {
+            let mut deeds = Deeds::new();
+            room.sweep(now, &mut deeds);
+            deeds.perform(now);
+            self.drop_vacant(&room, now);
+        }
+    }
+}

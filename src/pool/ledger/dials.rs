@@ -1,0 +1,66 @@
+//! How a tenant's dials have fared, and when the next one may be tried.
+
+use std::time::{Duration, Instant};
+
+/// Whose connection limit a dial ran into (SQLSTATE 53300, told apart by the error's routine).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullOf {
+    /// The tenant's database or role: another pgusher, or somebody else, holds the rest.
+    Tenant,
+    /// The PostgreSQL server as a whole.
+    Server,
+}
+
+/// The state of a tenant's dials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pool) enum Dials {
+    /// As many as are wanted.
+    Open,
+    /// PostgreSQL is full: none until then, or until a server is released.
+    Full { of: FullOf, until: Instant, streak: u32 },
+    /// They fail: one at a time, none until then.
+    Failing { until: Instant, streak: u32 },
+}
+
+/// The first pause after a failed dial; doubled with each one that follows.
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+
+/// The pause after the `streak`th failure in a row.
+pub(super) fn pause(streak: u32, most: Duration) -> Duration {
+    PAUSE_FIRST.saturating_mul(1 << streak.min(10)).min(most.max(PAUSE_FIRST))
+}
+
+impl Dials {
+    /// How many dials may be under way, of `headroom` that the limits allow.
+    pub(super) fn allowed(self, now: Instant, headroom: u32, dialing: u32) -> u32 {
+        match self {
+            Self::Open => headroom,
+            Self::Full { until, .. } | Self::Failing { until, .. } if now < until => 0,
+            Self::Full { .. } | Self::Failing { .. } => headroom.min(1_u32.saturating_sub(dialing)),
+        }
+    }
+
+    /// When the pause ends, while there is one.
+    pub(super) fn resumes(self) -> Option<Instant> {
+        match self {
+            Self::Open => None,
+            Self::Full { until, .. } | Self::Failing { until, .. } => Some(until),
+        }
+    }
+
+    pub(super) fn full(self, of: FullOf, now: Instant, most: Duration) -> Self {
+        let streak = match self {
+            Self::Full { streak, .. } => streak + 1,
+            _ => 0,
+        };
+        Self::Full { of, until: now + pause(streak, most), streak }
+    }
+
+    pub(super) fn failed(self, now: Instant, most: Duration) -> Self {
+        let streak = match self {
+            Self::Failing { streak, .. } => streak + 1,
+            _ => 0,
+        };
+        Self::Failing { until: now + pause(streak, most), streak }
+    }
+}

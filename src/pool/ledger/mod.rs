@@ -1,0 +1,361 @@
+//! One tenant's books: its clients, its servers by what they do, its line. Pure: no I/O, and the
+//! time is an argument.
+//!
+//! Every server is in exactly one state: dialing, idle, leased (pinned or not), closing; each
+//! holds a slot, and the sum never exceeds `server_max`. Idle servers lie on a stack per class,
+//! the warmest on top. Clients wait in one line, whatever their class: when the one at its head
+//! needs another class than is idle and nothing else can be had, an idle server is closed for it.
+//!
+//! The ledger owns the servers (`V`) and the waiters' addresses (`W`) as values and knows neither:
+//! the room uses sockets and channels, the tests numbers.
+
+mod dials;
+mod kept;
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+pub(super) use dials::Dials;
+pub use dials::FullOf;
+pub(super) use kept::{Kept, Stamp};
+use line::Line;
+pub(super) use line::{Waiter, WaiterId};
+
+use super::pin::{Pin, Pins};
+use super::{Class, Limits};
+
+/// Who may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Everybody.
+    Open,
+    /// The tenant is suspended or being moved.
+    Suspended,
+}
+
+/// What to do next for the head of the line.
+pub(super) enum Next<W, V> {
+    /// Give it this server.
+    Serve(Waiter<W>, Kept<V>),
+    /// Close this one: nobody may have it, or its slot is needed for another class.
+    Shut(Kept<V>),
+    /// Nothing until something changes.
+    Rest,
+}
+
+/// See the module's text.
+pub(super) struct Ledger<W, V> {
+    limits: Limits,
+    gate: Gate,
+    dials: Dials,
+    epoch: u32,
+    clients: u32,
+    /// Idle servers by class, coldest first.
+    idle: Vec<Vec<Kept<V>>>,
+    idle_count: u32,
+    leased: u32,
+    pinned: u32,
+    pins: [u32; Pin::ALL.len()],
+    dialing: u32,
+    closing: u32,
+    line: Line<W>,
+    /// What the budget was last told.
+    pub(super) told_want: u32,
+    /// The alarm that is set.
+    pub(super) alarm: Option<Instant>,
+    /// Since when there has been neither client nor server.
+    pub(super) empty_since: Option<Instant>,
+    /// Leases given since the room was opened.
+    pub(super) leases: u64,
+}
+
+impl<W, V> Ledger<W, V> {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            gate: Gate::Open,
+            dials: Dials::Open,
+            epoch: 0,
+            clients: 0,
+            idle: Vec::new(),
+            idle_count: 0,
+            leased: 0,
+            pinned: 0,
+            pins: [0; Pin::ALL.len()],
+            dialing: 0,
+            closing: 0,
+            line: Line::new(),
+            told_want: 0,
+            alarm: None,
+            empty_since: None,
+            leases: 0,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            clients: self.clients,
+            waiting: self.line.len(),
+            idle: self.idle_count,
+            leased: self.leased,
+            pinned: self.pinned,
+            dialing: self.dialing,
+            closing: self.closing,
+        }
+    }
+
+    pub(super) fn pins(&self) -> [u32; Pin::ALL.len()] {
+        self.pins
+    }
+
+    pub(super) fn gate(&self) -> Gate {
+        self.gate
+    }
+
+    pub(super) fn dials(&self) -> Dials {
+        self.dials
+    }
+
+    /// Slots taken.
+    pub(super) fn used(&self) -> u32 {
+        self.idle_count + self.leased + self.dialing + self.closing
+    }
+
+    /// Whether a lease may simply end on the idle stack: nobody waits and no limit is passed.
+    pub(super) fn is_calm(&self) -> bool {
+        self.line.is_empty()
+            && self.gate == Gate::Open
+            && self.used() - self.closing <= self.limits.server_max
+    }
+
+    /// Counts a client in, unless there are `most`.
+    pub(super) fn enter(&mut self, most: u32) -> bool {
+        let fits = self.clients < most;
+        self.clients += u32::from(fits);
+        self.empty_since = None;
+        fits
+    }
+
+    /// Counts a client out.
+    pub(super) fn leave(&mut self) {
+        self.clients -= 1;
+    }
+
+    /// The warmest idle server of `class`, if nobody stands in line before the asker.
+    pub(super) fn take_idle(&mut self, class: Class) -> Option<Kept<V>> {
+        if !self.line.is_empty() || self.gate != Gate::Open {
+            return None;
+        }
+        let kept = self.idle.get_mut(class.index())?.pop()?;
+        self.idle_count -= 1;
+        self.leased += 1;
+        self.leases += 1;
+        Some(kept)
+    }
+
+    /// Puts a client at the end of the line, unless `queue_max` is reached. One that could be
+    /// given a dial at once is let in whatever `queue_max` says: it does not really wait.
+    pub(super) fn join(&mut self, class: Class, now: Instant, reach: W) -> Result<WaiterId, W> {
+        let open = self.line.is_empty() && self.headroom() > 0;
+        if self.line.len() >= self.limits.queue_max && !open {
+            return Err(reach);
+        }
+        Ok(self.line.push(class, now, reach))
+    }
+
+    /// Takes a client out of the line; `None` if it was served already.
+    pub(super) fn abandon(&mut self, id: WaiterId) -> Option<Waiter<W>> {
+        self.line.remove(id)
+    }
+
+    /// How many stand before a waiter.
+    pub(super) fn position(&self, id: WaiterId) -> Option<usize> {
+        self.line.position(id)
+    }
+
+    /// When the one waiting longest asked.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.line.head().map(|w| w.asked)
+    }
+
+    /// Everybody in line, taken out: they are to be refused.
+    pub(super) fn dismiss(&mut self) -> Vec<Waiter<W>> {
+        self.line.drain().collect()
+    }
+
+    /// What to do for the head of the line. Called until it says `Rest`. `starved` says that no
+    /// slot is to be had from the budget.
+    pub(super) fn next(&mut self, starved: bool) -> Next<W, V> {
+        let excess = (self.used() - self.closing) > self.limits.server_max;
+        if self.idle_count > 0 && (excess || self.gate != Gate::Open) {
+            return self.shut_coldest(None).map_or(Next::Rest, Next::Shut);
+        }
+        let Some(class) = self.line.head().map(|w| w.class) else { return Next::Rest };
+        if let Some(kept) = self.idle.get_mut(class.index()).and_then(Vec::pop) {
+            self.idle_count -= 1;
+            self.leased += 1;
+            self.leases += 1;
+            let waiter = self.line.pop().expect("invariant: the line has a head");
+            return Next::Serve(waiter, kept);
+        }
+        // Only servers of other classes are idle. One of them makes room if nothing else does,
+        // but not more of them than there are clients in line.
+        let bound = self.headroom() == 0 || starved;
+        let hopeless = matches!(self.dials, Dials::Failing { .. });
+        if self.idle_count > 0 && bound && !hopeless && self.closing < self.line.len() {
+            return self.shut_coldest(Some(class)).map_or(Next::Rest, Next::Shut);
+        }
+        Next::Rest
+    }
+
+    /// How many slots beyond those it has the tenant can use now.
+    pub(super) fn want(&self, now: Instant) -> u32 {
+        if self.gate != Gate::Open {
+            return 0;
+        }
+        let headroom = self.dials.allowed(now, self.headroom(), self.dialing);
+        headroom.min(self.line.len())
+    }
+
+    /// When [`Ledger::want`] may rise by itself.
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        if self.line.is_empty() { None } else { self.dials.resumes() }
+    }
+
+    /// Uses a slot for a dial by the head of the line; `None` when there is no use for it any
+    /// more.
+    pub(super) fn dial(&mut self, now: Instant) -> Option<(Waiter<W>, u32)> {
+        if self.want(now) == 0 {
+            return None;
+        }
+        let waiter = self.line.pop()?;
+        self.dialing += 1;
+        Some((waiter, self.epoch))
+    }
+
+    /// A dial became a server, leased to the client that dialed.
+    pub(super) fn opened(&mut self) {
+        self.dialing -= 1;
+        self.leased += 1;
+        self.leases += 1;
+        self.dials = Dials::Open;
+    }
+
+    /// A dial was given up or failed.
+    pub(super) fn dial_ended(&mut self) {
+        self.dialing -= 1;
+    }
+
+    /// PostgreSQL refused a dial for being full: its client goes back to its place in line.
+    pub(super) fn refused_full(
+        &mut self,
+        waiter: Waiter<W>,
+        of: FullOf,
+        now: Instant,
+        pause_max: Duration,
+    ) {
+        self.dials = self.dials.full(of, now, pause_max);
+        self.line.put_back(waiter);
+    }
+
+    /// A dial failed. Those in line cannot be served either, unless servers are leased that will
+    /// come back: they are to be told.
+    pub(super) fn dial_failed(&mut self, now: Instant, pause_max: Duration) -> Vec<Waiter<W>> {
+        self.dials = self.dials.failed(now, pause_max);
+        if self.leased > 0 { Vec::new() } else { self.dismiss() }
+    }
+
+    /// A dial slot ended without telling how the dial went: the next may try at once.
+    pub(super) fn dial_unknown(&mut self, now: Instant) {
+        if let Dials::Failing { streak, .. } = self.dials {
+            self.dials = Dials::Failing { until: now, streak };
+        }
+    }
+
+    /// Whether a server may not be lent again.
+    pub(super) fn is_spent(&self, stamp: &Stamp, now: Instant) -> bool {
+        self.gate != Gate::Open
+            || stamp.epoch != self.epoch
+            || stamp.retires.is_some_and(|at| at <= now)
+            || self.used() - self.closing > self.limits.server_max
+    }
+
+    /// A lease ended well; the server is idle.
+    pub(super) fn park(&mut self, class: Class, kept: Kept<V>) {
+        self.leased -= 1;
+        self.idle_count += 1;
+        if self.idle.len() <= class.index() {
+            self.idle.resize_with(class.index() + 1, Vec::new);
+        }
+        self.idle[class.index()].push(kept);
+    }
+
+    /// A lease ended, and its server is being closed.
+    pub(super) fn shut_leased(&mut self) {
+        self.leased -= 1;
+        self.closing += 1;
+    }
+
+    /// A server's end of file has come. If PostgreSQL was full, it has room now.
+    pub(super) fn closed(&mut self) {
+        self.closing -= 1;
+        if matches!(self.dials, Dials::Full { .. }) {
+            self.dials = Dials::Open;
+        }
+    }
+
+    /// Counts a lease's pins from `before` to `after`. Says how the number of pinned leases
+    /// changed.
+    pub(super) fn repin(&mut self, before: Pins, after: Pins) {
+        for pin in Pin::ALL {
+            let count = &mut self.pins[pin.index()];
+            *count = *count + u32::from(after.has(pin)) - u32::from(before.has(pin));
+        }
+        self.pinned = self.pinned + u32::from(!after.is_empty()) - u32::from(!before.is_empty());
+    }
+
+    /// Changes the limits.
+    pub(super) fn relimit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Opens or closes the gate.
+    pub(super) fn set_gate(&mut self, gate: Gate) {
+        self.gate = gate;
+        self.dials = Dials::Open;
+    }
+
+    /// Starts a new epoch: servers of the old one are not lent again.
+    pub(super) fn recycle(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    fn headroom(&self) -> u32 {
+        self.limits.server_max.saturating_sub(self.used())
+    }
+}
+
+/// A tenant's figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    pub clients: u32,
+    pub waiting: u32,
+    pub idle: u32,
+    pub leased: u32,
+    pub pinned: u32,
+    pub dialing: u32,
+    pub closing: u32,
+}
+
+impl Counts {
+    /// Slots taken.
+    pub(super) fn held(&self) -> u32 {
+        self.idle + self.leased + self.dialing + self.closing
+    }
+}

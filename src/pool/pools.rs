@@ -1,0 +1,235 @@
+//! All rooms and all budgets.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::budget::Rules;
+use super::common::Common;
+use super::counters::Counters;
+use super::deeds::Deeds;
+use super::ledger::Gate;
+use super::metrics::PoolMetrics;
+use super::room::Room;
+use super::till::Till;
+use super::{
+    BudgetFigures, Conn, Limits, Membership, PinSettings, PoolSettings, RoomFigures, lock, refusal,
+};
+use crate::fault::Fault;
+use crate::ident::{ServerKey, TenantId};
+
+/// The directory of rooms by tenant and of budgets by server. Cheap to clone; all clones are one.
+///
+/// A room exists while its tenant has clients or servers, and a little longer: tenants that are
+/// merely registered cost nothing.
+pub struct Pools<S: Conn>(pub(super) Arc<Directory<S>>);
+
+pub(super) struct Directory<S: Conn> {
+    pub(super) common: Arc<Common<S>>,
+    rooms: Mutex<HashMap<TenantId, Arc<Room<S>>>>,
+    tills: Mutex<HashMap<ServerKey, Arc<Till<S>>>>,
+    is_draining: AtomicBool,
+}
+
+impl<S: Conn> Clone for Pools<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: Conn> Pools<S> {
+    /// Pools without rooms.
+    ///
+    /// # Errors
+    /// When prometheus does not like a metric's name.
+    pub fn new(pool: PoolSettings, pins: PinSettings) -> prometheus::Result<Self> {
+        let counters = Arc::new(Counters::new()?);
+        Ok(Self(Arc::new(Directory {
+            common: Arc::new(Common::new(pool, pins, counters)),
+            rooms: Mutex::new(HashMap::new()),
+            tills: Mutex::new(HashMap::new()),
+            is_draining: AtomicBool::new(false),
+        })))
+    }
+
+    /// Registers the pool's metrics; at most `tenant_series_max` tenants get series of their own.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn register(
+        &self,
+        registry: &prometheus::Registry,
+        tenant_series_max: usize,
+    ) -> prometheus::Result<()> {
+        self.0.common.counters.register(registry)?;
+        registry.register(Box::new(PoolMetrics::new(self.clone(), tenant_series_max)?))
+    }
+
+    /// Counts a client into its tenant's room, which is opened if there is none, and puts `limits`
+    /// in force there.
+    ///
+    /// # Errors
+    /// 53300 at `client_max`; 57P03 when the tenant is suspended or its room leads to another
+    /// server still, or when pgusher is shutting down.
+    pub fn enter(
+        &self,
+        tenant: &TenantId,
+        server: &ServerKey,
+        limits: &Limits,
+    ) -> Result<Membership<S>, Fault> {
+        self.enter_at(tenant, server, limits, super::now())
+    }
+
+    pub(super) fn enter_at(
+        &self,
+        tenant: &TenantId,
+        server: &ServerKey,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Membership<S>, Fault> {
+        if self.0.is_draining.load(Ordering::Relaxed) {
+            return Err(refusal::draining());
+        }
+        let room = {
+            let mut rooms = lock(&self.0.rooms);
+            // A tenant that was moved gets a new room once the old one is empty, not before: its
+            // cap is one over both servers.
+            let moved = rooms.get(tenant).filter(|r| r.server() != server).map(|r| r.is_empty());
+            match moved {
+                Some(false) => return Err(refusal::moving()),
+                Some(true) => drop(rooms.remove(tenant)),
+                None => {}
+            }
+            let room = rooms.entry(tenant.clone()).or_insert_with(|| {
+                let common = Arc::clone(&self.0.common);
+                Room::open(tenant.clone(), self.till(server), common, limits.clone())
+            });
+            // Counted in under the directory's lock, so that no sweep drops the room in between.
+            let room = Arc::clone(room);
+            room.count_in(limits)?;
+            room
+        };
+        let membership = Membership::new(room);
+        let mut deeds = Deeds::new();
+        membership.room().relimit(limits, now, &mut deeds);
+        deeds.perform(now);
+        Ok(membership)
+    }
+
+    /// Puts other limits in force for a tenant, if it has a room; all present sessions keep on.
+    pub fn relimit(&self, tenant: &TenantId, limits: &Limits) {
+        self.with_room(tenant, |room, now, deeds| room.relimit(limits, now, deeds));
+    }
+
+    /// Closes a tenant's idle servers, refuses those in line and those who ask. Leases end as
+    /// their sessions end them, and their servers with them.
+    pub fn suspend(&self, tenant: &TenantId) {
+        self.with_room(tenant, |room, now, deeds| room.set_gate(Gate::Suspended, now, deeds));
+    }
+
+    /// Serves a suspended tenant again.
+    pub fn resume(&self, tenant: &TenantId) {
+        self.with_room(tenant, |room, now, deeds| room.set_gate(Gate::Open, now, deeds));
+    }
+
+    /// Replaces a tenant's server connections: idle ones are closed now, others when their leases
+    /// end.
+    pub fn recycle(&self, tenant: &TenantId) {
+        self.with_room(tenant, |room, now, deeds| room.recycle(now, deeds));
+    }
+
+    /// The same for every tenant.
+    pub fn recycle_all(&self) {
+        let now = super::now();
+        for room in self.all_rooms() {
+            let mut deeds = Deeds::new();
+            room.recycle(now, &mut deeds);
+            deeds.perform(now);
+        }
+    }
+
+    /// Lets no more clients in. Those present are served until they leave.
+    pub fn drain(&self) {
+        self.0.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Sets how many connections one PostgreSQL server may be asked for, instead of
+    /// `pool.server_budget`. A smaller figure takes effect as connections come back.
+    pub fn set_budget(&self, server: &ServerKey, total: u32) {
+        let now = super::now();
+        let till = self.till(server);
+        let rules = self.rules(total);
+        let mut deeds = Deeds::new();
+        till.with(&mut deeds, |b, grants| b.reform(rules, now, grants));
+        deeds.perform(now);
+    }
+
+    /// Every room's figures.
+    pub fn rooms(&self) -> Vec<RoomFigures> {
+        let now = super::now();
+        self.all_rooms().iter().map(|room| room.figures(now)).collect()
+    }
+
+    /// One tenant's figures, if it has a room.
+    pub fn room(&self, tenant: &TenantId) -> Option<RoomFigures> {
+        let room = lock(&self.0.rooms).get(tenant).cloned();
+        room.map(|room| room.figures(super::now()))
+    }
+
+    /// Every server's figures.
+    pub fn budgets(&self) -> Vec<BudgetFigures> {
+        self.tills().iter().map(|till| till.budget_figures()).collect()
+    }
+
+    fn with_room(
+        &self,
+        tenant: &TenantId,
+        act: impl FnOnce(&Arc<Room<S>>, Instant, &mut Deeds<S>),
+    ) {
+        let room = lock(&self.0.rooms).get(tenant).cloned();
+        if let Some(room) = room {
+            let (now, mut deeds) = (super::now(), Deeds::new());
+            act(&room, now, &mut deeds);
+            deeds.perform(now);
+        }
+    }
+
+    fn till(&self, server: &ServerKey) -> Arc<Till<S>> {
+        let mut tills = lock(&self.0.tills);
+        let till = tills.entry(server.clone()).or_insert_with(|| {
+            let rules = self.rules(self.0.common.pool.server_budget);
+            Arc::new(Till::new(server.clone(), rules))
+        });
+        Arc::clone(till)
+    }
+
+    fn rules(&self, total: u32) -> Rules {
+        let (pool, pins) = (&self.0.common.pool, &self.0.common.pins);
+        Rules {
+            total,
+            dial_max: pool.dial_max,
+            turn_min: pool.turn_min.get(),
+            turn_max: pool.turn_max.get().max(pool.turn_min.get()),
+            pin_max: PinSettings::of(pins.budget_share, total),
+        }
+    }
+
+    pub(super) fn tills(&self) -> Vec<Arc<Till<S>>> {
+        lock(&self.0.tills).values().cloned().collect()
+    }
+
+    pub(super) fn all_rooms(&self) -> Vec<Arc<Room<S>>> {
+        lock(&self.0.rooms).values().cloned().collect()
+    }
+
+    /// Drops a room that has been vacant long enough.
+    pub(super) fn drop_vacant(&self, room: &Arc<Room<S>>, now: Instant) {
+        let mut rooms = lock(&self.0.rooms);
+        if room.is_vacant(self.0.common.pool.room_idle_timeout.get(), now) {
+            let dropped = rooms.remove(room.tenant());
+            drop(rooms);
+            drop(dropped);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Why a client gets no server connection: the limit, its figures, and what to do about it.
+//!
+//! 53300 is the tenant's own limit, 53400 the server's budget; DETAIL has the figures, HINT what
+//! helps. Other tenants are never named, only counted.
+
+use std::time::Duration;
+
+use super::Limits;
+use super::budget::{Share, Totals};
+use super::ledger::{Counts, Dials, FullOf};
+use super::room::Book;
+use super::Conn;
+use crate::fault::{Blame, Fault, SqlState};
+
+/// How a wait went.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// How many stood before the client.
+    pub position: usize,
+    pub waited: Duration,
+}
+
+/// What stood in the way of the head of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    Tenant,
+    Budget,
+    Dial(FullOf),
+    Unreachable,
+}
+
+impl Limit {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "server_max",
+            Self::Budget => "server_budget",
+            Self::Dial(FullOf::Tenant) => "postgres_tenant",
+            Self::Dial(FullOf::Server) => "postgres_server",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// What stands in the way now.
+pub(super) fn limit<S: Conn>(book: &Book<S>) -> Limit {
+    match book.dials() {
+        Dials::Full { of, .. } => Limit::Dial(of),
+        Dials::Failing { .. } => Limit::Unreachable,
+        Dials::Open if book.used() >= book.limits().server_max => Limit::Tenant,
+        Dials::Open => Limit::Budget,
+    }
+}
+
+fn tenant(message: &'static str) -> Fault {
+    Fault::new(Blame::Tenant, SqlState::TOO_MANY_CONNECTIONS, message)
+}
+
+pub(super) fn client_max(clients: u32, limits: &Limits) -> Fault {
+    tenant("too many clients already for this tenant")
+        .detail(format!("client_max: {clients} of {} clients are connected.", limits.client_max))
+        .hint("Close idle connections, use a smaller pool in the application, or have client_max raised.")
+}
+
+pub(super) fn queue_full(counts: Counts, limits: &Limits) -> Fault {
+    tenant("too many clients of this tenant are waiting for a server connection")
+        .detail(format!(
+            "queue_max: {} of {} clients are waiting; {} of {} server connections are in use.",
+            counts.waiting,
+            limits.queue_max,
+            counts.held(),
+            limits.server_max
+        ))
+        .hint("Shorten transactions, send fewer requests at once, or have server_max or queue_max raised.")
+}
+
+pub(super) fn tenant_full(counts: Counts, limits: &Limits, wait: Wait) -> Fault {
+    tenant("timed out waiting for a server connection of this tenant")
+        .detail(format!(
+            "server_max: {} of {} server connections are in use, {} of them pinned; waited {} ms \
+             at position {} of {} in line.",
+            counts.held(),
+            limits.server_max,
+            counts.pinned,
+            wait.waited.as_millis(),
+            wait.position + 1,
+            counts.waiting
+        ))
+        .hint("Shorten transactions, close what pins connections, or have server_max raised.")
+}
+
+pub(super) fn budget_full(share: Share, totals: Totals, total: u32, wait: Wait) -> Fault {
+    Fault::new(
+        Blame::Tenant,
+        SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+        "timed out waiting for a server connection shared with other tenants",
+    )
+    .detail(format!(
+        "server_budget: {} of {total} connections to this PostgreSQL server are in use, {} by this \
+         tenant, {} pinned; {} tenants are waiting; waited {} ms at position {} of this tenant's \
+         line.",
+        totals.used,
+        share.used,
+        totals.pinned,
+        totals.waiting,
+        wait.waited.as_millis(),
+        wait.position + 1
+    ))
+    .hint("Try again; if it persists, have server_budget raised or this tenant's weight or server_min.")
+}
+
+pub(super) fn postgres_full(of: FullOf, counts: Counts, wait: Wait) -> Fault {
+    let (state, whose) = match of {
+        FullOf::Tenant => {
+            (SqlState::TOO_MANY_CONNECTIONS, "the connection limit of this tenant's database")
+        }
+        FullOf::Server => {
+            (SqlState::CONFIGURATION_LIMIT_EXCEEDED, "PostgreSQL's own connection limit")
+        }
+    };
+    Fault::new(Blame::Tenant, state, "timed out waiting for PostgreSQL to accept a connection")
+        .detail(format!(
+            "{whose} is reached; {} connections are held by this process; waited {} ms at position \
+             {} of {} in line.",
+            counts.held(),
+            wait.waited.as_millis(),
+            wait.position + 1,
+            counts.waiting
+        ))
+        .hint("Connections made by others count too: other pgusher processes, direct ones, autovacuum.")
+}
+
+pub(super) fn pins_of_budget(pinned: u32, most: u32) -> Fault {
+    Fault::new(
+        Blame::Tenant,
+        SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+        "too many server connections are held beyond their transactions",
+    )
+    .detail(format!(
+        "pins.budget_share: {pinned} of {most} connections to this PostgreSQL server are pinned or \
+         in session mode."
+    ))
+    .hint("End what holds session state, use transaction mode, or have pins.budget_share raised.")
+}
+
+pub(super) fn pins_of_tenant(pinned: u32, most: u32, server_max: u32) -> Fault {
+    Fault::new(
+        Blame::Tenant,
+        SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+        "too many server connections of this tenant are held beyond their transactions",
+    )
+    .detail(format!(
+        "pins.tenant_share: {pinned} of {most} connections are pinned or in session mode; \
+         server_max is {server_max}."
+    ))
+    .hint("End what holds session state, use transaction mode, or have server_max raised.")
+}
+
+pub(super) fn suspended() -> Fault {
+    Fault::new(Blame::Tenant, SqlState::CANNOT_CONNECT_NOW, "this tenant is suspended")
+}
+
+pub(super) fn moving() -> Fault {
+    Fault::new(
+        Blame::Tenant,
+        SqlState::CANNOT_CONNECT_NOW,
+        "this tenant is being moved to another server",
+    )
+    .hint("Try again in a moment.")
+}
+
+pub(super) fn draining() -> Fault {
+    Fault::new(Blame::Proxy, SqlState::CANNOT_CONNECT_NOW, "pgusher is shutting down")
+}
+
+pub(super) fn unreachable(why: &Fault) -> Fault {
+    let fault = Fault::new(
+        Blame::Server,
+        SqlState::CONNECTION_FAILURE,
+        "the tenant's PostgreSQL cannot be reached",
+    );
+    fault.detail(format!("The last connection attempt failed: {}", why.message()))
+}
+
+pub(super) fn unreachable_after(wait: Wait) -> Fault {
+    Fault::new(
+        Blame::Server,
+        SqlState::CONNECTION_FAILURE,
+        "the tenant's PostgreSQL cannot be reached",
+    )
+    .detail(format!(
+        "Connection attempts fail; waited {} ms at position {} in line.",
+        wait.waited.as_millis(),
+        wait.position + 1
+    ))
+}
+
+/// The time was up while an answer was being sent.
+pub(super) fn timed_out_late() -> Fault {
+    tenant("timed out waiting for a server connection of this tenant")
+}
+
+/// Nobody answers any more: a bug.
+pub(super) fn lost() -> Fault {
+    Fault::new(Blame::Proxy, SqlState::INTERNAL_ERROR, "a waiting client was forgotten")
+}

@@ -1,0 +1,328 @@
+//! How servers flow through a room: granted, dialed, lent, returned, closed.
+
+use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::{Book, Room};
+use crate::fault::Fault;
+use crate::pool::budget::{PinsFull, Was};
+use crate::pool::deeds::{Deed, Deeds, Reach};
+use crate::pool::ledger::{FullOf, Kept, Next, Stamp, Waiter, WaiterId};
+use crate::pool::lease::Lease;
+use crate::pool::pin::Pins;
+use crate::pool::settings::PinSettings;
+use crate::pool::slot::{Order, Phase, Slot};
+use crate::pool::ticket::Ticket;
+use crate::pool::{Conn, Grant, refusal};
+
+impl<S: Conn> Room<S> {
+    /// Serves the head of the line as far as it goes and tells the budget what is still wanted.
+    pub(super) fn pump(self: &Arc<Self>, book: &mut Book<S>, now: Instant, deeds: &mut Deeds<S>) {
+        self.serve(book, false, now, deeds);
+        let want = book.want(now);
+        if want != book.told_want {
+            book.told_want = want;
+            self.till.with(deeds, |b, grants| b.want(self.seat, want, now, grants));
+        }
+        if self.till.is_pressed() && want > 0 {
+            self.serve(book, true, now, deeds);
+            self.seek(deeds);
+        }
+        if let Some(at) = book.wakes().filter(|at| *at > now)
+            && book.alarm != Some(at)
+        {
+            book.alarm = Some(at);
+            deeds.push(Deed::Alarm(Arc::clone(self), at));
+        }
+        self.note_idle(book);
+    }
+
+    /// Looks for a server that others leave idle: now, and every few milliseconds from now on.
+    fn seek(&self, deeds: &mut Deeds<S>) {
+        deeds.push(Deed::Evict(Arc::clone(&self.till)));
+        self.common.stir();
+    }
+
+    fn serve(
+        self: &Arc<Self>,
+        book: &mut Book<S>,
+        starved: bool,
+        now: Instant,
+        deeds: &mut Deeds<S>,
+    ) {
+        loop {
+            match book.next(starved) {
+                Next::Serve(waiter, kept) => {
+                    let lease = Lease::new(Arc::clone(self), kept.server, kept.stamp);
+                    deeds.push(Deed::Hand(waiter.reach, Grant::Lease(lease)));
+                }
+                Next::Shut(kept) => self.shut(kept.server, kept.stamp, now, deeds),
+                Next::Rest => break,
+            }
+        }
+    }
+
+    /// Closes a server the ledger counts as closing: its slot is promised on now and given back at
+    /// its end of file.
+    pub(super) fn shut(
+        self: &Arc<Self>,
+        server: S,
+        stamp: Stamp,
+        now: Instant,
+        deeds: &mut Deeds<S>,
+    ) {
+        self.till.with(deeds, |b, grants| b.closing(self.seat, now, grants));
+        self.shut_promised(server, stamp, deeds);
+    }
+
+    fn shut_promised(self: &Arc<Self>, server: S, stamp: Stamp, deeds: &mut Deeds<S>) {
+        let slot = Slot::closing(Arc::clone(self), server.class(), stamp);
+        deeds.push(Deed::Shut(server, slot));
+    }
+
+    /// The budget granted a slot: the head of the line dials.
+    pub(in crate::pool) fn granted(self: &Arc<Self>, now: Instant, deeds: &mut Deeds<S>) {
+        let mut book = self.book();
+        let dial = book.dial(now);
+        let want = book.want(now);
+        book.told_want = want;
+        let Some((waiter, epoch)) = dial else {
+            self.till.with(deeds, |b, grants| b.decline(self.seat, want, now, grants));
+            return;
+        };
+        self.till.with(deeds, |b, grants| b.accept(self.seat, want, now, grants));
+        if want > 0 && self.till.is_pressed() {
+            self.seek(deeds);
+        }
+        drop(book);
+        let stamp = Stamp { since: now, retires: None, epoch };
+        let order = Order { id: waiter.id, class: waiter.class, asked: waiter.asked };
+        let slot = Slot::dialing(Arc::clone(self), order, stamp);
+        deeds.push(Deed::Hand(waiter.reach, Grant::Dial(slot)));
+    }
+
+    /// A dial became a server.
+    pub(in crate::pool) fn opened(
+        self: &Arc<Self>,
+        server: S,
+        mut stamp: Stamp,
+        now: Instant,
+    ) -> Lease<S> {
+        let took = now.saturating_duration_since(stamp.since);
+        let mut deeds = Deeds::new();
+        let mut book = self.book();
+        book.opened();
+        let lifetime = book.limits().server_lifetime.nonzero();
+        stamp.retires = lifetime.map(|span| now + self.common.jittered(span));
+        self.till.with(&mut deeds, |b, grants| b.opened(self.seat, took, now, grants));
+        self.pump(&mut book, now, &mut deeds);
+        drop(book);
+        self.common.counters.dialed("opened", took);
+        let lease = Lease::new(Arc::clone(self), server, stamp);
+        deeds.perform(now);
+        lease
+    }
+
+    /// A slot came to its end.
+    pub(in crate::pool) fn slot_ended(
+        self: &Arc<Self>,
+        phase: Phase,
+        now: Instant,
+        deeds: &mut Deeds<S>,
+    ) {
+        let mut book = self.book();
+        let was = match phase {
+            Phase::Dialing => {
+                book.dial_ended();
+                book.dial_unknown(now);
+                Was::Dialing
+            }
+            Phase::Closing => {
+                book.closed();
+                Was::Closing
+            }
+        };
+        self.free(&mut book, was, now, deeds);
+    }
+
+    fn free(
+        self: &Arc<Self>,
+        book: &mut MutexGuard<'_, Book<S>>,
+        was: Was,
+        now: Instant,
+        deeds: &mut Deeds<S>,
+    ) {
+        let want = book.want(now);
+        book.told_want = want;
+        self.till.with(deeds, |b, grants| b.close(self.seat, was, want, now, grants));
+        self.pump(book, now, deeds);
+    }
+
+    /// A dial failed: the slot is given back, and those in line with nothing to hope for are told.
+    pub(in crate::pool) fn dial_failed(self: &Arc<Self>, why: &Fault, now: Instant) {
+        let mut deeds = Deeds::new();
+        let mut book = self.book();
+        book.dial_ended();
+        for waiter in book.dial_failed(now, self.common.pool.dial_backoff_max.get()) {
+            deeds.push(Deed::Refuse(waiter.reach, refusal::unreachable(why)));
+        }
+        self.free(&mut book, Was::Dialing, now, &mut deeds);
+        drop(book);
+        self.common.counters.dialed("failed", std::time::Duration::ZERO);
+        deeds.perform(now);
+    }
+
+    /// PostgreSQL was full: the client that dialed goes back to its place in line.
+    pub(in crate::pool) fn refused_full(
+        self: &Arc<Self>,
+        order: Order,
+        of: FullOf,
+        now: Instant,
+    ) -> Ticket<S> {
+        let (reach, reply) = oneshot::channel();
+        let mut deeds = Deeds::new();
+        let mut book = self.book();
+        book.dial_ended();
+        let waiter = Waiter { id: order.id, class: order.class, asked: order.asked, reach };
+        book.refused_full(waiter, of, now, self.common.pool.dial_backoff_max.get());
+        let timeout = book.limits().queue_timeout.nonzero();
+        self.free(&mut book, Was::Dialing, now, &mut deeds);
+        drop(book);
+        self.common.counters.dialed("full", std::time::Duration::ZERO);
+        deeds.perform(now);
+        Ticket::new(Arc::clone(self), order.id, order.asked, timeout, reply)
+    }
+
+    /// A lease ended well: the server goes to the next in line, to the idle ones, or, when another
+    /// tenant's turn has come, away.
+    pub(in crate::pool) fn finished(self: &Arc<Self>, server: S, stamp: Stamp, now: Instant) {
+        let class = server.class();
+        let pressed = self.till.is_pressed();
+        let mut book = self.book();
+        let spent = book.is_spent(&stamp, now);
+        if !pressed && !spent && book.is_calm() {
+            book.park(class, Kept { server, stamp, parked: now });
+            self.note_idle(&book);
+            return;
+        }
+        let mut deeds = Deeds::new();
+        let age = now.saturating_duration_since(stamp.since);
+        if spent {
+            book.shut_leased();
+            self.shut(server, stamp, now, &mut deeds);
+        } else if pressed
+            && self.till.with(&mut deeds, |b, grants| b.yields(self.seat, age, now, grants))
+        {
+            book.shut_leased();
+            self.shut_promised(server, stamp, &mut deeds);
+            self.common.counters.moved("turn");
+        } else {
+            book.park(class, Kept { server, stamp, parked: now });
+        }
+        self.pump(&mut book, now, &mut deeds);
+        drop(book);
+        deeds.perform(now);
+    }
+
+    /// A lease ended, and its server with it.
+    pub(in crate::pool) fn end_lease(self: &Arc<Self>, server: S, stamp: Stamp, now: Instant) {
+        let mut deeds = Deeds::new();
+        let mut book = self.book();
+        book.shut_leased();
+        self.shut(server, stamp, now, &mut deeds);
+        self.pump(&mut book, now, &mut deeds);
+        drop(book);
+        deeds.perform(now);
+    }
+
+    /// Closes idle servers for other tenants, as the budget's rules ask.
+    pub(in crate::pool) fn give_way(self: &Arc<Self>, now: Instant, deeds: &mut Deeds<S>) {
+        let mut book = self.book();
+        while book.counts().idle > 0 {
+            let least = self.till.with(deeds, |b, _| b.spares(self.seat, now));
+            let Some(kept) = least.and_then(|least| book.evict(least, now)) else { break };
+            self.shut(kept.server, kept.stamp, now, deeds);
+            self.common.counters.moved("idle");
+        }
+        self.note_idle(&book);
+    }
+
+    /// Looks at the room again: a pause is over.
+    pub(in crate::pool) fn look(self: &Arc<Self>, now: Instant, deeds: &mut Deeds<S>) {
+        let mut book = self.book();
+        book.alarm = None;
+        self.pump(&mut book, now, deeds);
+    }
+
+    /// A client gave up. What was on its way to it is passed on by whoever sends it.
+    pub(in crate::pool) fn abandoned(self: &Arc<Self>, id: WaiterId, now: Instant) {
+        let mut deeds = Deeds::new();
+        let mut book = self.book();
+        let gone: Option<Waiter<Reach<S>>> = book.abandon(id);
+        if gone.is_some() {
+            self.pump(&mut book, now, &mut deeds);
+        }
+        drop(book);
+        drop(gone);
+        deeds.perform(now);
+    }
+
+    /// A client has waited too long: out of the line with it, and the reason why. `None` when it
+    /// was served in this very moment.
+    pub(in crate::pool) fn timed_out(
+        self: &Arc<Self>,
+        id: WaiterId,
+        asked: Instant,
+        now: Instant,
+    ) -> Option<Fault> {
+        let mut deeds = Deeds::new();
+        let mut book = self.book();
+        let position = book.position(id)?;
+        let gone = book.abandon(id);
+        let (share, totals, total) = self.till.figures(self.seat);
+        let wait = refusal::Wait { position, waited: now.saturating_duration_since(asked) };
+        let limit = refusal::limit(&book);
+        let fault = match limit {
+            refusal::Limit::Tenant => refusal::tenant_full(book.counts(), book.limits(), wait),
+            refusal::Limit::Dial(of) => refusal::postgres_full(of, book.counts(), wait),
+            refusal::Limit::Unreachable => refusal::unreachable_after(wait),
+            refusal::Limit::Budget => refusal::budget_full(share, totals, total, wait),
+        };
+        self.pump(&mut book, now, &mut deeds);
+        drop(book);
+        drop(gone);
+        deeds.perform(now);
+        Some(self.refused(fault, limit.as_str()))
+    }
+
+    /// Counts a lease's reasons to be pinned from `before` to `after`.
+    pub(in crate::pool) fn repin(
+        &self,
+        before: Pins,
+        after: Pins,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        let mut book = self.book();
+        if before.is_empty() && !after.is_empty() {
+            let limits = book.limits();
+            let most = PinSettings::of(self.common.pins.tenant_share, limits.server_max);
+            let pinned = book.counts().pinned;
+            if pinned >= most {
+                let fault = refusal::pins_of_tenant(pinned, most, limits.server_max);
+                return Err(self.refused(fault, "pins_tenant"));
+            }
+            let mut deeds = Deeds::new();
+            let pinned = self.till.with(&mut deeds, |b, _| b.pin(self.seat, now));
+            if let Err(PinsFull { pinned, most }) = pinned {
+                return Err(self.refused(refusal::pins_of_budget(pinned, most), "pins_budget"));
+            }
+        } else if !before.is_empty() && after.is_empty() {
+            let mut deeds = Deeds::new();
+            self.till.with(&mut deeds, |b, _| b.unpin(self.seat, now));
+        }
+        book.repin(before, after);
+        Ok(())
+    }
+}

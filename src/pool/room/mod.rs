@@ -1,0 +1,153 @@
+//! The room of one tenant: its ledger behind its lock, its seat at the server's budget.
+//!
+//! The lock is held for a few instructions and never across an await. Lending an idle server and
+//! taking it back with nobody waiting is one lock and one pop or push, without an allocation.
+//! Every method takes the time, so that histories can be tested without waiting for it.
+
+mod flow;
+mod live;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::budget::Seat;
+use super::common::Common;
+use super::deeds::{Deeds, Reach};
+use super::ledger::{Gate, Kept, Ledger};
+use super::lease::Lease;
+use super::refusal;
+use super::ticket::Ticket;
+use super::till::Till;
+use super::{Attempt, Class, Conn, Grant, Limits, lock};
+use crate::fault::Fault;
+use crate::ident::{ServerKey, TenantId};
+
+/// A tenant's ledger with its parts filled in.
+pub(super) type Book<S> = Ledger<Reach<S>, S>;
+
+/// Where a tenant's clients and servers meet.
+pub struct Room<S: Conn> {
+    tenant: TenantId,
+    till: Arc<Till<S>>,
+    seat: Seat,
+    common: Arc<Common<S>>,
+    /// How many servers were idle when the lock was last held. A hint for evictions.
+    idle: AtomicU32,
+    book: Mutex<Book<S>>,
+}
+
+impl<S: Conn> Room<S> {
+    pub(super) fn open(
+        tenant: TenantId,
+        till: Arc<Till<S>>,
+        common: Arc<Common<S>>,
+        limits: Limits,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|weak| Self {
+            seat: till.join(weak.clone(), limits.server_min, limits.weight),
+            tenant,
+            till,
+            common,
+            idle: AtomicU32::new(0),
+            book: Mutex::new(Ledger::new(limits)),
+        })
+    }
+
+    /// Whose room it is.
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The PostgreSQL server it leads to.
+    pub fn server(&self) -> &ServerKey {
+        self.till.key()
+    }
+
+    /// Asks for a server connection of `class`: an idle one, the right to dial one, or a place in
+    /// line.
+    ///
+    /// # Errors
+    /// 53300 when the tenant's line is full, 57P03 when the tenant is suspended; with the figures.
+    pub fn lease(self: &Arc<Self>, class: Class) -> Result<Attempt<S>, Fault> {
+        self.lease_at(class, super::now())
+    }
+
+    pub(super) fn lease_at(
+        self: &Arc<Self>,
+        class: Class,
+        now: Instant,
+    ) -> Result<Attempt<S>, Fault> {
+        loop {
+            let mut book = self.book();
+            let Some(Kept { mut server, stamp, .. }) = book.take_idle(class) else {
+                return self.wait_in_line(book, class, now);
+            };
+            self.note_idle(&book);
+            drop(book);
+            if server.is_alive() {
+                return Ok(Attempt::Ready(Lease::new(Arc::clone(self), server, stamp)));
+            }
+            self.end_lease(server, stamp, now);
+        }
+    }
+
+    fn wait_in_line(
+        self: &Arc<Self>,
+        mut book: MutexGuard<'_, Book<S>>,
+        class: Class,
+        now: Instant,
+    ) -> Result<Attempt<S>, Fault> {
+        if book.gate() != Gate::Open {
+            return Err(self.refused(refusal::suspended(), "suspended"));
+        }
+        let (reach, reply) = oneshot::channel();
+        let timeout = book.limits().queue_timeout.nonzero();
+        let Ok(id) = book.join(class, now, reach) else {
+            let fault = refusal::queue_full(book.counts(), book.limits());
+            return Err(self.refused(fault, "queue_max"));
+        };
+        let mut deeds = Deeds::new();
+        self.pump(&mut book, now, &mut deeds);
+        drop(book);
+        deeds.perform(now);
+        let mut ticket = Ticket::new(Arc::clone(self), id, now, timeout, reply);
+        match ticket.claim() {
+            Some(Ok(Grant::Lease(lease))) => Ok(Attempt::Ready(lease)),
+            Some(Ok(Grant::Dial(slot))) => Ok(Attempt::Dial(slot)),
+            Some(Err(fault)) => Err(fault),
+            None => Ok(Attempt::Wait(ticket)),
+        }
+    }
+
+    /// Counts a refusal by the limit that made it, and passes it on.
+    pub(super) fn refused(&self, fault: Fault, limit: &'static str) -> Fault {
+        self.common.counters.refused(limit);
+        fault
+    }
+
+    pub(super) fn common(&self) -> &Common<S> {
+        &self.common
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, Book<S>> {
+        lock(&self.book)
+    }
+
+    /// Whether an idle server was seen here when the lock was last held.
+    pub(super) fn seems_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed) > 0
+    }
+
+    fn note_idle(&self, book: &Book<S>) {
+        self.idle.store(book.counts().idle, Ordering::Relaxed);
+    }
+}
+
+impl<S: Conn> Drop for Room<S> {
+    fn drop(&mut self) {
+        self.till.leave(self.seat);
+    }
+}
