@@ -66,11 +66,7 @@ struct Entry<V> {
 
 impl<V> Clone for Entry<V> {
     fn clone(&self) -> Self {
-        Self {
-            value: self.value.clone(),
-            loaded_at: self.loaded_at,
-            generation: self.generation,
-        }
+        Self { value: self.value.clone(), loaded_at: self.loaded_at, generation: self.generation }
     }
 }
 
@@ -135,8 +131,7 @@ where
     V: Send + Sync + 'static,
 {
     fn is_fresh(&self, entry: &Entry<V>) -> bool {
-        let age_max =
-            if entry.value.is_some() { self.bounds.fresh } else { self.bounds.negative };
+        let age_max = if entry.value.is_some() { self.bounds.fresh } else { self.bounds.negative };
         entry.generation == self.generation.load(Ordering::Acquire)
             && entry.loaded_at.elapsed() < age_max
     }

@@ -76,10 +76,7 @@ pub fn pool(config: Config, size: usize, timeout: Duration) -> Result<Pool, Stri
 struct Dial;
 
 impl deadpool_postgres::Connect for Dial {
-    fn connect(
-        &self,
-        config: &Config,
-    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
+    fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
         let config = config.clone();
         Box::pin(async move {
             let (client, messages) = connect_with(&config).await?;

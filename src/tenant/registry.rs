@@ -38,8 +38,8 @@ impl Registry {
     /// # Errors
     /// When the settings cannot be used; the text says why and holds no secret.
     pub fn new(settings: &RegistrySettings, key: MasterKey) -> Result<Self, String> {
-        let url = DatabaseUrl::parse(settings.url.expose())
-            .map_err(|e| format!("registry.url {e}"))?;
+        let url =
+            DatabaseUrl::parse(settings.url.expose()).map_err(|e| format!("registry.url {e}"))?;
         let connect_timeout = settings.connect_timeout.get();
         let mut config = configured(&url, connect_timeout);
         let query_ms = settings.query_timeout.get().as_millis();
@@ -123,9 +123,8 @@ impl Registry {
 
     fn assembled(&self, sql: &SqlRow) -> Result<Tenant, Fault> {
         let id = TenantId::parse(&text(sql, 0)?).map_err(broken)?;
-        let url = DatabaseUrl::parse(&text(sql, 3)?).map_err(|e| {
-            broken(format!("databaseUrl of tenant {id} {e}"))
-        })?;
+        let url = DatabaseUrl::parse(&text(sql, 3)?)
+            .map_err(|e| broken(format!("databaseUrl of tenant {id} {e}")))?;
         let suspended = sql.try_get::<_, Option<bool>>(12).map_err(broken)?.unwrap_or(false);
         let managed = sql.try_get::<_, Option<bool>>(8).map_err(broken)?.unwrap_or(false);
         let key_version = sql.try_get::<_, Option<i32>>(10).map_err(broken)?;

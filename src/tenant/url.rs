@@ -230,11 +230,8 @@ impl DatabaseUrl {
     /// registry.
     pub fn without_password(&self) -> String {
         let user = self.user.as_deref().map(|u| format!("{}@", encoded(u))).unwrap_or_default();
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            encoded(&self.host)
-        };
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { encoded(&self.host) };
         let mut text = format!(
             "postgresql://{user}{host}:{}/{}?sslmode={}",
             self.port,
@@ -364,7 +361,8 @@ mod tests {
 
     #[test]
     fn what_is_written_has_no_password_and_reads_back() {
-        let url = read("postgres://u%20x:secret@[::1]:6000/d%2Fb?sslmode=verify-full&pool_timeout=9");
+        let url =
+            read("postgres://u%20x:secret@[::1]:6000/d%2Fb?sslmode=verify-full&pool_timeout=9");
         let text = url.without_password();
         assert!(!text.contains("secret"), "{text}");
         assert_eq!(read(&text), DatabaseUrl { password: None, ..url });
