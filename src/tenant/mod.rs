@@ -1,1 +1,28 @@
-//! Room `tenant`.
+//! Tenants as the registry knows them: where each lives, how to log in there, what it may hold.
+//!
+//! [`Registry`] reads the metadata database; [`Directory`] is the cache in front of it, which goes
+//! on serving the tenants it knows while the registry is away. This room reads; what writes the
+//! registry is `control`. It knows no token and no pool.
+
+mod cache;
+mod connect;
+mod directory;
+mod key_row;
+mod limits;
+mod master_key;
+mod metrics;
+mod registry;
+mod settings;
+mod tenant;
+mod url;
+
+pub use connect::{Messages, configured, connect, connect_with, drive, pool};
+pub use directory::Directory;
+pub use key_row::KeyRow;
+pub use limits::{LimitOverrides, PoolMode};
+pub use master_key::MasterKey;
+pub use metrics::TenantMetrics;
+pub use registry::{Client as RegistryClient, Registry};
+pub use settings::{DirectorySettings, RegistrySettings};
+pub use tenant::{Login, Route, Status, Tenant};
+pub use url::{BadDatabaseUrl, DatabaseUrl, SslMode};

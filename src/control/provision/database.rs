@@ -1,0 +1,240 @@
+//! One tenant's database and logins.
+//!
+//! A batch of statements is one transaction (simple query protocol), rolled back whole if one of
+//! them fails, so a connection never goes back to the pool inside a transaction.
+
+use std::fmt::Write as _;
+use std::num::NonZeroU32;
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::groups::{self, Powers};
+use super::template::default_privileges;
+use crate::control::sql::{ident, literal};
+use crate::control::verifier::scram_verifier;
+use crate::fault::Fault;
+use crate::ident::{Role, TenantId};
+use crate::tenant::MasterKey;
+use crate::units::Secret;
+
+/// Derived passwords have 256 bits: iterations would slow the dial and no attacker.
+const ITERATIONS: NonZeroU32 = NonZeroU32::MIN;
+
+/// The first row of a tenant's `"Admin"`.
+#[derive(Debug, Clone)]
+pub struct NewAdmin {
+    /// Its id, chosen beforehand so that writing it twice writes it once.
+    pub id: String,
+    /// Normalised.
+    pub email: String,
+    /// The hash.
+    pub password: Secret,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+}
+
+/// Clones the template unless the database is there. What is made cannot be entered by anyone:
+/// a clone does not inherit its template's ACL and would be open to PUBLIC, so it is made with
+/// ALLOW_CONNECTIONS false and opened by [`open`] after the REVOKE.
+pub(super) async fn ensure_clone(
+    admin: &Client,
+    tenant: &TenantId,
+    template: &str,
+    connections_max: u32,
+) -> Result<(), tokio_postgres::Error> {
+    let name = tenant.database();
+    let sql = "SELECT datconnlimit FROM pg_database WHERE datname = $1";
+    if let Some(row) = admin.query_opt(sql, &[&name]).await? {
+        // -2: a DROP DATABASE was interrupted; nothing but another DROP helps.
+        if row.try_get::<_, i32>(0)? != -2 {
+            return Ok(());
+        }
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {}", ident(&name))).await?;
+    }
+    let sql = format!(
+        "CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG ALLOW_CONNECTIONS false \
+         CONNECTION LIMIT {connections_max}",
+        ident(&name),
+        ident(template)
+    );
+    match admin.batch_execute(&sql).await {
+        // A CREATE whose client went away finishes all the same.
+        Err(e) if e.code() == Some(&SqlState::DUPLICATE_DATABASE) => Ok(()),
+        result => result,
+    }
+}
+
+/// The tenant's four login roles, with the passwords derived for `version`.
+pub(super) async fn ensure_logins(
+    admin: &Client,
+    tenant: &TenantId,
+    key: &MasterKey,
+    version: i32,
+) -> Result<(), Step> {
+    let names: Vec<String> = Role::ALL.iter().map(|role| tenant.login_role(*role)).collect();
+    let sql = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)";
+    let mut found = Vec::with_capacity(names.len());
+    for row in admin.query(sql, &[&names]).await? {
+        found.push(row.try_get::<_, String>(0)?);
+    }
+    let mut sql = String::new();
+    for role in Role::ALL {
+        let name = tenant.login_role(role);
+        let password = key.role_password(tenant, role, version);
+        let verifier = literal(&scram_verifier(password.expose(), ITERATIONS)?);
+        let (exists, group) = (found.contains(&name), groups::group(role));
+        let name = ident(&name);
+        let _ = if exists {
+            write!(sql, "ALTER ROLE {name} LOGIN PASSWORD {verifier};")
+        } else {
+            write!(sql, "CREATE ROLE {name} LOGIN PASSWORD {verifier} IN ROLE {group};")
+        };
+    }
+    Ok(admin.batch_execute(&sql).await?)
+}
+
+/// Closes the database to PUBLIC, gives it to the tenant's roles, and only then opens it.
+pub(super) async fn open(admin: &Client, tenant: &TenantId) -> Result<(), Step> {
+    let database = ident(&tenant.database());
+    let role = |role| ident(&tenant.login_role(role));
+    let sql = format!(
+        "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+         GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {owner}, {app};
+         GRANT CONNECT ON DATABASE {database} TO {readonly}, {sidecar};
+         ALTER DATABASE {database} ALLOW_CONNECTIONS true",
+        owner = role(Role::Owner),
+        app = role(Role::App),
+        readonly = role(Role::Readonly),
+        sidecar = role(Role::Sidecar),
+    );
+    Ok(admin.batch_execute(&sql).await?)
+}
+
+/// What the tenant's owner makes later is the other roles' too. Run inside the tenant's database.
+pub(super) async fn ensure_defaults(
+    inside: &Client,
+    tenant: &TenantId,
+    powers: Powers,
+) -> Result<(), Step> {
+    let owner = ident(&tenant.login_role(Role::Owner));
+    let defaults = default_privileges(&format!("FOR ROLE {owner}"));
+    // Only a member may set them. A membership kept for every tenant would make each privilege
+    // check of the provisioner walk them all, so it lasts for this transaction.
+    let sql = if powers.superuser {
+        defaults
+    } else {
+        let with = powers.with_use();
+        format!(
+            "GRANT {owner} TO CURRENT_USER {with}; {defaults};
+             REVOKE {owner} FROM CURRENT_USER"
+        )
+    };
+    Ok(inside.batch_execute(&sql).await?)
+}
+
+/// Writes whose database it is, and its first admin, in one commit. Written twice, it is written
+/// once; a database of another tenant is refused.
+pub(super) async fn mark(
+    inside: &mut Client,
+    tenant: &TenantId,
+    admin: &NewAdmin,
+) -> Result<(), Step> {
+    let tx = inside.transaction().await?;
+    let sql = "INSERT INTO pgusher.tenant_mark (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING";
+    tx.execute(sql, &[&tenant.as_str()]).await?;
+    let sql = "SELECT tenant_id FROM pgusher.tenant_mark";
+    let marked: String = tx.query_one(sql, &[]).await?.try_get(0)?;
+    if marked != tenant.as_str() {
+        return Err(Step::Foreign);
+    }
+    let sql = r#"INSERT INTO public."Admin" ("id", "email", "password", "firstName", "lastName", "role")
+                 VALUES ($1, $2, $3, $4, $5, 'PRIMARY') ON CONFLICT ("id") DO NOTHING"#;
+    let password = admin.password.expose();
+    let row: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        [&admin.id, &admin.email, &password, &admin.first_name, &admin.last_name];
+    tx.execute(sql, &row).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Whether the tenant's first admin is written.
+pub(super) async fn is_marked(
+    inside: &Client,
+    tenant: &TenantId,
+    admin_id: &str,
+) -> Result<bool, tokio_postgres::Error> {
+    let sql = r#"SELECT EXISTS (SELECT FROM pgusher.tenant_mark WHERE tenant_id = $1)
+                 AND EXISTS (SELECT FROM public."Admin" WHERE "id" = $2)"#;
+    inside.query_one(sql, &[&tenant.as_str(), &admin_id]).await?.try_get(0)
+}
+
+/// Drops the database and the logins, whatever of them is there.
+pub(super) async fn drop_all(
+    admin: &Client,
+    tenant: &TenantId,
+    powers: Powers,
+) -> Result<(), Step> {
+    let name = tenant.database();
+    let database = ident(&name);
+    let names: Vec<String> = Role::ALL.iter().map(|role| tenant.login_role(*role)).collect();
+    let sql = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)";
+    let mut roles = Vec::with_capacity(names.len());
+    for row in admin.query(sql, &[&names]).await? {
+        roles.push(ident(&row.try_get::<_, String>(0)?));
+    }
+    let mut close = String::new();
+    for role in &roles {
+        let _ = write!(close, "ALTER ROLE {role} NOLOGIN;");
+        // Ending a session takes a membership in its role.
+        if !powers.superuser {
+            let _ = write!(close, "GRANT {role} TO CURRENT_USER {};", powers.with_use());
+        }
+    }
+    let sql = "SELECT 1 FROM pg_database WHERE datname = $1";
+    let exists = admin.query_opt(sql, &[&name]).await?.is_some();
+    if !close.is_empty() {
+        admin.batch_execute(&close).await?;
+    }
+    if exists {
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
+    }
+    // The database first: its ACL names the roles.
+    for role in roles {
+        admin.batch_execute(&format!("DROP ROLE IF EXISTS {role}")).await?;
+    }
+    Ok(())
+}
+
+/// Lets the tenant's roles log in, or not.
+pub(super) async fn set_login(
+    admin: &Client,
+    tenant: &TenantId,
+    allowed: bool,
+) -> Result<(), Step> {
+    let word = if allowed { "LOGIN" } else { "NOLOGIN" };
+    let mut sql = String::new();
+    for role in Role::ALL {
+        let _ = write!(sql, "ALTER ROLE {} {word};", ident(&tenant.login_role(role)));
+    }
+    Ok(admin.batch_execute(&sql).await?)
+}
+
+/// How a step failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Step {
+    #[error(transparent)]
+    Sql(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error(transparent)]
+    Schema(#[from] crate::control::schema::SchemaError),
+    #[error(transparent)]
+    Pool(#[from] deadpool_postgres::PoolError),
+    #[error("the database bears another tenant's mark")]
+    Foreign,
+    #[error("took longer than the step timeout")]
+    Slow,
+}

@@ -1,0 +1,294 @@
+//! The hand that makes and drops tenants' databases on one server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use tokio::sync::OnceCell;
+
+use super::database::{self, NewAdmin, Step};
+use super::groups::{self, Powers};
+use super::template::Template;
+use super::{ProvisionMetrics, ServerSettings, doors};
+use crate::control::schema::MigrationSet;
+use crate::fault::{Blame, Fault, SqlState};
+use crate::ident::{Role, TenantId};
+use crate::tenant::{self, DatabaseUrl, MasterKey};
+
+/// Every server tenants may be made on, by name.
+pub type Servers = BTreeMap<Arc<str>, Arc<Provisioner>>;
+
+/// The provisioner of one PostgreSQL server. Every `ensure_*` may be run again, by several
+/// processes at once, and after a crash at any point.
+pub struct Provisioner {
+    name: Arc<str>,
+    admin: DatabaseUrl,
+    tenants: DatabaseUrl,
+    connections_max: u32,
+    weight: u32,
+    timeout: Duration,
+    key: MasterKey,
+    template: Template,
+    pool: Pool,
+    /// Set once the groups and the template are known to be there.
+    ready: OnceCell<Powers>,
+    metrics: ProvisionMetrics,
+}
+
+impl Provisioner {
+    /// A provisioner that dials when it is first asked.
+    ///
+    /// # Errors
+    /// When the settings cannot be used; the text says why and holds no secret.
+    pub fn new(
+        name: &str,
+        settings: &ServerSettings,
+        product: MigrationSet,
+        key: MasterKey,
+        metrics: ProvisionMetrics,
+    ) -> Result<Self, String> {
+        let at = |key: &str, why: &dyn std::fmt::Display| format!("servers.{name}.{key} {why}");
+        let admin =
+            DatabaseUrl::parse(settings.admin_url.expose()).map_err(|e| at("admin_url", &e))?;
+        let mut tenants = DatabaseUrl { user: None, password: None, ..admin.clone() };
+        if !settings.host.is_empty() {
+            tenants.host.clone_from(&settings.host);
+        }
+        if settings.port != 0 {
+            tenants.port = settings.port;
+        }
+        if !settings.sslmode.is_empty() {
+            let probe = format!("postgresql://h/d?sslmode={}", settings.sslmode);
+            let probe = DatabaseUrl::parse(&probe).map_err(|e| at("sslmode", &e))?;
+            tenants.ssl_mode = probe.ssl_mode;
+        }
+        if !settings.sslrootcert.is_empty() {
+            tenants.root_cert = Some(settings.sslrootcert.clone());
+        }
+        let timeout = settings.step_timeout.get();
+        let config = tenant::configured(&admin, timeout);
+        let pool = tenant::pool(config, settings.admin_connections_max, timeout)
+            .map_err(|e| at("admin_url", &e))?;
+        Ok(Self {
+            name: name.into(),
+            admin,
+            tenants,
+            connections_max: settings.tenant_connections_max,
+            weight: settings.weight,
+            timeout,
+            key,
+            template: Template { product, own: MigrationSet::own() },
+            pool,
+            ready: OnceCell::new(),
+            metrics,
+        })
+    }
+
+    /// The server's name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Its share of new tenants.
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// The version a database made here has.
+    pub fn schema_version(&self) -> String {
+        self.template.product.version().to_string()
+    }
+
+    /// The `databaseUrl` of a tenant on this server; it has no password.
+    pub fn database_url(&self, tenant: &TenantId) -> DatabaseUrl {
+        let url = self.tenants.with_database(&tenant.database());
+        DatabaseUrl { user: Some(tenant.login_role(Role::App)), ..url }
+    }
+
+    /// Groups and template. Cheap once done.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be reached or refuses.
+    pub async fn ensure_server(&self) -> Result<(), Fault> {
+        self.powers().await.map(drop)
+    }
+
+    /// Closes `postgres`, `template1` and the databases named to PUBLIC where the provisioner
+    /// may, and names those that stay open.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be reached.
+    pub async fn close_doors(&self, more: &[String]) -> Result<Vec<String>, Fault> {
+        self.step("doors", async {
+            let admin = self.pool.get().await?;
+            Ok(doors::close(&admin, more).await?)
+        })
+        .await
+    }
+
+    /// The databases PUBLIC can enter.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be reached.
+    pub async fn open_doors(&self) -> Result<Vec<String>, Fault> {
+        self.step("doors", async { Ok(doors::open(&*self.pool.get().await?).await?) }).await
+    }
+
+    /// The tenant's database, logins and privileges: complete, closed to everyone else, and empty.
+    ///
+    /// # Errors
+    /// 08006 when a step fails; run it again.
+    pub async fn ensure_tenant(&self, tenant: &TenantId, key_version: i32) -> Result<(), Fault> {
+        let powers = self.powers().await?;
+        let timer = self.metrics.clone.start_timer();
+        self.step("clone", async {
+            let admin = self.pool.get().await?;
+            let template = self.template.name();
+            Ok(database::ensure_clone(&admin, tenant, &template, self.connections_max).await?)
+        })
+        .await?;
+        timer.observe_duration();
+        self.step("logins", async {
+            let admin = self.pool.get().await?;
+            database::ensure_logins(&admin, tenant, &self.key, key_version).await?;
+            database::open(&admin, tenant).await
+        })
+        .await?;
+        self.step("defaults", async {
+            let inside = self.inside(tenant).await?;
+            database::ensure_defaults(&inside, tenant, powers).await
+        })
+        .await
+    }
+
+    /// Whose database it is, and its first admin, in one commit.
+    ///
+    /// # Errors
+    /// 08006 when it cannot be written.
+    pub async fn ensure_admin(&self, tenant: &TenantId, admin: &NewAdmin) -> Result<(), Fault> {
+        self.step("admin", async {
+            let mut inside = self.inside(tenant).await?;
+            database::mark(&mut inside, tenant, admin).await
+        })
+        .await
+    }
+
+    /// Whether [`Provisioner::ensure_admin`] was done. A database that is not there has none.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be asked.
+    pub async fn has_admin(&self, tenant: &TenantId, admin_id: &str) -> Result<bool, Fault> {
+        self.step("look", async {
+            let admin = self.pool.get().await?;
+            let sql = "SELECT datallowconn FROM pg_database WHERE datname = $1";
+            let row = admin.query_opt(sql, &[&tenant.database()]).await?;
+            let enterable = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
+            if !enterable {
+                return Ok(false);
+            }
+            let inside = self.inside(tenant).await?;
+            Ok(database::is_marked(&inside, tenant, admin_id).await?)
+        })
+        .await
+    }
+
+    /// Puts the logins' passwords back to what is derived: a role may change its own, and a dial
+    /// refused with 28P01 says that one did.
+    ///
+    /// # Errors
+    /// 08006 when the server refuses.
+    pub async fn restore_logins(&self, tenant: &TenantId, key_version: i32) -> Result<(), Fault> {
+        self.step("logins", async {
+            let admin = self.pool.get().await?;
+            database::ensure_logins(&admin, tenant, &self.key, key_version).await
+        })
+        .await
+    }
+
+    /// Lets the tenant's roles log in, or not (suspension).
+    ///
+    /// # Errors
+    /// 08006 when the server refuses.
+    pub async fn allow_logins(&self, tenant: &TenantId, allowed: bool) -> Result<(), Fault> {
+        self.step("logins", async {
+            let admin = self.pool.get().await?;
+            database::set_login(&admin, tenant, allowed).await
+        })
+        .await
+    }
+
+    /// CONNECTION LIMIT of the tenant's database: the cap across all pgusher processes.
+    ///
+    /// # Errors
+    /// 08006 when the server refuses.
+    pub async fn limit_connections(&self, tenant: &TenantId, max: u32) -> Result<(), Fault> {
+        self.step("limit", async {
+            let admin = self.pool.get().await?;
+            let name = crate::control::sql::ident(&tenant.database());
+            let sql = format!("ALTER DATABASE {name} CONNECTION LIMIT {max}");
+            Ok(admin.batch_execute(&sql).await?)
+        })
+        .await
+    }
+
+    /// Drops the tenant's database and logins, sessions and all.
+    ///
+    /// # Errors
+    /// 08006 when the server refuses; run it again.
+    pub async fn drop_tenant(&self, tenant: &TenantId) -> Result<(), Fault> {
+        self.step("drop", async {
+            let admin = self.pool.get().await?;
+            let powers = Powers::of(&admin).await?;
+            database::drop_all(&admin, tenant, powers).await
+        })
+        .await
+    }
+
+    async fn powers(&self) -> Result<Powers, Fault> {
+        let made = self.ready.get_or_try_init(|| {
+            self.step("template", async {
+                // A connection of its own: the builder's lock goes when it goes.
+                let admin = tenant::connect(&self.admin, self.timeout).await?;
+                let powers = Powers::of(&admin).await?;
+                groups::ensure(&admin, powers).await?;
+                self.template.ensure(&admin, &self.admin, powers, self.timeout).await?;
+                Ok(powers)
+            })
+        });
+        made.await.copied()
+    }
+
+    async fn inside(&self, tenant: &TenantId) -> Result<tokio_postgres::Client, Step> {
+        let url = self.admin.with_database(&tenant.database());
+        Ok(tenant::connect(&url, self.timeout).await?)
+    }
+
+    async fn step<T>(
+        &self,
+        step: &'static str,
+        work: impl Future<Output = Result<T, Step>>,
+    ) -> Result<T, Fault> {
+        let timer = self.metrics.steps.with_label_values(&[step]).start_timer();
+        // Large futures (a whole template build) live on the heap.
+        let work = Box::pin(tokio::time::timeout(self.timeout, work));
+        let result = work.await.unwrap_or(Err(Step::Slow));
+        timer.observe_duration();
+        result.map_err(|cause| {
+            self.metrics.failures.with_label_values(&[step]).inc();
+            Fault::new(
+                Blame::Server,
+                SqlState::CONNECTION_FAILURE,
+                "the PostgreSQL server could not complete a provisioning step",
+            )
+            .detail(format!("Server \"{}\", step \"{step}\".", self.name))
+            .because(cause)
+        })
+    }
+}
+
+impl std::fmt::Debug for Provisioner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Provisioner").field("name", &self.name).finish_non_exhaustive()
+    }
+}

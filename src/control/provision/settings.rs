@@ -1,0 +1,49 @@
+//! `[servers.NAME]`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Secret, Span};
+
+/// One PostgreSQL server that tenants live on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// How the provisioner logs in: a role with CREATEDB and CREATEROLE, into any database
+    /// (usually `postgres`). Empty: no tenant is made here.
+    pub admin_url: Secret,
+    /// Where tenants' sessions are dialled; empty: where `admin_url` points.
+    pub host: String,
+    /// The port there; 0: the one of `admin_url`.
+    pub port: u16,
+    /// How much TLS they ask for, as libpq names it; empty: as `admin_url` does.
+    pub sslmode: String,
+    /// A file of trusted certificates; empty: the system's.
+    pub sslrootcert: String,
+    /// Server connections for all tenants together.
+    pub budget: u32,
+    /// CONNECTION LIMIT of a new tenant's database: its hard cap across all pgusher processes.
+    pub tenant_connections_max: u32,
+    /// Share of new tenants, relative to other servers; 0: none.
+    pub weight: u32,
+    /// Provisioning connections at most.
+    pub admin_connections_max: usize,
+    /// How long one provisioning step may take.
+    pub step_timeout: Span,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            admin_url: Secret::default(),
+            host: String::new(),
+            port: 0,
+            sslmode: String::new(),
+            sslrootcert: String::new(),
+            budget: 80,
+            tenant_connections_max: 30,
+            weight: 1,
+            admin_connections_max: 3,
+            step_timeout: Span::secs(60),
+        }
+    }
+}

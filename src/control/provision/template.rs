@@ -1,0 +1,151 @@
+//! The tenant template: `pgusher_template_v<N>`, one per version of the tenant schema.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use super::groups::{self, OWNER, Powers};
+use crate::control::schema::{History, MigrationSet, SchemaError, apply};
+use crate::control::sql::{ident, literal};
+use crate::ident::Role;
+use crate::tenant::{self, DatabaseUrl};
+
+/// What every tenant's database is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Template {
+    /// The product's schema.
+    pub(super) product: MigrationSet,
+    /// pgusher's own corner.
+    pub(super) own: MigrationSet,
+}
+
+/// A key for `pg_advisory_lock`: one builder at a time on a server.
+const LOCK: i64 = 0x7067_7573_6865_7202;
+
+impl Template {
+    pub(super) fn name(&self) -> String {
+        format!("pgusher_template_v{}", self.product.version())
+    }
+
+    /// What is written on a finished template, so that a half-built one is never cloned.
+    fn label(&self) -> String {
+        format!("{}/{}", self.product.digest(), self.own.digest())
+    }
+
+    /// Builds the template, or finishes one a crash left half-built. `admin` is the provisioner's
+    /// connection, `url` its login.
+    pub(super) async fn ensure(
+        &self,
+        admin: &Client,
+        url: &DatabaseUrl,
+        powers: Powers,
+        timeout: Duration,
+    ) -> Result<(), SchemaError> {
+        let failed = |cause| SchemaError::Sql { name: self.name(), cause };
+        if self.is_ready(admin).await.map_err(failed)? {
+            return Ok(());
+        }
+        admin.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(failed)?;
+        let built = self.build(admin, url, powers, timeout).await;
+        admin.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await.map_err(failed)?;
+        built
+    }
+
+    async fn is_ready(&self, admin: &Client) -> Result<bool, tokio_postgres::Error> {
+        let sql = "SELECT NOT datallowconn AND datistemplate \
+                   AND shobj_description(oid, 'pg_database') = $2 \
+                   FROM pg_database WHERE datname = $1";
+        let row = admin.query_opt(sql, &[&self.name(), &self.label()]).await?;
+        row.map_or(Ok(false), |row| Ok(row.try_get::<_, Option<bool>>(0)?.unwrap_or(false)))
+    }
+
+    async fn build(
+        &self,
+        admin: &Client,
+        url: &DatabaseUrl,
+        powers: Powers,
+        timeout: Duration,
+    ) -> Result<(), SchemaError> {
+        let failed = |cause| SchemaError::Sql { name: self.name(), cause };
+        // Another process may have built it while this one waited for the lock.
+        if self.is_ready(admin).await.map_err(failed)? {
+            return Ok(());
+        }
+        let name = ident(&self.name());
+        let sql = "SELECT 1 FROM pg_database WHERE datname = $1";
+        if admin.query_opt(sql, &[&self.name()]).await.map_err(failed)?.is_none() {
+            let sql = format!("CREATE DATABASE {name} TEMPLATE template0 ALLOW_CONNECTIONS false");
+            admin.batch_execute(&sql).await.map_err(failed)?;
+        }
+        let open = format!(
+            "REVOKE ALL ON DATABASE {name} FROM PUBLIC;
+             ALTER DATABASE {name} ALLOW_CONNECTIONS true"
+        );
+        admin.batch_execute(&open).await.map_err(failed)?;
+        let mut inside =
+            tenant::connect(&url.with_database(&self.name()), timeout).await.map_err(failed)?;
+        self.fill(&mut inside, powers).await?;
+        drop(inside);
+        let close = format!(
+            "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+             ALTER DATABASE {name} IS_TEMPLATE true;
+             COMMENT ON DATABASE {name} IS {}",
+            literal(&self.label())
+        );
+        admin.batch_execute(&close).await.map_err(failed)
+    }
+
+    async fn fill(&self, inside: &mut Client, powers: Powers) -> Result<(), SchemaError> {
+        let failed = |cause| SchemaError::Sql { name: self.name(), cause };
+        // Schema public belongs to the owner's group; a non-superuser may give it away because
+        // it owns the database, and is a member of both groups concerned.
+        let public = format!(
+            "ALTER SCHEMA public OWNER TO {OWNER};
+             REVOKE ALL ON SCHEMA public FROM PUBLIC;
+             CREATE SCHEMA IF NOT EXISTS pgusher;
+             REVOKE ALL ON SCHEMA pgusher FROM PUBLIC"
+        );
+        inside.batch_execute(&public).await.map_err(failed)?;
+        let grants = default_privileges(&format!("FOR ROLE {OWNER}"));
+        inside.batch_execute(&grants).await.map_err(failed)?;
+        self.migrate(inside).await?;
+        inside.batch_execute(&existing_privileges()).await.map_err(failed)?;
+        tracing::info!(template = self.name(), version = powers.version, "template built");
+        Ok(())
+    }
+
+    /// Brings a database (the template, or a tenant's) to this version.
+    pub(super) async fn migrate(&self, inside: &mut Client) -> Result<(), SchemaError> {
+        let product = History { schema: "public", run_as: Some(OWNER) };
+        apply(inside, &self.product, product).await?;
+        apply(inside, &self.own, History { schema: "pgusher", run_as: None }).await?;
+        Ok(())
+    }
+}
+
+/// What the groups may do with everything that `whose` makes later.
+pub(super) fn default_privileges(whose: &str) -> String {
+    let (app, readonly) = (groups::group(Role::App), groups::group(Role::Readonly));
+    let sidecar = groups::group(Role::Sidecar);
+    let writers = format!("{app}, {sidecar}");
+    format!(
+        "ALTER DEFAULT PRIVILEGES {whose}
+             GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {writers};
+         ALTER DEFAULT PRIVILEGES {whose} GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO {writers};
+         ALTER DEFAULT PRIVILEGES {whose} GRANT SELECT ON TABLES TO {readonly};
+         ALTER DEFAULT PRIVILEGES {whose} GRANT SELECT ON SEQUENCES TO {readonly};
+         ALTER DEFAULT PRIVILEGES {whose} GRANT USAGE ON SCHEMAS TO {writers}, {readonly}"
+    )
+}
+
+fn existing_privileges() -> String {
+    let (app, readonly) = (groups::group(Role::App), groups::group(Role::Readonly));
+    let sidecar = groups::group(Role::Sidecar);
+    format!(
+        "GRANT USAGE ON SCHEMA public TO {app}, {readonly}, {sidecar};
+         GRANT SELECT ON public._pgusher_migrations TO {OWNER}, {app}, {readonly}, {sidecar};
+         GRANT USAGE ON SCHEMA pgusher TO {sidecar};
+         GRANT SELECT ON ALL TABLES IN SCHEMA pgusher TO {sidecar};
+         GRANT INSERT, UPDATE, DELETE ON pgusher.webhook_inbox TO {sidecar}"
+    )
+}

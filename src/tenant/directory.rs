@@ -1,0 +1,139 @@
+//! Who lives where: the cache every session asks.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
+
+use super::cache::{Bounds, Found, Remembered};
+use super::{DirectorySettings, KeyRow, Registry, Tenant, TenantMetrics};
+use crate::fault::{Blame, Fault, SqlState};
+use crate::ident::TenantId;
+
+/// The registry, remembered. Asks once however many wait for the answer, remembers "no such
+/// tenant" for a moment, is bounded, and serves the tenants it knows while the registry is away.
+pub struct Directory {
+    tenants: Remembered<TenantId, Tenant>,
+    keys: Remembered<String, KeyRow>,
+    metrics: TenantMetrics,
+}
+
+/// The longest key id worth a question.
+const KEY_ID_BYTES_MAX: usize = 64;
+
+impl Directory {
+    /// A directory over `registry`, whose questions are asked on the runtime of `control`.
+    pub fn new(
+        settings: &DirectorySettings,
+        registry: &Registry,
+        control: &Handle,
+        metrics: TenantMetrics,
+    ) -> Self {
+        let bounds = Bounds {
+            entries_max: settings.entries_max,
+            fresh: settings.fresh.get(),
+            negative: settings.negative.get(),
+        };
+        let (source, timed) = (registry.clone(), metrics.clone());
+        let tenants = Remembered::new(
+            bounds,
+            control.clone(),
+            Box::new(move |id: TenantId| {
+                let (source, timed) = (source.clone(), timed.clone());
+                async move { timed.query(source.tenant(&id)).await }.boxed()
+            }),
+        );
+        let (source, timed) = (registry.clone(), metrics.clone());
+        let keys = Remembered::new(
+            bounds,
+            control.clone(),
+            Box::new(move |id: String| {
+                let (source, timed) = (source.clone(), timed.clone());
+                async move { timed.query(source.api_key(&id)).await }.boxed()
+            }),
+        );
+        Self { tenants, keys, metrics }
+    }
+
+    /// The tenant. Ask only with an id a proven token named: the answer tells who exists.
+    ///
+    /// # Errors
+    /// 3D000 when the registry knows no such tenant; 57P03 when it cannot be asked and the tenant
+    /// was not seen before.
+    pub async fn tenant(&self, id: &TenantId) -> Result<Arc<Tenant>, Fault> {
+        self.settled(self.tenants.find(id).await)?.ok_or_else(|| {
+            Fault::new(Blame::Client, SqlState::INVALID_CATALOG_NAME, "no such tenant")
+                .detail(format!("The registry has no tenant \"{id}\"."))
+        })
+    }
+
+    /// The tenant, if it is known and fresh. Never waits.
+    pub fn cached(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        self.tenants.cached(id).flatten()
+    }
+
+    /// The API key, or `None` when there is none of that id.
+    ///
+    /// # Errors
+    /// 57P03 when the registry cannot be asked and the key was not seen before.
+    pub async fn api_key(&self, id: &str) -> Result<Option<Arc<KeyRow>>, Fault> {
+        if id.is_empty() || id.len() > KEY_ID_BYTES_MAX {
+            return Ok(None);
+        }
+        self.settled(self.keys.find(&id.to_owned()).await)
+    }
+
+    /// Drops a tenant: its row changed.
+    pub fn forget(&self, id: &TenantId) {
+        self.tenants.forget(id);
+    }
+
+    /// Drops a key: its row changed.
+    pub fn forget_key(&self, id: &str) {
+        self.keys.forget(&id.to_owned());
+    }
+
+    /// Changes may have been missed: everything is read again when it is next asked for.
+    pub fn forget_all(&self) {
+        self.tenants.age_all();
+        self.keys.age_all();
+    }
+
+    fn settled<V>(&self, found: Found<V>) -> Result<Option<Arc<V>>, Fault> {
+        let (result, answer) = match found {
+            Found::Hit(value) => ("hit", Ok(value)),
+            Found::Loaded(Some(value)) => ("load", Ok(Some(value))),
+            Found::Loaded(None) => ("unknown", Ok(None)),
+            Found::Stale(value) => ("stale", Ok(Some(value))),
+            Found::Away => ("failed", Err(registry_away())),
+        };
+        self.metrics.lookups.with_label_values(&[result]).inc();
+        answer
+    }
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Directory")
+    }
+}
+
+impl TenantMetrics {
+    /// Times one question to the registry.
+    async fn query<T>(&self, question: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let timer = self.query.start_timer();
+        let answer = question.await;
+        timer.observe_duration();
+        self.up.set(i64::from(answer.is_ok()));
+        answer
+    }
+}
+
+fn registry_away() -> Fault {
+    Fault::new(
+        Blame::Control,
+        SqlState::CANNOT_CONNECT_NOW,
+        "the tenant registry cannot be reached",
+    )
+    .hint("Tenants seen before are still served; try again in a moment.")
+}

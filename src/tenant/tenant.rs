@@ -1,0 +1,271 @@
+//! A tenant: everything a session needs to know of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{DatabaseUrl, LimitOverrides, MasterKey, PoolMode, SslMode};
+use crate::fault::{Blame, Fault, SqlState};
+use crate::ident::{Role, TenantId};
+use crate::units::Secret;
+
+/// Whether a tenant is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Served.
+    Active,
+    /// Not served until somebody resumes it.
+    Suspended,
+    /// Not served for a moment: its database is on the way to another server.
+    Moving,
+    /// Not served yet: its registration is not done.
+    Provisioning,
+}
+
+impl Status {
+    /// Reads the registry's word. A word nobody knows is not served.
+    pub fn parse(text: &str) -> Self {
+        match text.to_ascii_lowercase().as_str() {
+            "active" => Self::Active,
+            "moving" => Self::Moving,
+            "provisioning" => Self::Provisioning,
+            _ => Self::Suspended,
+        }
+    }
+
+    /// The registry's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Moving => "moving",
+            Self::Provisioning => "provisioning",
+        }
+    }
+}
+
+/// Where a tenant's PostgreSQL listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// A name, an address, or the folder of a unix socket.
+    pub host: String,
+    /// The port; for a unix socket, the number in its file's name.
+    pub port: u16,
+    /// How much TLS.
+    pub ssl_mode: SslMode,
+    /// The file of trusted certificates, where it is not the system's.
+    pub root_cert: Option<String>,
+}
+
+impl Route {
+    /// Whether the host is the folder of a unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.host.starts_with('/')
+    }
+}
+
+/// How pgusher logs in to a tenant's database.
+#[derive(Clone)]
+pub struct Login {
+    /// The PostgreSQL role.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({})", self.user)
+    }
+}
+
+/// One tenant as the registry has it.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// The organisation's name.
+    pub name: String,
+    /// Whether it is served.
+    pub status: Status,
+    /// Its database; `tenant_<id>` unless adopted otherwise.
+    pub database: String,
+    /// Where that is.
+    pub route: Route,
+    /// The server's name in the configuration, else `host:port`: whose budget it draws on.
+    pub server: Arc<str>,
+    /// Its own limits, over its plan's.
+    pub limits: LimitOverrides,
+    /// Its own pool mode, over its plan's.
+    pub pool_mode: Option<PoolMode>,
+    /// `subscriptionPlan`.
+    pub plan: String,
+    /// `subscriptionStatus`.
+    pub subscription: String,
+    /// When its trial ends, in seconds since 1970.
+    pub trial_ends_at: Option<i64>,
+    /// Where its schema stands.
+    pub schema_version: String,
+    /// Whether its databaseUrl is used as found: one login for every role.
+    pub adopted: bool,
+    logins: Logins,
+}
+
+#[derive(Debug, Clone)]
+enum Logins {
+    Shared(Login),
+    ByRole(Box<[Login; 4]>),
+}
+
+/// What a [`Tenant`] is made of beside its `databaseUrl`.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: TenantId,
+    pub(super) name: String,
+    pub(super) status: Status,
+    pub(super) server: Option<String>,
+    pub(super) limits: LimitOverrides,
+    pub(super) pool_mode: Option<PoolMode>,
+    pub(super) plan: String,
+    pub(super) subscription: String,
+    pub(super) trial_ends_at: Option<i64>,
+    pub(super) schema_version: String,
+    /// The version of the role passwords; `None` for an adopted tenant.
+    pub(super) key_version: Option<i32>,
+}
+
+impl Tenant {
+    /// Puts a row and its connection string together.
+    pub(super) fn assemble(row: Row, url: DatabaseUrl, key: &MasterKey) -> Self {
+        let from_url = LimitOverrides {
+            server_max: url.connection_limit,
+            queue_timeout: url.pool_timeout,
+            ..LimitOverrides::default()
+        };
+        let logins = match row.key_version {
+            Some(version) => {
+                // By `Role::index`, as `login` reads them.
+                let login = |role| Login {
+                    user: row.id.login_role(role),
+                    password: key.role_password(&row.id, role, version),
+                };
+                Logins::ByRole(Box::new(Role::ALL.map(login)))
+            }
+            None => Logins::Shared(Login {
+                user: url.user.unwrap_or_default(),
+                password: url.password.unwrap_or_default(),
+            }),
+        };
+        let server = row.server.unwrap_or_else(|| format!("{}:{}", url.host, url.port));
+        let route = Route {
+            host: url.host,
+            port: url.port,
+            ssl_mode: url.ssl_mode,
+            root_cert: url.root_cert,
+        };
+        Self {
+            id: row.id,
+            name: row.name,
+            status: row.status,
+            database: url.database,
+            route,
+            server: server.into(),
+            limits: row.limits.or(from_url),
+            pool_mode: row.pool_mode,
+            plan: row.plan,
+            subscription: row.subscription,
+            trial_ends_at: row.trial_ends_at,
+            schema_version: row.schema_version,
+            adopted: row.key_version.is_none(),
+            logins,
+        }
+    }
+
+    /// How to log in for a session of `role`.
+    pub fn login(&self, role: Role) -> &Login {
+        match &self.logins {
+            Logins::Shared(login) => login,
+            Logins::ByRole(logins) => &logins[role.index()],
+        }
+    }
+
+    /// Fails unless the tenant is served. Ask only after the token was proven.
+    ///
+    /// # Errors
+    /// 57P03, with the reason.
+    pub fn served(&self) -> Result<(), Fault> {
+        let why = match self.status {
+            Status::Active => return Ok(()),
+            Status::Suspended => "the tenant is suspended",
+            Status::Moving => "the tenant is being moved to another server",
+            Status::Provisioning => "the tenant is still being set up",
+        };
+        Err(Fault::new(Blame::Tenant, SqlState::CANNOT_CONNECT_NOW, why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn assembled(key_version: Option<i32>, limits: LimitOverrides) -> Tenant {
+        let key = MasterKey::new(&"k".repeat(32).as_str().into()).expect("key");
+        let url = DatabaseUrl::parse(
+            "postgres://shared:pw@db.example/tenant_a?connection_limit=30&pool_timeout=45",
+        );
+        let row = Row {
+            id: TenantId::parse("a").expect("id"),
+            name: "A".into(),
+            status: Status::Active,
+            server: None,
+            limits,
+            pool_mode: None,
+            plan: "starter".into(),
+            subscription: "trial".into(),
+            trial_ends_at: None,
+            schema_version: "1.0.0".into(),
+            key_version,
+        };
+        Tenant::assemble(row, url.expect("url"), &key)
+    }
+
+    #[test]
+    fn an_adopted_tenant_logs_in_as_its_url_says() {
+        let tenant = assembled(None, LimitOverrides::default());
+        assert!(tenant.adopted);
+        for role in Role::ALL {
+            assert_eq!(tenant.login(role).user, "shared");
+        }
+        assert_eq!(&*tenant.server, "db.example:5432");
+    }
+
+    #[test]
+    fn a_managed_tenant_has_a_login_for_each_role() {
+        let tenant = assembled(Some(1), LimitOverrides::default());
+        let users: Vec<_> = Role::ALL.iter().map(|r| tenant.login(*r).user.as_str()).collect();
+        assert_eq!(users, ["t_a_ro", "t_a_app", "t_a_own", "t_a_sys"]);
+        assert!(!format!("{tenant:?}").contains(tenant.login(Role::App).password.expose()));
+    }
+
+    #[test]
+    fn the_row_speaks_before_the_url() {
+        let own = LimitOverrides { server_max: Some(4), ..LimitOverrides::default() };
+        let limits = assembled(None, own).limits;
+        assert_eq!(limits.server_max, Some(4));
+        assert_eq!(limits.queue_timeout, Some(Duration::from_secs(45)));
+    }
+
+    #[test]
+    fn only_an_active_tenant_is_served() {
+        assert_eq!(Status::parse("ACTIVE"), Status::Active);
+        assert_eq!(Status::parse("anything"), Status::Suspended);
+        let mut tenant = assembled(None, LimitOverrides::default());
+        assert!(tenant.served().is_ok());
+        for status in [Status::Suspended, Status::Moving, Status::Provisioning] {
+            assert_eq!(Status::parse(status.as_str()), status);
+            tenant.status = status;
+            let fault = tenant.served().expect_err("not served");
+            assert_eq!(fault.state(), SqlState::CANNOT_CONNECT_NOW);
+        }
+    }
+}

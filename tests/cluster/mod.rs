@@ -1,0 +1,132 @@
+//! A PostgreSQL cluster of the test's own: made, started and stopped by it, on loopback only.
+//!
+//! `PGUSHER_TEST_PG_BIN` names another version's `bin` folder.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "each test uses a part"
+)]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pgusher::tenant::DatabaseUrl;
+use tokio_postgres::{Client, Error, NoTls};
+
+/// A running cluster. The superuser `postgres` is trusted; everybody else needs their password.
+pub struct Cluster {
+    folder: tempfile::TempDir,
+    bin: PathBuf,
+    pub port: u16,
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    String::from_utf8_lossy(&id.stdout).trim() == "0"
+}
+
+fn find_bin() -> PathBuf {
+    if let Ok(bin) = std::env::var("PGUSHER_TEST_PG_BIN") {
+        return bin.into();
+    }
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut bins: Vec<_> = installed.map(|entry| entry.path().join("bin")).collect();
+    bins.retain(|bin| bin.join("initdb").exists());
+    bins.sort();
+    bins.pop().expect("PostgreSQL is installed")
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("pgusher-test-").tempdir().unwrap();
+        let bin = find_bin();
+        if is_root() {
+            let chown = Command::new("chown").arg("postgres").arg(folder.path()).status();
+            assert!(chown.unwrap().success());
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let cluster = Self { folder, bin, port };
+        let data = cluster.data();
+        cluster.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"]);
+        let hba = "local all postgres trust\nhost all postgres all trust\n\
+                   host all all all scram-sha-256\nlocal all all scram-sha-256\n";
+        std::fs::write(Path::new(&data).join("pg_hba.conf"), hba).unwrap();
+        cluster.up();
+        cluster
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
+    }
+
+    fn run(&self, program: &str, args: &[&str]) {
+        let program = self.bin.join(program);
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.args(args).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(command.status().unwrap().success(), "{args:?}");
+    }
+
+    pub fn up(&self) {
+        let options = format!(
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200",
+            self.port,
+            self.folder.path().display()
+        );
+        let log = self.folder.path().join("log").display().to_string();
+        self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "-o", &options, "start"]);
+    }
+
+    pub fn down(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "-m", "immediate", "stop"]);
+    }
+
+    pub fn url(&self, user: &str, password: &str, database: &str) -> String {
+        format!("postgresql://{user}:{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub fn superuser(&self, database: &str) -> String {
+        self.url("postgres", "", database)
+    }
+
+    pub async fn connect(&self, database: &str) -> Client {
+        let url = DatabaseUrl::parse(&self.superuser(database)).unwrap();
+        pgusher::tenant::connect(&url, Duration::from_secs(10)).await.unwrap()
+    }
+
+    /// Connects as anyone; the error is the test's to judge.
+    pub async fn try_connect(&self, user: &str, password: &str, db: &str) -> Result<Client, Error> {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.port).user(user).password(password).dbname(db);
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let pid = std::fs::read_to_string(Path::new(&self.data()).join("postmaster.pid"));
+        if pid.is_ok() {
+            self.down();
+        }
+    }
+}
+
+/// Waits until `what` holds; for things another process does.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
