@@ -189,21 +189,24 @@ pub(super) fn named(key: Key, text: &[u8]) -> Hints {
             }
             _ => Hints::NONE,
         },
-        _ if text.len() >= PG_TEMP.len() => long(text),
+        _ if text.len() >= ADVISORY_BYTES_MIN || text.first().is_some_and(|b| b | 0x20 == b'p') => {
+            long(text)
+        }
         _ => Hints::NONE,
     }
 }
 
 const PG_TEMP: &[u8] = b"pg_temp";
+/// `pg_advisory_lock` is the shortest of its kind.
+const ADVISORY_BYTES_MIN: usize = 16;
 const ADVISORY: &[u8] = b"advisory_";
 const XACT: &[u8] = b"xact_";
 
 fn long(text: &[u8]) -> Hints {
-    if text[..PG_TEMP.len()].eq_ignore_ascii_case(PG_TEMP) {
+    if starts_with(text, PG_TEMP) {
         return Hints::TEMP;
     }
-    // `pg_advisory_lock` is the shortest of these.
-    if text.len() < 16 {
+    if text.len() < ADVISORY_BYTES_MIN {
         return Hints::NONE;
     }
     let advisory = text.windows(ADVISORY.len()).enumerate().any(|(at, window)| {
@@ -215,7 +218,7 @@ fn long(text: &[u8]) -> Hints {
     if advisory {
         return Hints::ADVISORY;
     }
-    let slot = ends_with(text, b"_replication_slot") && starts_with(text, b"pg_c");
+    let slot = starts_with(text, b"pg_c") && ends_with(text, b"_replication_slot");
     if slot || text.eq_ignore_ascii_case(b"pg_replication_origin_session_setup") {
         return Hints::SESSION_FUNCTION;
     }

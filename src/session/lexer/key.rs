@@ -29,16 +29,49 @@ const fn fold(text: &str) -> u128 {
     u128::from_le_bytes(padded) | FOLD
 }
 
-/// For each first letter, the lengths at which there are known words.
-const fn lengths(texts: &[&str]) -> [u32; 32] {
-    let mut table = [0; 32];
+/// Chosen so that no two words share a slot; the table does not compile otherwise.
+const SPREAD: u64 = 0x964F_2B23_B747_D989;
+const SLOT_BITS: u32 = 9;
+const SLOTS: usize = 1 << SLOT_BITS;
+
+/// Where `folded` is, if it is a known word.
+#[expect(clippy::cast_possible_truncation, reason = "the halves, and then the top bits")]
+const fn slot(folded: u128) -> usize {
+    let (low, high) = (folded as u64, (folded >> 64) as u64);
+    ((low ^ high.rotate_left(5)).wrapping_mul(SPREAD) >> (u64::BITS - SLOT_BITS)) as usize
+}
+
+const fn table(words: &[(&str, Known)]) -> [(u128, Key); SLOTS] {
+    let mut table = [(0, Key::Other); SLOTS];
     let mut at = 0;
-    while at < texts.len() {
-        let bytes = texts[at].as_bytes();
-        table[(bytes[0] & 31) as usize] |= 1 << bytes.len();
+    while at < words.len() {
+        let folded = fold(words[at].0);
+        let slot = slot(folded);
+        assert!(table[slot].0 == 0, "two words in one slot: choose another SPREAD");
+        table[slot] = (folded, Key::Word(words[at].1));
         at += 1;
     }
     table
+}
+
+static TABLE: [(u128, Key); SLOTS] = table(ALL);
+
+/// The first bytes of `word`, if it is no longer than a known word may be.
+fn load(word: &[u8]) -> Option<u128> {
+    let len = word.len();
+    // Two loads that overlap, by far cheaper than a copy of unknown length.
+    let (first, last, apart) = if len > BYTES_MAX {
+        return None;
+    } else if let (Some(first), Some(last)) = (word.first_chunk::<8>(), word.last_chunk::<8>()) {
+        (u64::from_le_bytes(*first), u64::from_le_bytes(*last), len - 8)
+    } else if let (Some(first), Some(last)) = (word.first_chunk::<4>(), word.last_chunk::<4>()) {
+        (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into(), len - 4)
+    } else if let (Some(first), Some(last)) = (word.first_chunk::<2>(), word.last_chunk::<2>()) {
+        (u16::from_le_bytes(*first).into(), u16::from_le_bytes(*last).into(), len - 2)
+    } else {
+        return None;
+    };
+    Some(u128::from(first) | u128::from(last) << (8 * apart))
 }
 
 macro_rules! known {
@@ -47,21 +80,6 @@ macro_rules! known {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum Known { $($name,)* }
 
-        #[expect(non_upper_case_globals, reason = "named after the variants they stand for")]
-        mod folded {
-            $(pub(super) const $name: u128 = super::fold($text);)*
-        }
-
-        const LENGTHS: [u32; 32] = lengths(&[$($text,)*]);
-
-        fn look_up(folded: u128) -> Key {
-            match folded {
-                $(folded::$name => Key::Word(Known::$name),)*
-                _ => Key::Other,
-            }
-        }
-
-        #[cfg(test)]
         pub(super) const ALL: &[(&str, Known)] = &[$(($text, Known::$name),)*];
     };
 }
@@ -99,14 +117,9 @@ known! {
 impl Key {
     /// The known word that `word` spells.
     pub(super) fn of(word: &[u8]) -> Self {
-        let len = word.len();
-        let Some(&first) = word.first() else { return Self::Other };
-        if len > BYTES_MAX || LENGTHS[usize::from(first & 31)] >> len & 1 == 0 {
-            return Self::Other;
-        }
-        let mut padded = [0; BYTES_MAX];
-        padded[..len].copy_from_slice(word);
-        look_up(u128::from_le_bytes(padded) | FOLD)
+        let Some(folded) = load(word).map(|bytes| bytes | FOLD) else { return Self::Other };
+        let (known, key) = TABLE[slot(folded)];
+        if known == folded { key } else { Self::Other }
     }
 
     /// Whether this is the word `known`.

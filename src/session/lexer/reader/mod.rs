@@ -108,6 +108,13 @@ impl Reader {
     /// An identifier or a keyword.
     pub(super) fn word(&mut self, token: Token<'_>) {
         let known = Key::of(token.text);
+        if known == Key::Other && self.idles() {
+            // Most words: nobody waits for them, and they mean nothing but by their spelling.
+            self.add(named(known, token.text));
+            self.prev2 = self.prev;
+            self.prev = known;
+            return;
+        }
         let key = if token.quoted || self.prev == Key::Dot { Key::Other } else { known };
         if self.verb == Verb::None {
             self.begin(key);
@@ -268,6 +275,11 @@ impl Reader {
             notes
         });
         *self = Self { notes, ..Self::default() };
+    }
+
+    /// Whether no word is awaited.
+    fn idles(&self) -> bool {
+        self.step == Step::Idle && self.verb != Verb::None && !self.call.is_open() && !self.sealed
     }
 
     /// A statement that begins with neither a word nor a parenthesis.

@@ -125,6 +125,7 @@ impl Lexer {
         self.close();
         self.state = State::Between;
         self.base = 0;
+        self.word.clear();
         self.reader.finish()
     }
 
@@ -211,16 +212,22 @@ impl Lexer {
         self.base.saturating_add(saturate(at))
     }
 
-    fn between(&mut self, text: &[u8], at: usize) -> usize {
-        let byte = text[at];
-        if is(byte, SPACE) {
-            return at + run(&text[at..], SPACE);
-        }
-        if is(byte, LETTER) {
-            self.start = self.position(at);
-            self.word.clear();
-            return self.go(State::Word, at);
-        }
+    fn between(&mut self, text: &[u8], mut at: usize) -> usize {
+        // Words and spaces are most of most texts: no change of state for these.
+        let byte = loop {
+            let Some(&byte) = text.get(at) else { return at };
+            if is(byte, SPACE) {
+                at += 1;
+            } else if is(byte, LETTER) {
+                self.start = self.position(at);
+                at = self.in_word(text, at);
+                if self.state != State::Between {
+                    return at;
+                }
+            } else {
+                break byte;
+            }
+        };
         if is(byte, DIGIT) {
             self.reader.other();
             return self.go(State::Digits, at + 1);
@@ -251,7 +258,7 @@ impl Lexer {
         let end = at + run(&text[at..], WORD);
         if end == text.len() {
             self.word.push(&text[at..]);
-            return end;
+            return self.go(State::Word, end);
         }
         if self.word.is_empty() && end - at > 1 {
             let span = Span { start: self.start, len: saturate(end - at) };
