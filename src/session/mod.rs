@@ -1,1 +1,3 @@
 //! Room `session`.
+
+pub mod lexer;

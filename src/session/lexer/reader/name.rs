@@ -1,0 +1,139 @@
+//! The names a statement sets, and the one it is about.
+
+use super::{Reader, Step, Token};
+use crate::session::lexer::call::{Event, Verdict};
+use crate::session::lexer::key::{Key, Known};
+use crate::session::lexer::setting::{NAME_BYTES_MAX, NAMES_MAX, Take};
+use crate::session::lexer::target::Span;
+use crate::session::lexer::{Hints, Target, TargetKind, Verb};
+
+impl Reader {
+    pub(super) fn take(&mut self, take: Take, token: Option<Token<'_>>) {
+        match take {
+            Take::Nothing => {}
+            Take::Begin | Take::BeginLocal | Take::Append => {
+                if take == Take::BeginLocal {
+                    self.own = self.own.without(Hints::SET) | Hints::SET_LOCAL;
+                }
+                if let Some(token) = token {
+                    self.name_part(take == Take::Append, token);
+                }
+            }
+            Take::Transaction => {
+                self.own = self.own.without(Hints::SET) | Hints::SET_LOCAL;
+                self.step = Step::Idle;
+            }
+            Take::Complete if self.setting.is_all() && self.verb == Verb::Reset => {
+                self.aim_all(self.setting.span);
+            }
+            Take::Complete => {
+                let name = std::mem::take(&mut self.notes().name);
+                if self.own.contains(Hints::SET) && name.contains(&b'.') {
+                    self.note_setting(&name);
+                }
+                self.aim_at(&name, self.setting.span);
+                self.notes().name = name;
+            }
+            Take::Alias(name) => self.aim_at(name.as_bytes(), self.setting.span),
+        }
+    }
+
+    fn name_part(&mut self, append: bool, token: Token<'_>) {
+        let name = &mut self.notes().name;
+        if append {
+            name.push(b'.');
+        } else {
+            name.clear();
+        }
+        let part = name.len();
+        name.extend_from_slice(token.text);
+        if !token.quoted {
+            name[part..].make_ascii_lowercase();
+        }
+        if name.len() > NAME_BYTES_MAX {
+            name.truncate(NAME_BYTES_MAX);
+            self.doubt();
+        }
+    }
+
+    /// Keeps a dotted setting's name.
+    fn note_setting(&mut self, name: &[u8]) {
+        let Ok(name) = std::str::from_utf8(name) else { return self.doubt() };
+        let name = name.to_ascii_lowercase();
+        let settings = &mut self.notes().settings;
+        if settings.contains(&name) {
+            return;
+        }
+        if settings.len() < NAMES_MAX {
+            settings.push(name);
+        } else {
+            self.doubt();
+        }
+    }
+
+    pub(super) fn aim(&mut self, key: Key, token: Token<'_>) {
+        if key.is(Known::All) {
+            return self.aim_all(token.span);
+        }
+        if token.quoted {
+            self.aim_at(token.text, token.span);
+        } else {
+            self.aim_at(&token.text.to_ascii_lowercase(), token.span);
+        }
+    }
+
+    fn aim_at(&mut self, name: &[u8], span: Span) {
+        self.step = Step::Idle;
+        if self.statements > 0 {
+            return;
+        }
+        let Ok(name) = std::str::from_utf8(name) else { return self.doubt() };
+        let Span { start, len } = span;
+        let target = Target { name: name.to_owned(), kind: TargetKind::Name, start, len };
+        self.notes().target = Some(target);
+    }
+
+    pub(super) fn aim_all(&mut self, span: Span) {
+        self.step = Step::Idle;
+        if self.verb == Verb::Discard {
+            self.add(Hints::NO_BLOCK);
+        }
+        if self.statements > 0 {
+            return;
+        }
+        let Span { start, len } = span;
+        let target = Target { name: String::new(), kind: TargetKind::All, start, len };
+        self.notes().target = Some(target);
+    }
+
+    pub(super) fn forget_target(&mut self) {
+        if self.statements == 0 {
+            self.notes().target = None;
+        }
+    }
+
+    pub(super) fn called(&mut self, event: Event) {
+        if !self.call.is_open() {
+            return;
+        }
+        if let Some(verdict) = self.call.token(event, self.paren) {
+            self.settle(verdict);
+        }
+    }
+
+    /// A call of `set_config` is understood, or given up.
+    pub(super) fn settle(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Local => self.add(Hints::SET_LOCAL),
+            Verdict::Session { known: false } => self.add(Hints::SET | Hints::UNSURE),
+            Verdict::Session { known: true } => {
+                self.add(Hints::SET);
+                let name = std::mem::take(&mut self.notes().capture);
+                if name.contains(&b'.') {
+                    self.note_setting(&name);
+                }
+                self.notes().capture = name;
+            }
+        }
+    }
+}
