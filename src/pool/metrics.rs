@@ -54,8 +54,7 @@ impl<S: Conn> PoolMetrics<S> {
         for (name, help, read) in TENANT_GAUGES {
             let vec = gauge(name, help, &["tenant"])?;
             for (n, room) in rooms.iter().enumerate() {
-                let label =
-                    if n < self.tenant_series_max { room.tenant.as_str() } else { OTHER };
+                let label = if n < self.tenant_series_max { room.tenant.as_str() } else { OTHER };
                 vec.with_label_values(&[label]).add(signed(read(room)));
             }
             all.push(vec);

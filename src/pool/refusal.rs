@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
+use super::Conn;
 use super::Limits;
 use super::budget::{Share, Totals};
 use super::ledger::{Counts, Dials, FullOf};
 use super::room::Book;
-use super::Conn;
 use crate::fault::{Blame, Fault, SqlState};
 
 /// How a wait went.

@@ -1,1 +1,27 @@
-//! Room `server`.
+//! PostgreSQL's side: dialling, logging in, one server connection, cancelling what it runs.
+//!
+//! The server is not trusted either: every length it sends is bounded, and any doubt about the
+//! protocol ends in a closed connection. This room does not know which client a connection
+//! serves.
+
+mod answer;
+mod cancel;
+mod conn;
+mod dial;
+mod fail;
+mod gate;
+mod login;
+mod params;
+mod resolve;
+mod settings;
+mod statements;
+
+pub use answer::Answer;
+pub use cancel::send_cancel;
+pub use conn::Server;
+pub use dial::{Account, Dialer, Endpoint, ServerSettings};
+pub use fail::DialError;
+pub use gate::{CancelGate, InFlight};
+pub use params::Params;
+pub use settings::{Settings, quote_literal};
+pub use statements::{Prepared, ServerStatements, StatementId};

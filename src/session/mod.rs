@@ -1,3 +1,45 @@
-//! Room `session`.
+//! A client's life: greeting → login → arrival → idle ⇄ relay → farewell.
+//!
+//! One file per phase. A phase hands the next one what it needs and is gone; what outlives all of
+//! them stands in [`Shared`]. This room decides nothing about limits (that is `pool`'s) and knows
+//! no certificate or key (that is `net`'s and `auth`'s).
 
+mod arrival;
+mod cancel;
+mod door;
+mod farewell;
+mod greeting;
+mod half_open;
 pub mod lexer;
+mod live;
+mod login;
+mod metrics;
+mod probe;
+mod relay;
+mod roster;
+mod settings;
+mod shared;
+mod startup;
+mod statements;
+mod taking;
+mod transact;
+
+pub use door::Door;
+pub use half_open::{HalfOpen, HalfOpenSeat};
+pub use metrics::SessionMetrics;
+pub use roster::{Card, Cut, Roster};
+pub use settings::{SessionSettings, TokenExpiry};
+pub use shared::{LimitRules, Shared, SharedParts};
+
+use crate::net::Stream;
+use std::sync::Arc;
+
+/// Runs one client from its first byte to its last. Never fails: whatever goes wrong is told to
+/// the client and to the log here.
+///
+/// `seat` is given back at login; until then it may be needed for somebody else.
+///
+/// Dropping the future closes the socket and returns what was held.
+pub async fn serve(shared: Arc<Shared>, stream: Stream, seat: Option<HalfOpenSeat>) {
+    farewell::end(greeting::run(shared, stream, seat).await).await;
+}

@@ -9,7 +9,8 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, config};
 
-use super::{DatabaseUrl, SslMode};
+use super::DatabaseUrl;
+use crate::net::tls::SslMode;
 use crate::units::Secret;
 
 /// What a connection brings beside answers: notices and notifications. The connection lives as

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A tenant's own limits. `None` means: as the plan, or the configuration, has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LimitOverrides {
@@ -35,9 +37,11 @@ impl LimitOverrides {
 }
 
 /// When a server connection goes back to the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PoolMode {
     /// At the end of each transaction.
+    #[default]
     Transaction,
     /// At the end of the session.
     Session,

@@ -25,4 +25,4 @@ pub use metrics::TenantMetrics;
 pub use registry::{Client as RegistryClient, Registry};
 pub use settings::{DirectorySettings, RegistrySettings};
 pub use tenant::{Login, Route, Status, Tenant};
-pub use url::{BadDatabaseUrl, DatabaseUrl, SslMode};
+pub use url::{BadDatabaseUrl, DatabaseUrl};

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{DatabaseUrl, LimitOverrides, MasterKey, PoolMode, SslMode};
+use super::{DatabaseUrl, LimitOverrides, MasterKey, PoolMode};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
+use crate::net::tls::SslMode;
 use crate::units::Secret;
 
 /// Whether a tenant is served.

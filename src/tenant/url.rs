@@ -5,47 +5,20 @@
 
 use std::time::Duration;
 
+use crate::net::tls::SslMode;
 use crate::units::Secret;
 
-/// How much TLS a connection asks for, as libpq names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum SslMode {
-    /// Never TLS.
-    Disable,
-    /// TLS if the server offers it.
-    #[default]
-    Prefer,
-    /// TLS, whoever answers.
-    Require,
-    /// TLS, the certificate signed by a trusted authority.
-    VerifyCa,
-    /// TLS, signed, and made out to the host's name.
-    VerifyFull,
-}
-
-impl SslMode {
-    /// libpq's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "disable" | "false" | "0" => Self::Disable,
-            // `allow` tries without TLS first; asking for TLS first is never worse.
-            "allow" | "prefer" => Self::Prefer,
-            "require" | "no-verify" | "true" | "1" => Self::Require,
-            "verify-ca" => Self::VerifyCa,
-            "verify-full" | "strict" => Self::VerifyFull,
-            _ => return None,
-        })
-    }
+/// Reads what is found in the field besides libpq's own words.
+fn ssl_mode(text: &str) -> Option<SslMode> {
+    Some(match text {
+        "disable" | "false" | "0" => SslMode::Disable,
+        // `allow` tries without TLS first; asking for TLS first is never worse.
+        "allow" | "prefer" => SslMode::Prefer,
+        "require" | "no-verify" | "true" | "1" => SslMode::Require,
+        "verify-ca" => SslMode::VerifyCa,
+        "verify-full" | "strict" => SslMode::VerifyFull,
+        _ => return None,
+    })
 }
 
 /// A parsed connection string.
@@ -187,7 +160,7 @@ impl DatabaseUrl {
             "password" => self.password = nonempty(value).map(Secret::from),
             "dbname" => self.database = value,
             "sslmode" | "ssl" => {
-                self.ssl_mode = SslMode::parse(&value).ok_or(BadDatabaseUrl::SslMode)?;
+                self.ssl_mode = ssl_mode(&value).ok_or(BadDatabaseUrl::SslMode)?;
             }
             "sslrootcert" => self.root_cert = nonempty(value),
             "connection_limit" => {

@@ -45,6 +45,11 @@ impl Writer {
         self.0.clear();
     }
 
+    /// Bytes of memory held.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// Hands the bytes over.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Room;
+use crate::fault::Fault;
 use crate::pool::deeds::{Deed, Deeds};
 use crate::pool::figures::RoomFigures;
 use crate::pool::ledger::Gate;
-use crate::fault::Fault;
 use crate::pool::{Conn, Limits, refusal};
 
 impl<S: Conn> Room<S> {
@@ -18,7 +18,9 @@ impl<S: Conn> Room<S> {
             return Err(self.refused(refusal::suspended(), "suspended"));
         }
         if !book.enter(limits.client_max) {
-            return Err(self.refused(refusal::client_max(book.counts().clients, limits), "client_max"));
+            return Err(
+                self.refused(refusal::client_max(book.counts().clients, limits), "client_max")
+            );
         }
         Ok(())
     }

@@ -1,0 +1,211 @@
+//! One connection to PostgreSQL, between clients or in the hands of one.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+
+use super::answer::ANSWER_BYTES_MAX;
+use super::login::read_parameter;
+use super::{Answer, CancelGate, DialError, Endpoint, Params, ServerStatements, Settings};
+use crate::net::Stream;
+use crate::pool::{Class, Conn, Slot};
+use crate::wire::{CancelKey, HEADER_BYTES, Header, Writer, tag};
+
+/// A server connection and what pgusher knows of its session.
+#[derive(Debug)]
+pub struct Server {
+    /// The socket. Whoever holds the lease reads and writes it.
+    pub stream: Stream,
+    /// The values it last reported.
+    pub params: Params,
+    /// The settings last applied to it.
+    pub settings: Settings,
+    /// What is prepared on it.
+    pub statements: ServerStatements,
+    gate: Arc<CancelGate>,
+    class: Class,
+    born: Instant,
+}
+
+/// A closed connection's answer is thrown away in pieces of this size.
+const DRAIN_BYTES: usize = 4_096;
+
+/// How long a goodbye may take to be written.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Server {
+    pub(super) fn new(
+        stream: Stream,
+        endpoint: Arc<Endpoint>,
+        key: Option<CancelKey>,
+        params: Params,
+        class: Class,
+    ) -> Box<Self> {
+        Box::new(Self {
+            stream,
+            params,
+            settings: Settings::default(),
+            statements: ServerStatements::default(),
+            gate: Arc::new(CancelGate::new(endpoint, key)),
+            class,
+            born: Instant::now(),
+        })
+    }
+
+    /// The way a cancel for it goes.
+    pub fn gate(&self) -> &Arc<CancelGate> {
+        &self.gate
+    }
+
+    /// When it was dialled.
+    pub fn born(&self) -> Instant {
+        self.born
+    }
+
+    /// Takes a ParameterStatus body in.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn report(&mut self, body: &[u8]) -> Result<(), DialError> {
+        read_parameter(body, &mut self.params)
+    }
+
+    /// Asks pgusher's own question by the simple protocol and reads to ReadyForQuery. Nothing of
+    /// a client's may be outstanding. Not cancel-safe: on a dropped future, destroy the server.
+    ///
+    /// # Errors
+    /// When the connection ends or the answer is not believable. An SQL error is no such error:
+    /// see [`Answer::error`].
+    pub async fn ask(&mut self, sql: &str) -> Result<Answer, DialError> {
+        let mut packet = Writer::new();
+        packet.query(sql);
+        self.stream.write_all(packet.bytes()).await?;
+        self.stream.flush().await?;
+        let (mut answer, mut total) = (Answer::default(), 0_usize);
+        let mut body = Vec::new();
+        loop {
+            let mut header = [0; HEADER_BYTES];
+            self.stream.read_exact(&mut header).await?;
+            let header = Header::backend(&header).ok_or(DialError::Protocol("header"))??;
+            total = total.saturating_add(header.total());
+            if total > ANSWER_BYTES_MAX {
+                return Err(DialError::Protocol("answer too long"));
+            }
+            body.resize(header.body, 0);
+            self.stream.read_exact(&mut body).await?;
+            match header.tag {
+                tag::DATA_ROW => answer.take_row(&body)?,
+                tag::ERROR_RESPONSE => answer.take_error(&body),
+                tag::PARAMETER_STATUS => self.report(&body)?,
+                tag::READY_FOR_QUERY => {
+                    answer.status = *body.first().ok_or(DialError::Protocol("ReadyForQuery"))?;
+                    return Ok(answer);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Brings the server's settings to `target`. Equal sets cost a pointer comparison.
+    ///
+    /// # Errors
+    /// As [`Self::ask`], and when the server refuses a value: then its settings are unknown and it
+    /// must be destroyed.
+    pub async fn apply(&mut self, target: &Settings) -> Result<(), DialError> {
+        let Some(script) = self.settings.script_to(target) else { return Ok(()) };
+        let answer = self.ask(&script).await?;
+        if answer.is_clean() {
+            self.settings = target.clone();
+            return Ok(());
+        }
+        let message = answer.error.unwrap_or_else(|| "transaction left open".to_owned());
+        Err(DialError::Refused { code: "22023".to_owned(), message })
+    }
+
+    /// Ends whatever transaction is open and forgets all session state, so that another client of
+    /// the same tenant and role may have the server.
+    ///
+    /// # Errors
+    /// As [`Self::ask`], and when the server is not clean afterwards.
+    pub async fn clean(&mut self) -> Result<(), DialError> {
+        self.ask("ROLLBACK").await?;
+        let answer = self.ask("DISCARD ALL").await?;
+        if !answer.is_clean() {
+            return Err(DialError::Protocol("DISCARD ALL failed"));
+        }
+        self.settings = Settings::default();
+        self.statements.clear();
+        Ok(())
+    }
+
+    /// Reads what came while nobody held the server. `false` when it can no longer be used.
+    fn absorb(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut bytes = [0; 512];
+        let mut room = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut self.stream).poll_read(&mut cx, &mut room) {
+            Poll::Pending => true,
+            Poll::Ready(Err(_)) => false,
+            Poll::Ready(Ok(())) => {
+                let filled = room.filled().to_vec();
+                !filled.is_empty() && self.absorb_messages(&filled) && self.absorb()
+            }
+        }
+    }
+
+    /// An idle server may report parameters (its configuration was reloaded) and send notices and
+    /// notifications nobody waits for. Anything else, or half a message, is doubt.
+    fn absorb_messages(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let Some(Ok(header)) = Header::backend(bytes) else { return false };
+            let Some(body) = bytes.get(HEADER_BYTES..header.total()) else { return false };
+            let fine = match header.tag {
+                tag::PARAMETER_STATUS => self.report(body).is_ok(),
+                tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE => true,
+                _ => false,
+            };
+            if !fine {
+                return false;
+            }
+            bytes = &bytes[header.total()..];
+        }
+        true
+    }
+
+    /// Says goodbye and reads to the end of the stream: PostgreSQL counts the connection until
+    /// its backend has exited, so we do too.
+    async fn farewell(mut self: Box<Self>) {
+        let mut goodbye = Writer::new();
+        goodbye.terminate();
+        // Not awaited for ever: a server that reads nothing any more does not take it either.
+        let write = async {
+            let _ = self.stream.write_all(goodbye.bytes()).await;
+            let _ = self.stream.shutdown().await;
+        };
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, write).await;
+        let mut thrown = vec![0; DRAIN_BYTES];
+        while !matches!(self.stream.read(&mut thrown).await, Ok(0) | Err(_)) {}
+    }
+}
+
+impl Conn for Box<Server> {
+    fn class(&self) -> Class {
+        self.class
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.absorb()
+    }
+
+    fn close(self, slot: Slot<Self>) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                self.farewell().await;
+                drop(slot);
+            });
+        }
+    }
+}

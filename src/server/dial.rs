@@ -1,0 +1,170 @@
+//! From an address to a connection that is ready for queries.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::resolve::Resolver;
+use super::{DialError, Server, login};
+use crate::auth::scram::KeyCache;
+use crate::net::tls::{ClientTls, SslMode};
+use crate::net::{Socket, Stream};
+use crate::pool::Class;
+use crate::units::{Secret, Span};
+use crate::wire::Writer;
+
+/// `[server]`: how pgusher speaks to PostgreSQL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// The longest a dial may take: name lookup, TCP, TLS and login together.
+    pub connect_timeout: Span,
+    /// Idle time after which TCP keepalive probes start.
+    pub tcp_keepalive: Span,
+    /// How many prepared statements one server connection keeps.
+    pub prepared_statements_max: usize,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Span::secs(15),
+            tcp_keepalive: Span::secs(30),
+            prepared_statements_max: 200,
+        }
+    }
+}
+
+/// Where one tenant's PostgreSQL is and how to talk to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name, an address, or a directory with a unix socket when it starts with `/`.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// How much TLS.
+    pub ssl_mode: SslMode,
+    /// PEM file of the authorities to trust; `None` for the system's.
+    pub ca_file: Option<String>,
+}
+
+/// As whom to log in, and where.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The database.
+    pub database: String,
+    /// The PostgreSQL role.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// Which clients may share the connection.
+    pub class: Class,
+}
+
+/// Dials servers. One for the process; cheap to clone.
+#[derive(Clone)]
+pub struct Dialer {
+    settings: Arc<ServerSettings>,
+    tls: ClientTls,
+    keys: KeyCache,
+    resolver: Resolver,
+}
+
+impl Dialer {
+    /// A dialler with its caches.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn new(settings: ServerSettings, tls: ClientTls) -> Result<Self, String> {
+        let keys = KeyCache::new(10_000).map_err(|e| e.to_string())?;
+        Ok(Self { settings: Arc::new(settings), tls, keys, resolver: Resolver::new() })
+    }
+
+    /// The longest a dial may take.
+    pub fn connect_timeout(&self) -> Duration {
+        self.settings.connect_timeout.get()
+    }
+
+    /// How many prepared statements one server connection keeps.
+    pub fn prepared_statements_max(&self) -> usize {
+        self.settings.prepared_statements_max
+    }
+
+    pub(super) fn keys(&self) -> &KeyCache {
+        &self.keys
+    }
+
+    /// A new connection, logged in and ready for queries, with nothing set by any client.
+    ///
+    /// # Errors
+    /// [`DialError`]. Dropping the future closes the socket.
+    pub async fn dial(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        account: &Account,
+    ) -> Result<Box<Server>, DialError> {
+        let dial = async {
+            let stream = self.connect(endpoint).await?;
+            login::log_in(self, stream, endpoint, account).await
+        };
+        tokio::time::timeout(self.connect_timeout(), dial).await.map_err(|_| DialError::Timeout)?
+    }
+
+    /// Only the transport: TCP or unix socket, and TLS as the endpoint asks.
+    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Stream, DialError> {
+        if endpoint.host.starts_with('/') {
+            let path = format!("{}/.s.PGSQL.{}", endpoint.host, endpoint.port);
+            return Ok(Stream::Plain(Socket::Unix(UnixStream::connect(path).await?)));
+        }
+        let socket = Socket::Tcp(self.connect_tcp(endpoint).await?);
+        self.encrypt(socket, endpoint).await
+    }
+
+    async fn connect_tcp(&self, endpoint: &Endpoint) -> io::Result<TcpStream> {
+        let addresses = self.resolver.resolve(&endpoint.host, endpoint.port).await?;
+        let mut last = None;
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(tcp) => {
+                    tcp.set_nodelay(true)?;
+                    if let Some(idle) = self.settings.tcp_keepalive.nonzero() {
+                        let keepalive = TcpKeepalive::new().with_time(idle);
+                        SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+                    }
+                    return Ok(tcp);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address")))
+    }
+
+    /// SSLRequest and its one-byte answer, read alone: what a server sends behind it in the clear
+    /// must not be read as if it had come through TLS (CVE-2021-23222).
+    async fn encrypt(&self, mut socket: Socket, endpoint: &Endpoint) -> Result<Stream, DialError> {
+        if !endpoint.ssl_mode.asks() {
+            return Ok(Stream::Plain(socket));
+        }
+        let mut request = Writer::new();
+        request.ssl_request();
+        socket.write_all(request.bytes()).await?;
+        match socket.read_u8().await? {
+            b'S' => {
+                let ca = endpoint.ca_file.as_deref().map(std::path::Path::new);
+                Ok(self.tls.connect(socket, &endpoint.host, endpoint.ssl_mode, ca).await?)
+            }
+            b'N' if !endpoint.ssl_mode.insists() => Ok(Stream::Plain(socket)),
+            b'N' => Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "the server does not offer TLS and sslmode demands it",
+            )
+            .into()),
+            _ => Err(DialError::Protocol("unexpected answer to SSLRequest")),
+        }
+    }
+}

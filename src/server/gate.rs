@@ -1,0 +1,75 @@
+//! Holds a server back while a cancel request for it is on its way.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use super::Endpoint;
+use crate::wire::CancelKey;
+use std::sync::Arc;
+
+/// What a cancel needs to reach a server connection, and how many cancels are in flight.
+///
+/// A cancel names a process, not a query: PostgreSQL signals whatever that process runs when the
+/// request lands. So a server whose cancel is in flight is not handed to another client until the
+/// postmaster has closed the cancel's own connection, which it does after it sent the signal.
+#[derive(Debug)]
+pub struct CancelGate {
+    endpoint: Arc<Endpoint>,
+    key: Mutex<Option<CancelKey>>,
+    in_flight: AtomicUsize,
+    landed: Notify,
+}
+
+impl CancelGate {
+    /// A gate without any cancel in flight.
+    pub fn new(endpoint: Arc<Endpoint>, key: Option<CancelKey>) -> Self {
+        let (in_flight, landed) = (AtomicUsize::new(0), Notify::new());
+        Self { endpoint, key: Mutex::new(key), in_flight, landed }
+    }
+
+    /// Where the server is.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The server's own cancel key; `None` when it gave none.
+    pub fn key(&self) -> Option<CancelKey> {
+        self.key.lock().expect("invariant: no panic under this lock").clone()
+    }
+
+    /// Whether a cancel is on its way.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts a cancel in. The guard counts it out when the request's connection has ended.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Waits until no cancel is in flight. Cancel-safe.
+    pub async fn landed(&self) {
+        loop {
+            let notified = self.landed.notified();
+            if !self.is_busy() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// One cancel in flight.
+#[derive(Debug)]
+pub struct InFlight(Arc<CancelGate>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.landed.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The ParameterStatus values of a session, as the server reported them.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
+
+/// One key for all fingerprints of this process.
+static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// The reported values, shared until one changes. Cheap to clone and to compare.
+#[derive(Debug, Clone)]
+pub struct Params(Arc<Inner>);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Inner {
+    fingerprint: u64,
+    pairs: Vec<(Box<str>, Box<str>)>,
+}
+
+/// More names than any server reports; a hostile one could otherwise grow the list for ever.
+const PARAMS_MAX: usize = 64;
+
+impl Default for Params {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl Params {
+    /// Takes one report in. Beyond 64 names new ones are ignored.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let found = self.0.pairs.binary_search_by(|(n, _)| (**n).cmp(name));
+        match found {
+            Ok(at) if *self.0.pairs[at].1 == *value => return,
+            Ok(at) => Arc::make_mut(&mut self.0).pairs[at].1 = value.into(),
+            Err(_) if self.0.pairs.len() >= PARAMS_MAX => return,
+            Err(at) => Arc::make_mut(&mut self.0).pairs.insert(at, (name.into(), value.into())),
+        }
+        let inner = Arc::make_mut(&mut self.0);
+        inner.fingerprint = HASH.hash_one(&inner.pairs);
+    }
+
+    /// The value of `name`.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let at = self.0.pairs.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
+        Some(&self.0.pairs[at].1)
+    }
+
+    /// Whether both hold the same values.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+
+    /// All pairs, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.pairs.iter().map(|(n, v)| (&**n, &**v))
+    }
+
+    /// The pairs of `self` that `known` has not, or has otherwise.
+    pub fn news_to<'a>(&'a self, known: &'a Self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.iter().filter(|(name, value)| known.value(name) != Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_are_the_same_whatever_their_history() {
+        let (mut a, mut b) = (Params::default(), Params::default());
+        a.set("TimeZone", "UTC");
+        a.set("DateStyle", "ISO, MDY");
+        b.set("DateStyle", "German");
+        b.set("TimeZone", "UTC");
+        assert!(!a.same(&b));
+        assert_eq!(b.news_to(&a).collect::<Vec<_>>(), [("DateStyle", "German")]);
+        b.set("DateStyle", "ISO, MDY");
+        assert!(a.same(&b));
+        assert_eq!(b.news_to(&a).count(), 0);
+    }
+}

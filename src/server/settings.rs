@@ -1,0 +1,134 @@
+//! The session settings (GUCs) that differ from what a fresh server connection has.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// A set of settings by name, shared and compared by pointer first.
+///
+/// A client carries what it set; a server what was last applied to it. Equal sets cost nothing to
+/// bring together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Settings(Option<Arc<BTreeMap<Box<str>, Box<str>>>>);
+
+impl Settings {
+    /// Builds a set; a later value of a name replaces an earlier one.
+    pub fn from_pairs<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<Box<str>>,
+        V: Into<Box<str>>,
+    {
+        let map: BTreeMap<_, _> = pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        Self((!map.is_empty()).then(|| Arc::new(map)))
+    }
+
+    /// Whether nothing differs from the defaults.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether both hold the same values; a pointer comparison when they have one origin.
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+            _ => false,
+        }
+    }
+
+    /// All pairs, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|map| map.iter()).map(|(n, v)| (&**n, &**v))
+    }
+
+    /// These, with `name` at `value`.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let own = self.iter().filter(|(n, _)| *n != name);
+        Self::from_pairs(own.chain([(name, value)]))
+    }
+
+    /// Those of these that `keep` keeps.
+    #[must_use]
+    pub fn retain(&self, keep: impl Fn(&str, &str) -> bool) -> Self {
+        Self::from_pairs(self.iter().filter(|(n, v)| keep(n, v)))
+    }
+
+    /// These, and of `others` those whose names are not among these.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        if others.iter().all(|(name, _)| self.has(name)) {
+            return self.clone();
+        }
+        Self::from_pairs(others.iter().chain(self.iter()))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.as_ref().is_some_and(|map| map.contains_key(name))
+    }
+
+    /// The SQL that turns a session at `self` into one at `target`, as one simple query: a
+    /// `SELECT` of `set_config` calls, which take the value as it stands where `SET` would parse it.
+    /// `None` when there is nothing to do.
+    pub fn script_to(&self, target: &Self) -> Option<String> {
+        if self.same(target) {
+            return None;
+        }
+        let mut sql = String::new();
+        let gone = |name: &str| !target.has(name);
+        for (name, _) in self.iter().filter(|(name, _)| gone(name)) {
+            let _ = write!(sql, "RESET {};", quote_identifier(name));
+        }
+        let known: BTreeMap<_, _> = self.iter().collect();
+        let changed = target.iter().filter(|(name, value)| known.get(name) != Some(value));
+        // `role` last: what it may set could be less.
+        let (role, plain): (Vec<_>, Vec<_>) = changed.partition(|(name, _)| *name == "role");
+        for (name, value) in plain.into_iter().chain(role) {
+            let (name, value) = (quote_literal(name), quote_literal(value));
+            let _ = write!(sql, "SELECT pg_catalog.set_config({name},{value},false);");
+        }
+        Some(sql)
+    }
+}
+
+/// A dotted name is quoted part by part.
+fn quote_identifier(name: &str) -> String {
+    let parts: Vec<_> =
+        name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    parts.join(".")
+}
+
+/// A string literal, safe under either value of `standard_conforming_strings`: backslashes force the `E''` form.
+pub fn quote_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sets_need_no_script() {
+        let a = Settings::from_pairs([("TimeZone", "UTC")]);
+        assert_eq!(a.script_to(&a.clone()), None);
+        assert_eq!(Settings::default().script_to(&Settings::from_pairs::<&str, &str>([])), None);
+    }
+
+    #[test]
+    fn a_script_resets_what_is_gone_and_sets_what_is_new() {
+        let a = Settings::from_pairs([("a.b", "1"), ("DateStyle", "ISO")]);
+        let b =
+            Settings::from_pairs([("role", "x"), ("search_path", "a, 'b\\"), ("DateStyle", "ISO")]);
+        assert_eq!(
+            a.script_to(&b).expect("differs"),
+            "RESET \"a\".\"b\";\
+             SELECT pg_catalog.set_config('search_path',E'a, ''b\\\\',false);\
+             SELECT pg_catalog.set_config('role','x',false);"
+        );
+    }
+}

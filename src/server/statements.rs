@@ -1,0 +1,133 @@
+//! Prepared statements: by content, so that clients who prepare the same text share it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
+
+/// Two independent keyed hashes make an id nobody can collide on purpose.
+static HASHES: LazyLock<(RandomState, RandomState)> =
+    LazyLock::new(|| (RandomState::new(), RandomState::new()));
+
+/// The content of a prepared statement as 128 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatementId(u64, u64);
+
+impl StatementId {
+    /// The name servers know it by: a prefix and 32 hexadecimal digits.
+    pub fn server_name(self) -> [u8; 40] {
+        let mut name = *b"pgusher_00000000000000000000000000000000";
+        for (word, at) in [(self.0, 8), (self.1, 24)] {
+            for (digit, slot) in name[at..at + 16].iter_mut().enumerate() {
+                let nibble = (word >> (60 - 4 * digit)) & 0xf;
+                *slot = b"0123456789abcdef"[usize::try_from(nibble).unwrap_or(0)];
+            }
+        }
+        name
+    }
+}
+
+/// A statement as a client prepared it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// By content.
+    pub id: StatementId,
+    /// The body of its Parse behind the name: query text, zero, parameter types.
+    pub body: Box<[u8]>,
+}
+
+impl Prepared {
+    /// Takes the body of a Parse behind the name.
+    pub fn new(body: &[u8]) -> Arc<Self> {
+        let id = StatementId(HASHES.0.hash_one(body), HASHES.1.hash_one(body));
+        Arc::new(Self { id, body: body.into() })
+    }
+}
+
+/// What one server connection has prepared, oldest use first to go.
+#[derive(Debug, Default)]
+pub struct ServerStatements {
+    known: HashMap<StatementId, u64>,
+    tick: u64,
+    /// Whether the unnamed statement is the present client's.
+    unnamed: bool,
+}
+
+impl ServerStatements {
+    /// Whether it is prepared; counts as a use.
+    pub fn touch(&mut self, id: StatementId) -> bool {
+        self.tick += 1;
+        let tick = self.tick;
+        self.known.get_mut(&id).map(|used| *used = tick).is_some()
+    }
+
+    /// It is being prepared. Returns the statement that has to be closed to stay within `max`.
+    pub fn insert(&mut self, id: StatementId, max: usize) -> Option<StatementId> {
+        self.tick += 1;
+        self.known.insert(id, self.tick);
+        if self.known.len() <= max.max(1) {
+            return None;
+        }
+        let oldest = self.known.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id)?;
+        self.known.remove(&oldest);
+        Some(oldest)
+    }
+
+    /// It is gone, or was never made.
+    pub fn remove(&mut self, id: StatementId) {
+        self.known.remove(&id);
+    }
+
+    /// All are gone.
+    pub fn clear(&mut self) {
+        self.known.clear();
+    }
+
+    /// The present client has parsed its unnamed statement here.
+    pub fn unnamed_is_here(&mut self) {
+        self.unnamed = true;
+    }
+
+    /// Another client comes: the unnamed statement is not its own.
+    pub fn unnamed_is_gone(&mut self) {
+        self.unnamed = false;
+    }
+
+    /// Whether the unnamed statement is the present client's.
+    pub fn has_unnamed(&self) -> bool {
+        self.unnamed
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_makes_the_name() {
+        let (a, b) = (Prepared::new(b"select 1\0\0\0"), Prepared::new(b"select 1\0\0\0"));
+        assert_eq!(a.id.server_name(), b.id.server_name());
+        assert_ne!(a.id, Prepared::new(b"select 2\0\0\0").id);
+        assert!(a.id.server_name().iter().all(u8::is_ascii));
+    }
+
+    #[test]
+    fn the_least_used_statement_makes_room() {
+        let ids: Vec<_> = (0..3u8).map(|n| Prepared::new(&[n]).id).collect();
+        let mut statements = ServerStatements::default();
+        assert_eq!(statements.insert(ids[0], 2), None);
+        assert_eq!(statements.insert(ids[1], 2), None);
+        assert!(statements.touch(ids[0]));
+        assert_eq!(statements.insert(ids[2], 2), Some(ids[1]));
+        assert!(!statements.touch(ids[1]));
+    }
+}

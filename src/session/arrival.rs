@@ -1,0 +1,204 @@
+//! Arrival: from an identity to a session in its tenant's room, ready for queries.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+
+use super::farewell::Farewell;
+use super::live::{Counted, Live};
+use super::login::Proven;
+use super::shared::{Shared, WelcomeKey};
+use super::statements::ClientStatements;
+use super::taking::{Seat, take};
+use crate::auth::Identity;
+use crate::fault::Fault;
+use crate::ident::{Role, ServerKey};
+use crate::net::Stream;
+use crate::pool::{Class, Lease, Membership, Pin};
+use crate::server::{Account, Endpoint, Params, Server, Settings};
+use crate::tenant::PoolMode;
+use crate::tenant::Tenant;
+use crate::wire::{ProtocolVersion, Writer};
+
+/// The secret of a cancel key: 4 bytes in protocol 3.0, 32 as PostgreSQL 18 sends in 3.2.
+const LONG_SECRET_BYTES: usize = 32;
+
+/// Brings a proven client into its tenant's room.
+pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live, Farewell> {
+    let Proven { greeted, identity, prelude } = proven;
+    let mode = greeted.wish.pool_mode;
+    let settled = settle(shared, &identity, mode, greeted.wish.settings).await;
+    let settled = match settled {
+        Ok(settled) => settled,
+        Err(fault) => return Err(Farewell::fatal(greeted.stream, fault)),
+    };
+    let version = greeted.message.version.agreed();
+    let mut live = enter(shared, identity, settled, greeted.stream, version);
+    let welcomed = welcome(&mut live, prelude).await;
+    if welcomed.is_err() {
+        return Err(Farewell::silent(live.client));
+    }
+    shared.parts.metrics.logins.inc();
+    shared.parts.metrics.login_seconds.observe(greeted.began.elapsed().as_secs_f64());
+    Ok(live)
+}
+
+/// A client's place in its room, and what its first server said.
+struct Settled {
+    seat: Seat,
+    membership: Membership<Box<Server>>,
+    held: Option<Lease<Box<Server>>>,
+    params: Params,
+    settings: Settings,
+}
+
+async fn settle(
+    shared: &Arc<Shared>,
+    identity: &Identity,
+    wished: Option<PoolMode>,
+    settings: Settings,
+) -> Result<Settled, Fault> {
+    let tenant = match shared.parts.directory.cached(identity.tenant()) {
+        Some(tenant) => tenant,
+        None => shared.parts.directory.tenant(identity.tenant()).await?,
+    };
+    tenant.served()?;
+    let limits = shared.parts.rules.of(&tenant);
+    let server = ServerKey::new(Arc::clone(&tenant.server));
+    let membership = shared.parts.pools.enter(&tenant.id, &server, &limits)?;
+    let default_mode = shared.parts.settings.pool_mode;
+    let mode = wished.or(tenant.pool_mode).unwrap_or(default_mode);
+    let seat = seat(&tenant, identity.role(), mode);
+    if mode == PoolMode::Session {
+        let mut lease = take(shared, &membership, &seat).await?;
+        lease.pin(Pin::Session)?;
+        lease.apply(&settings).await.map_err(refused_setting)?;
+        let params = lease.params.clone();
+        return Ok(Settled { seat, membership, held: Some(lease), params, settings });
+    }
+    let (params, settings) = learn(shared, &tenant, &seat, &membership, settings).await?;
+    Ok(Settled { seat, membership, held: None, params, settings })
+}
+
+fn seat(tenant: &Tenant, role: Role, mode: PoolMode) -> Seat {
+    let login = tenant.login(role);
+    let class = if tenant.adopted { Class::ONLY } else { Class::new(role.index()) };
+    let endpoint = Endpoint {
+        host: tenant.route.host.clone(),
+        port: tenant.route.port,
+        ssl_mode: tenant.route.ssl_mode,
+        ca_file: tenant.route.root_cert.clone(),
+    };
+    let account = Account {
+        database: tenant.database.clone(),
+        user: login.user.clone(),
+        password: login.password.clone(),
+        class,
+    };
+    Seat { class, mode, endpoint: Arc::new(endpoint), account: Arc::new(account) }
+}
+
+/// The parameters a session with these settings is told. Known from an earlier login, or learned
+/// from a server; the settings that are the server's own already are dropped, so that they cost
+/// nothing later.
+async fn learn(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    seat: &Seat,
+    membership: &Membership<Box<Server>>,
+    settings: Settings,
+) -> Result<(Params, Settings), Fault> {
+    let (name, rest) = without_plain_name(&settings);
+    let key = WelcomeKey { tenant: tenant.id.clone(), class: seat.class, settings: rest };
+    if let Some((mut params, own)) = shared.welcomes.get(&key) {
+        let mut settings = own;
+        if let Some(name) = name {
+            params.set("application_name", &name);
+            settings = settings.with("application_name", &name);
+        }
+        return Ok((params, settings));
+    }
+    let mut lease = take(shared, membership, seat).await?;
+    lease.apply(&Settings::default()).await.map_err(crate::server::DialError::into_fault)?;
+    let plain = lease.params.clone();
+    lease.apply(&key.settings).await.map_err(refused_setting)?;
+    let params = lease.params.clone();
+    let own = key.settings.retain(|name, value| {
+        let same = |(n, v): (&str, &str)| n.eq_ignore_ascii_case(name) && v == value;
+        !plain.iter().any(same)
+    });
+    lease.finish();
+    shared.welcomes.insert(key, (params.clone(), own.clone()));
+    let (mut params, mut settings) = (params, own);
+    if let Some(name) = name {
+        params.set("application_name", &name);
+        settings = settings.with("application_name", &name);
+    }
+    Ok((params, settings))
+}
+
+/// `application_name` is different for every app and comes back as it was sent, if it is short
+/// and printable: it is left out of what logins are compared by.
+fn without_plain_name(settings: &Settings) -> (Option<String>, Settings) {
+    let plain = |v: &str| v.len() < 64 && v.bytes().all(|b| (32..127).contains(&b));
+    let name = settings.iter().find(|(n, v)| *n == "application_name" && plain(v));
+    match name.map(|(_, v)| v.to_owned()) {
+        Some(name) => (Some(name), settings.retain(|n, _| n != "application_name")),
+        None => (None, settings.clone()),
+    }
+}
+
+/// A startup setting PostgreSQL does not take ends the login, with PostgreSQL's own words: the
+/// token is proven, and the value is the client's.
+fn refused_setting(error: crate::server::DialError) -> Fault {
+    use crate::fault::{Blame, SqlState};
+    match error {
+        crate::server::DialError::Refused { message, .. } => {
+            let text = "a setting of the startup packet was refused";
+            Fault::new(Blame::Client, SqlState::INVALID_PARAMETER_VALUE, text).detail(message)
+        }
+        other => other.into_fault(),
+    }
+}
+
+fn enter(
+    shared: &Arc<Shared>,
+    identity: Identity,
+    settled: Settled,
+    stream: Stream,
+    version: ProtocolVersion,
+) -> Live {
+    let mut secret = [0; LONG_SECRET_BYTES];
+    // Without randomness no cancel will match; nothing else depends on it.
+    let random = aws_lc_rs::rand::fill(&mut secret).is_ok();
+    let length = if version.has_long_keys() { LONG_SECRET_BYTES } else { 4 };
+    let secret: Box<[u8]> = if random { secret[..length].into() } else { Box::default() };
+    let pid = settled.held.as_ref().and_then(|lease| lease.gate().key()).map(|key| key.pid);
+    let entry = shared.parts.roster.enter(identity, stream.peer(), pid, secret);
+    let gauge = shared.parts.metrics.sessions.clone();
+    gauge.inc();
+    Live {
+        shared: Arc::clone(shared),
+        client: stream,
+        seat: settled.seat,
+        membership: settled.membership,
+        entry,
+        held: settled.held,
+        params: settled.params,
+        startup: settled.settings.clone(),
+        settings: settled.settings,
+        statements: ClientStatements::default(),
+        counted: Counted(gauge),
+    }
+}
+
+/// AuthenticationOk, the parameters, the key, ReadyForQuery: one write.
+async fn welcome(live: &mut Live, mut out: Writer) -> std::io::Result<()> {
+    out.authentication_ok();
+    for (name, value) in live.params.iter() {
+        out.parameter_status(name, value);
+    }
+    out.backend_key_data(live.entry.card().key()).ready_for_query(b'I');
+    live.client.write_all(out.bytes()).await?;
+    live.client.flush().await
+}

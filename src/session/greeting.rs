@@ -1,0 +1,209 @@
+//! The first packets: encryption requests, a cancel request, or the startup message.
+//!
+//! Every packet is read to its exact end and no further (see [`crate::wire::GreetingHeader`]).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::farewell::Farewell;
+use super::half_open::HalfOpenSeat;
+use super::live;
+use super::login;
+use super::shared::Shared;
+use super::startup::Wish;
+use crate::fault::{Blame, Fault, SqlState};
+use crate::net::tls::Hello;
+use crate::net::{Socket, Stream};
+use crate::wire::{Greeting, GreetingHeader, Malformed, StartupMessage, Writer, negotiate};
+
+/// A client that has said who it wants to be.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    pub(super) stream: Stream,
+    pub(super) message: StartupMessage,
+    pub(super) wish: Wish,
+    /// What SCRAM can bind to.
+    pub(super) end_point: Option<Arc<[u8]>>,
+    pub(super) began: Instant,
+}
+
+/// The first byte of a TLS handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Takes a client from its first byte to its last.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    stream: Stream,
+    seat: Option<HalfOpenSeat>,
+) -> Farewell {
+    let deadline = shared.parts.settings.login_timeout.get();
+    let entering = Box::pin(within(deadline, seated(seat, enter(&shared, stream))));
+    let Some(arrived) = entering.await.flatten() else {
+        // The stream went with the future: what was written of an answer cannot be known.
+        return Farewell::nobody();
+    };
+    match arrived {
+        Ok(live) => live::run(live).await,
+        Err(farewell) => {
+            if let Some(fault) = farewell.fault() {
+                shared.parts.metrics.fault(fault);
+                fault.log();
+            }
+            farewell
+        }
+    }
+}
+
+/// Does the work while the seat is not needed for somebody else.
+async fn seated<T>(seat: Option<HalfOpenSeat>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(mut seat) = seat else { return Some(work.await) };
+    tokio::select! {
+        done = work => Some(done),
+        () = seat.evicted() => None,
+    }
+}
+
+async fn within<T>(limit: std::time::Duration, work: impl Future<Output = T>) -> Option<T> {
+    if limit.is_zero() {
+        return Some(work.await);
+    }
+    tokio::time::timeout(limit, work).await.ok()
+}
+
+/// From the first byte to a session that is ready for queries.
+async fn enter(shared: &Arc<Shared>, stream: Stream) -> Result<live::Live, Farewell> {
+    let greeted = greet(shared, stream).await?;
+    let proven = login::prove(shared, greeted).await?;
+    super::arrival::arrive(shared, proven).await
+}
+
+async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell> {
+    let began = Instant::now();
+    let mut greeter = Greeter { stream, end_point: None, asked_tls: false, asked_gss: false };
+    if greeter.starts_with_tls().await {
+        greeter = greeter.encrypt(shared, Hello::Direct).await?;
+    }
+    loop {
+        match greeter.header().await {
+            Ok(GreetingHeader::Ssl) if !greeter.asked_tls => {
+                greeter.asked_tls = true;
+                let plain_tcp = matches!(greeter.stream, Stream::Plain(Socket::Tcp(_)));
+                if plain_tcp && shared.parts.tls.is_some() {
+                    greeter.answer(b'S').await?;
+                    greeter = greeter.encrypt(shared, Hello::Asked).await?;
+                } else {
+                    greeter.answer(b'N').await?;
+                }
+            }
+            Ok(GreetingHeader::Gss) if !greeter.asked_gss => {
+                greeter.asked_gss = true;
+                greeter.answer(b'N').await?;
+            }
+            Ok(GreetingHeader::Cancel { body }) => {
+                let packet = greeter.body(body).await.map(|body| Greeting::cancel(&body));
+                if let Ok(Ok(Greeting::Cancel { pid, secret })) = packet {
+                    super::cancel::forward(shared, pid, &secret);
+                }
+                return Err(Farewell::silent(greeter.stream));
+            }
+            Ok(GreetingHeader::Startup { version, body }) => {
+                let Ok(body) = greeter.body(body).await else {
+                    return Err(Farewell::silent(greeter.stream));
+                };
+                return match StartupMessage::parse(version, &body) {
+                    Ok(message) => greeter.finish(shared, message, began).await,
+                    Err(malformed) => Err(greeter.refuse(malformed)),
+                };
+            }
+            Ok(_) => return Err(greeter.refuse(Malformed::Type)),
+            Err(Some(malformed)) => return Err(greeter.refuse(malformed)),
+            Err(None) => return Err(Farewell::silent(greeter.stream)),
+        }
+    }
+}
+
+struct Greeter {
+    stream: Stream,
+    end_point: Option<Arc<[u8]>>,
+    asked_tls: bool,
+    asked_gss: bool,
+}
+
+impl Greeter {
+    /// Looks at the first byte without taking it.
+    async fn starts_with_tls(&self) -> bool {
+        let Stream::Plain(Socket::Tcp(tcp)) = &self.stream else { return false };
+        let mut first = [0];
+        matches!(tcp.peek(&mut first).await, Ok(1)) && first[0] == TLS_HANDSHAKE
+    }
+
+    /// `Err(None)` when the client left.
+    async fn header(&mut self) -> Result<GreetingHeader, Option<Malformed>> {
+        let mut bytes = [0; 8];
+        self.stream.read_exact(&mut bytes).await.map_err(|_| None)?;
+        GreetingHeader::parse(bytes).map_err(Some)
+    }
+
+    async fn body(&mut self, length: usize) -> std::io::Result<Vec<u8>> {
+        // Bounded by the header's own check: at most 10,000 bytes.
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await?;
+        Ok(body)
+    }
+
+    async fn answer(&mut self, letter: u8) -> Result<(), Farewell> {
+        // Whoever does not take one byte is gone.
+        self.stream.write_all(&[letter]).await.map_err(|_| Farewell::nobody())
+    }
+
+    async fn encrypt(self, shared: &Arc<Shared>, hello: Hello) -> Result<Self, Farewell> {
+        let Stream::Plain(socket) = self.stream else { return Err(Farewell::nobody()) };
+        let Some(tls) = &shared.parts.tls else { return Err(Farewell::nobody()) };
+        // What the client sent in the clear behind its request is still in the kernel: rustls
+        // reads it as the handshake it is not, and fails.
+        match tls.snapshot().accept(socket, hello).await {
+            Ok(accepted) => Ok(Self {
+                stream: accepted.stream,
+                end_point: accepted.end_point,
+                asked_tls: true,
+                asked_gss: true,
+            }),
+            Err(error) => {
+                tracing::debug!(%error, "tls handshake failed");
+                Err(Farewell::nobody())
+            }
+        }
+    }
+
+    fn refuse(self, malformed: Malformed) -> Farewell {
+        let text = match malformed {
+            Malformed::Length => "invalid length of startup packet",
+            Malformed::Type => "unsupported frontend protocol",
+            Malformed::Body => "invalid startup packet layout",
+        };
+        let fault = Fault::new(Blame::Client, SqlState::PROTOCOL_VIOLATION, text);
+        Farewell::fatal(self.stream, fault)
+    }
+
+    async fn finish(
+        mut self,
+        shared: &Arc<Shared>,
+        message: StartupMessage,
+        began: Instant,
+    ) -> Result<Greeted, Farewell> {
+        let mut first = Writer::new();
+        negotiate(&message, &mut first);
+        if self.stream.write_all(first.bytes()).await.is_err() {
+            return Err(Farewell::silent(self.stream));
+        }
+        match Wish::read(&message, &shared.parts.settings) {
+            Ok(wish) => {
+                let (stream, end_point) = (self.stream, self.end_point);
+                Ok(Greeted { stream, message, wish, end_point, began })
+            }
+            Err(fault) => Err(Farewell::fatal(self.stream, fault)),
+        }
+    }
+}

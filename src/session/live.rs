@@ -1,0 +1,204 @@
+//! A logged-in session: idle until the client speaks, then a conversation over a leased server.
+//!
+//! All that lives as long as the session is in [`Live`], and that is little: buffers exist only
+//! while bytes are in flight ([`Stocked`]), a server only while it is needed. Futures that run
+//! rarely (dialling, waiting in line, asking the catalog) are boxed, so that an idle session's
+//! task stays small.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::farewell::Farewell;
+use super::relay::{Relay, Stocked};
+use super::roster::Entry;
+use super::shared::Shared;
+use super::statements::ClientStatements;
+use super::taking::Seat;
+use crate::fault::{Blame, Fault, SqlState};
+use crate::net::Stream;
+use crate::pool::{Lease, Membership};
+use crate::server::{Params, Server, Settings, send_cancel};
+use crate::wire::{Malformed, tag};
+
+pub(super) type ServerLease = Lease<Box<Server>>;
+
+/// A session after its welcome.
+pub(super) struct Live {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: Stream,
+    pub(super) seat: Seat,
+    pub(super) membership: Membership<Box<Server>>,
+    pub(super) entry: Entry,
+    /// The server of a session in session mode, or of a pinned one.
+    pub(super) held: Option<ServerLease>,
+    pub(super) params: Params,
+    pub(super) settings: Settings,
+    /// What `RESET` returns to: the settings of the startup packet.
+    pub(super) startup: Settings,
+    pub(super) statements: ClientStatements,
+    /// Counted while the session lives.
+    pub(super) counted: Counted,
+}
+
+/// A session in the gauge of live ones.
+pub(super) struct Counted(pub(super) prometheus::IntGauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client is gone; nothing to say.
+    Silent,
+    /// The client is told.
+    Fatal(Fault),
+}
+
+impl From<Malformed> for End {
+    fn from(malformed: Malformed) -> Self {
+        let text = malformed.to_string();
+        Self::Fatal(Fault::new(Blame::Client, SqlState::PROTOCOL_VIOLATION, text))
+    }
+}
+
+/// How long a client may take to read what it is still owed when its session ends.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a server may take to be made ready for the next client.
+const CLEAN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the session to its end.
+pub(super) async fn run(mut live: Live) -> Farewell {
+    let mut relay = None;
+    let end = live.converse(&mut relay).await;
+    // Whatever is still leased is made ready for others, or closed.
+    if let Some(lease) = live.held.take() {
+        live.entry.card().served_by_nobody();
+        let quiet = relay.as_ref().is_none_or(|relay| relay.is_quiet());
+        dispose(&live.shared, lease, quiet);
+    }
+    let whole = flush(&mut relay, &mut live.client).await;
+    let Live { shared, client, .. } = live;
+    match end {
+        End::Fatal(fault) => {
+            shared.parts.metrics.fault(&fault);
+            fault.log();
+            // In the middle of a message nothing can be said.
+            if whole { Farewell::fatal(client, fault) } else { Farewell::silent(client) }
+        }
+        End::Silent => Farewell::silent(client),
+    }
+}
+
+/// Writes what the client is still owed; `false` when that ends inside a message.
+async fn flush(relay: &mut Option<Stocked>, client: &mut Stream) -> bool {
+    let Some(relay) = relay else { return true };
+    let written = poll_fn(|cx| relay.poll_flush(cx, client));
+    let flushed = tokio::time::timeout(FLUSH_PATIENCE, written).await;
+    matches!(flushed, Ok(Ok(()))) && !relay.is_inside_answer()
+}
+
+/// Makes a server ready for others that a session leaves behind: a running query is cancelled and
+/// the connection closed; an open transaction is rolled back and all session state dropped.
+fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
+    let dialer = shared.parts.dialer.clone();
+    tokio::spawn(async move {
+        if !quiet {
+            let gate = Arc::clone(lease.gate());
+            let in_flight = gate.enter();
+            // Destroyed whatever comes of it: its answers were for a client that is gone.
+            let _ = send_cancel(&dialer, &gate, in_flight).await;
+            lease.destroy();
+            return;
+        }
+        lease.gate().clone().landed().await;
+        match tokio::time::timeout(CLEAN_PATIENCE, lease.clean()).await {
+            Ok(Ok(())) => {
+                lease.unpin_all();
+                lease.finish();
+            }
+            _ => lease.destroy(),
+        }
+    });
+}
+
+impl Live {
+    async fn converse(&mut self, relay: &mut Option<Stocked>) -> End {
+        loop {
+            let step = if self.held.is_some() {
+                self.hold(relay.get_or_insert_with(Stocked::take)).await
+            } else if let Err(end) = self.wait(relay).await {
+                Err(end)
+            } else {
+                self.transact(relay.get_or_insert_with(Stocked::take)).await
+            };
+            if let Err(end) = step {
+                return end;
+            }
+            if relay.as_ref().is_some_and(|relay| relay.is_empty()) {
+                *relay = None;
+            }
+        }
+    }
+
+    /// Waits until a whole message is there, or as much of a long one as the buffer takes: who
+    /// sends half a message and stalls gets no server for it.
+    async fn wait(&mut self, kept: &mut Option<Stocked>) -> Result<(), End> {
+        let (card, client) = (self.entry.card(), &mut self.client);
+        poll_fn(|cx| {
+            if let Poll::Ready(why) = card.poll_cut(cx) {
+                return Poll::Ready(Err(End::Fatal(why.fault())));
+            }
+            let mut relay = kept.take().unwrap_or_else(Stocked::take);
+            let ready = loop {
+                match relay.is_ready() {
+                    Ok(true) => break Poll::Ready(Ok(())),
+                    Ok(false) => {}
+                    Err(malformed) => break Poll::Ready(Err(malformed.into())),
+                }
+                match relay.poll_client(cx, client) {
+                    Poll::Ready(Ok(0) | Err(_)) => break Poll::Ready(Err(End::Silent)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break Poll::Pending,
+                }
+            };
+            // An idle client holds no buffer.
+            if ready.is_ready() || !relay.is_empty() {
+                *kept = Some(relay);
+            }
+            ready
+        })
+        .await
+    }
+
+    /// Tells the client that its statement gets no server, and goes on behind it: the session
+    /// lives.
+    pub(super) async fn refuse(&mut self, relay: &mut Relay, fault: &Fault) -> Result<(), End> {
+        self.shared.parts.metrics.fault(fault);
+        fault.log();
+        let simple = matches!(relay.next_tag(), Some(tag::QUERY | tag::FUNCTION_CALL));
+        relay.say().error("ERROR", fault);
+        while !relay.skip_refused(simple)? {
+            let (card, client) = (self.entry.card(), &mut self.client);
+            poll_fn(|cx| {
+                if let Poll::Ready(why) = card.poll_cut(cx) {
+                    return Poll::Ready(Err(End::Fatal(why.fault())));
+                }
+                match relay.poll_client(cx, client) {
+                    Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Silent)),
+                    Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await?;
+        }
+        relay.say().ready_for_query(b'I');
+        Ok(())
+    }
+}

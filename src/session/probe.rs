@@ -1,0 +1,84 @@
+//! Asks a server what state a session has left on it.
+//!
+//! The text of a statement only hints at state; the catalog knows. After a transaction whose text
+//! named such a thing, one query tells which settings differ, and whether anything is there that
+//! cannot be carried to another server.
+
+use crate::pool::{Pin, Pins};
+use crate::server::{DialError, Server, Settings};
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The settings that differ from the server's own.
+    pub(super) settings: Settings,
+    /// Why the session has to keep this server; empty when it need not.
+    pub(super) pins: Pins,
+}
+
+/// Every name is qualified, operators included: the session's `search_path` is the tenant's own.
+const PINS: &str = "SELECT \
+    EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace \
+        OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace \
+        OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
+    OR EXISTS (SELECT FROM pg_catalog.pg_type WHERE typnamespace \
+        OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
+    EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
+        AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()), \
+    EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), \
+    EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable), \
+    EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)";
+
+/// In the order of the columns of [`PINS`].
+const COLUMNS: [Pin; 5] =
+    [Pin::TempTable, Pin::AdvisoryLock, Pin::Listen, Pin::HoldCursor, Pin::Prepare];
+
+/// Looks at `server`, which must be idle. `custom` are the settings outside `pg_settings` that the
+/// session's statements named.
+///
+/// # Errors
+/// When the server does not answer: it must be destroyed.
+pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State, DialError> {
+    let answer = server.ask(&script(custom, server.settings.iter())).await?;
+    if !answer.is_clean() {
+        let message = answer.error.unwrap_or_else(|| "transaction left open".to_owned());
+        return Err(DialError::Refused { code: "XX000".to_owned(), message });
+    }
+    let (mut pins, mut pairs) = (Pins::default(), Vec::new());
+    for (at, row) in answer.rows.into_iter().enumerate() {
+        if at == 0 {
+            let found = COLUMNS.iter().zip(&row).filter(|(_, value)| value.as_deref() == Some("t"));
+            pins = found.fold(pins, |pins, (pin, _)| pins.with(*pin));
+            continue;
+        }
+        if let [Some(name), Some(value)] = &row[..] {
+            pairs.push((name.to_ascii_lowercase(), value.clone()));
+        }
+    }
+    Ok(State { settings: Settings::from_pairs(pairs), pins })
+}
+
+/// `pg_settings` does not show custom settings, the role, and the session user: these are asked
+/// for by name, those already carried along with those newly named.
+fn script<'a>(custom: &[String], carried: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut sql = format!(
+        "{PINS};SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
+         WHERE source OPERATOR(pg_catalog.=) 'session' \
+         UNION ALL SELECT 'role', r FROM pg_catalog.current_setting('role') r \
+         WHERE r OPERATOR(pg_catalog.<>) 'none'"
+    );
+    let mut names: Vec<&str> = carried.map(|(n, _)| n).filter(|n| n.contains('.')).collect();
+    names.extend(custom.iter().map(String::as_str));
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let quoted = crate::server::quote_literal(name);
+        // A custom setting that was reset reads as empty.
+        sql += &format!(
+            " UNION ALL SELECT {quoted}, v FROM pg_catalog.current_setting({quoted}, true) v \
+             WHERE v OPERATOR(pg_catalog.<>) ''"
+        );
+    }
+    sql
+}

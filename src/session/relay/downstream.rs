@@ -1,0 +1,210 @@
+//! Server → client: judge every header, forward what answers the client, drop what answers
+//! pgusher.
+
+use super::exchange::{Doubt, Exchange, Verdict};
+use super::outbox::Outbox;
+use crate::server::{Params, Server};
+use crate::session::lexer::Hints;
+use crate::session::statements::ClientStatements;
+use crate::wire::{
+    Buffer, ErrorFields, HEADER_BYTES, Header, Malformed, SMALL_BYTES_MAX, Writer, tag,
+};
+
+/// The server's half of a relay.
+#[derive(Debug)]
+pub(super) struct Downstream {
+    pub(super) buffer: Buffer,
+    pub(super) outbox: Outbox,
+    /// Bytes of the current message still to come.
+    rest: usize,
+    /// Whether they are dropped instead of forwarded.
+    dropping: bool,
+}
+
+/// What the server's messages tell about the session.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// What command tags say was done, in case its text did not.
+    pub(super) hints: Hints,
+    /// Transactions and autocommitted statements that ended.
+    pub(super) ends: u32,
+    /// The server ends the session and said so.
+    pub(super) fatal: bool,
+}
+
+/// The server is not believed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("the server sent a malformed message")]
+    Malformed,
+    #[error(transparent)]
+    Doubt(#[from] Doubt),
+}
+
+impl From<Malformed> for Broken {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// What the client's side of the session takes from the server's messages.
+#[derive(Debug)]
+pub(super) struct Listener<'a> {
+    pub(super) exchange: &'a mut Exchange,
+    pub(super) server: &'a mut Server,
+    pub(super) params: &'a mut Params,
+    pub(super) client: &'a mut ClientStatements,
+    pub(super) heard: &'a mut Heard,
+}
+
+impl Downstream {
+    pub(super) fn new(capacity: usize) -> Self {
+        let buffer = Buffer::with_capacity(capacity);
+        Self { buffer, outbox: Outbox::default(), rest: 0, dropping: false }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.buffer.clear();
+        self.outbox.clear();
+        (self.rest, self.dropping) = (0, false);
+    }
+
+    /// Nothing waits to be sent to the client.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.outbox.is_empty() && self.buffer.forward().is_empty()
+    }
+
+    /// Whether part of a message has been forwarded and the rest is missing.
+    pub(super) fn is_inside_body(&self) -> bool {
+        self.rest > 0 && !self.dropping
+    }
+
+    /// Whether the server is in the middle of a message.
+    pub(super) fn is_inside_message(&self) -> bool {
+        self.rest > 0 || !self.buffer.unparsed().is_empty()
+    }
+
+    /// Understands as much as is there.
+    pub(super) fn parse(&mut self, with: &mut Listener<'_>) -> Result<(), Broken> {
+        loop {
+            if self.rest > 0 && !self.consume() {
+                return Ok(());
+            }
+            let Some(header) = Header::backend(self.buffer.unparsed()) else { return Ok(()) };
+            let header = header?;
+            // Rows are most of what passes: nothing in them concerns us.
+            if matches!(header.tag, tag::DATA_ROW | tag::COPY_DATA) {
+                self.buffer.pass(HEADER_BYTES);
+                (self.rest, self.dropping) = (header.body, false);
+                continue;
+            }
+            let here = self.buffer.unparsed().len();
+            let small = header.body <= SMALL_BYTES_MAX;
+            let inspected = !matches!(
+                header.tag,
+                tag::ROW_DESCRIPTION
+                    | tag::NOTICE_RESPONSE
+                    | tag::NOTIFICATION_RESPONSE
+                    | tag::FUNCTION_CALL_RESPONSE
+                    | tag::PARAMETER_DESCRIPTION
+            );
+            if inspected && small && here < header.total() {
+                if header.total() > self.buffer.capacity() {
+                    self.buffer.resize(header.total());
+                }
+                return Ok(());
+            }
+            self.message(header, with)?;
+        }
+    }
+
+    /// Takes what is there of the current body; `true` when that was the end of it.
+    fn consume(&mut self) -> bool {
+        let n = self.rest.min(self.buffer.unparsed().len());
+        if self.dropping {
+            let _ = self.outbox.after(&mut self.buffer);
+            self.buffer.skip(n);
+        } else {
+            self.buffer.pass(n);
+        }
+        self.rest -= n;
+        self.rest == 0
+    }
+
+    fn message(&mut self, header: Header, with: &mut Listener<'_>) -> Result<(), Broken> {
+        let here = self.buffer.unparsed().len().min(header.total());
+        let body = &self.buffer.unparsed()[HEADER_BYTES..here];
+        let status = body.first().copied().unwrap_or(0);
+        let verdict = with.exchange.received(header.tag, status)?;
+        match header.tag {
+            tag::PARAMETER_STATUS => {
+                with.server.report(body).map_err(|_| Broken::Malformed)?;
+                *with.params = with.server.params.clone();
+            }
+            tag::COMMAND_COMPLETE => done(body, with),
+            tag::ERROR_RESPONSE => {
+                for id in with.exchange.unmade() {
+                    with.server.statements.remove(id);
+                }
+                with.heard.fatal |= ErrorFields::parse(body).is_fatal();
+                if let Some(renamed) = original_name(body, with.client) {
+                    let out = self.outbox.after(&mut self.buffer);
+                    out.message(tag::ERROR_RESPONSE, |b| b.extend_from_slice(&renamed));
+                    self.buffer.skip(here);
+                    (self.rest, self.dropping) = (header.total() - here, true);
+                    return Ok(());
+                }
+            }
+            tag::READY_FOR_QUERY => with.heard.ends += u32::from(status == b'I'),
+            _ => {}
+        }
+        match verdict {
+            Verdict::Forward => self.buffer.pass(here),
+            Verdict::Drop => {
+                let _ = self.outbox.after(&mut self.buffer);
+                self.buffer.skip(here);
+            }
+            Verdict::AsParse => {
+                let out: &mut Writer = self.outbox.after(&mut self.buffer);
+                out.message(tag::PARSE_COMPLETE, |_| {});
+                self.buffer.skip(here);
+            }
+        }
+        (self.rest, self.dropping) = (header.total() - here, verdict != Verdict::Forward);
+        Ok(())
+    }
+}
+
+/// Command tags tell what a statement did even where its text was out of sight: inside an EXECUTE,
+/// or prepared long ago.
+fn done(body: &[u8], with: &mut Listener<'_>) {
+    let tag = body.strip_suffix(&[0]).unwrap_or(body);
+    let hints = match tag {
+        b"SET" | b"RESET" => Hints::SET,
+        b"PREPARE" => Hints::PREPARE,
+        b"LISTEN" => Hints::LISTEN,
+        b"UNLISTEN" => Hints::UNLISTEN,
+        b"LOAD" => Hints::LOAD,
+        b"DECLARE CURSOR" => Hints::CURSOR,
+        b"DISCARD ALL" | b"DEALLOCATE ALL" => {
+            with.server.statements.clear();
+            with.client.clear();
+            Hints::DISCARD
+        }
+        _ => return,
+    };
+    with.heard.hints |= hints;
+}
+
+/// An error that names one of our statements is told with the name the client gave it.
+fn original_name(body: &[u8], client: &ClientStatements) -> Option<Vec<u8>> {
+    const PREFIX: &[u8] = b"pgusher_";
+    const NAME_BYTES: usize = 40;
+    if client.len() == 0 {
+        return None;
+    }
+    let at = body.windows(PREFIX.len()).position(|w| w == PREFIX)?;
+    let server_name = body.get(at..at + NAME_BYTES)?;
+    let name = client.name_of(server_name)?;
+    Some([&body[..at], name, &body[at + NAME_BYTES..]].concat())
+}

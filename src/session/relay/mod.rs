@@ -1,0 +1,325 @@
+//! The relay: client ⇄ server, both directions at once, in constant memory.
+//!
+//! A [`Relay`] is the state that exists only while bytes are in flight: two buffers, two outboxes
+//! and the account of what the server owes. It is borrowed from a per-thread stock when a client's
+//! first byte arrives and goes back when the client is idle again, so an idle client holds none.
+//! [`Relay::poll`] moves bytes until something has to be decided, and says what.
+
+mod downstream;
+mod exchange;
+mod outbox;
+mod statement_messages;
+mod stock;
+mod upstream;
+
+use std::io;
+use std::task::{Context, Poll};
+
+use downstream::{Downstream, Heard, Listener};
+use exchange::Exchange;
+pub(super) use stock::Stocked;
+use upstream::{Desk, Stop, Upstream};
+
+use super::lexer::Hints;
+use super::statements::ClientStatements;
+use crate::net::Stream;
+use crate::server::{Params, Server};
+use crate::wire::{Malformed, Writer};
+
+/// Bytes of each direction's buffer. Two or three typical transactions fit; a bulk transfer costs
+/// one system call for this much.
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// What has to be decided.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// No answer is outstanding and no transaction is open.
+    Done,
+    /// The client said Terminate or its stream has ended, and nothing is outstanding; or it takes
+    /// no more answers.
+    ClientGone,
+    /// The client broke the protocol.
+    ClientBroke(Malformed),
+    /// The client prepares more, or longer, than it may.
+    TooManyStatements,
+    /// The server's stream has ended; `true` when it said why and the client has heard it.
+    ServerGone(bool),
+    /// The server broke the protocol.
+    ServerBroke,
+}
+
+/// What the session lends to its relay for one call.
+pub(super) struct Ends<'a> {
+    pub(super) client: &'a mut Stream,
+    pub(super) server: &'a mut Server,
+    pub(super) statements: &'a mut ClientStatements,
+    pub(super) params: &'a mut Params,
+    /// Transaction mode: statements are renamed, session state is watched.
+    pub(super) shared: bool,
+    pub(super) server_statements_max: usize,
+    pub(super) client_statements_max: usize,
+}
+
+/// Both directions' state.
+#[derive(Debug)]
+pub(super) struct Relay {
+    up: Upstream,
+    down: Downstream,
+    exchange: Exchange,
+    heard: Heard,
+    /// The client sends nothing more. It may still read.
+    client_ended: bool,
+    /// The server takes nothing more. What it said before is still to be read.
+    server_deaf: bool,
+}
+
+impl Relay {
+    fn new() -> Self {
+        Self {
+            up: Upstream::new(BUFFER_BYTES),
+            down: Downstream::new(BUFFER_BYTES),
+            exchange: Exchange::default(),
+            heard: Heard::default(),
+            client_ended: false,
+            server_deaf: false,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.up.reset();
+        self.down.reset();
+        self.exchange.reset();
+        self.heard = Heard::default();
+        (self.client_ended, self.server_deaf) = (false, false);
+        for buffer in [&mut self.up.buffer, &mut self.down.buffer] {
+            if buffer.capacity() != BUFFER_BYTES {
+                buffer.resize(BUFFER_BYTES);
+            }
+        }
+    }
+
+    /// Reads from a client that has no server. `Ready(Ok(0))` is the end of its stream. Writes
+    /// what is still owed to it, too.
+    pub(super) fn poll_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Stream,
+    ) -> Poll<io::Result<usize>> {
+        if !self.down.is_flushed() {
+            if let Poll::Ready(Err(error)) = self.poll_flush(cx, client) {
+                return Poll::Ready(Err(error));
+            }
+            // A client that does not read its answers is not asked for more questions.
+            if !self.down.is_flushed() {
+                return Poll::Pending;
+            }
+        }
+        self.up.buffer.poll_fill(cx, client)
+    }
+
+    /// Writes what is owed to the client.
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Stream,
+    ) -> Poll<io::Result<()>> {
+        while !self.down.is_flushed() {
+            std::task::ready!(self.down.outbox.poll_send(cx, &mut self.down.buffer, client))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Appends own messages behind what is owed to the client.
+    pub(super) fn say(&mut self) -> &mut Writer {
+        self.down.outbox.after(&mut self.down.buffer)
+    }
+
+    /// Reads more of what the client sends, if there is room. For watching a client that waits.
+    pub(super) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Stream,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if self.up.buffer.unparsed().len() == self.up.buffer.capacity() {
+                return Poll::Pending;
+            }
+            match std::task::ready!(self.up.buffer.poll_fill(cx, client)) {
+                Ok(n) if n > 0 => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    /// Whether a whole message is there, or as much of it as the buffer takes.
+    pub(super) fn is_ready(&self) -> Result<bool, Malformed> {
+        self.up.is_ready()
+    }
+
+    /// Whether the server owes nothing.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.exchange.is_quiet()
+    }
+
+    /// Whether the client has been sent part of a message whose rest is missing.
+    pub(super) fn is_inside_answer(&self) -> bool {
+        self.down.is_inside_body()
+    }
+
+    /// Nothing is buffered in either direction: the relay can go back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.up.buffer.is_empty() && self.up.is_flushed() && self.down.is_flushed()
+    }
+
+    /// The next message's type, if its first byte is there.
+    pub(super) fn next_tag(&self) -> Option<u8> {
+        self.up.next_tag()
+    }
+
+    /// See [`Upstream::skip_refused`].
+    pub(super) fn skip_refused(&mut self, simple: bool) -> Result<bool, Malformed> {
+        self.up.skip_refused(simple)
+    }
+
+    /// See [`Upstream::skip_late_copy`].
+    pub(super) fn skip_late_copy(&mut self) -> Result<bool, Malformed> {
+        self.up.skip_late_copy()
+    }
+
+    /// Starts a lease: the server owes nothing.
+    pub(super) fn begin(&mut self) {
+        self.exchange.reset();
+        self.heard = Heard::default();
+        self.up.forget_hints();
+    }
+
+    /// Transactions ended since the lease began, and starts counting anew.
+    pub(super) fn take_ends(&mut self) -> u32 {
+        std::mem::take(&mut self.heard.ends)
+    }
+
+    /// What was done to session state since the last call, and which custom settings were named.
+    pub(super) fn take_hints(&mut self) -> (Hints, Vec<String>) {
+        let hints = self.up.hints | std::mem::take(&mut self.heard.hints);
+        let settings = std::mem::take(&mut self.up.settings);
+        self.up.forget_hints();
+        (hints, settings)
+    }
+
+    /// Moves bytes both ways until something has to be decided. With `hold`, an idle server is no
+    /// reason to stop: the session keeps it and hears what it says of its own.
+    ///
+    /// Cancel-safe: all state is in `self`.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        ends: &mut Ends<'_>,
+        hold: bool,
+    ) -> Poll<Event> {
+        loop {
+            let mut moved = false;
+            if let Some(event) = self.poll_up(cx, ends, &mut moved) {
+                return Poll::Ready(event);
+            }
+            if let Some(event) = self.poll_down(cx, ends, &mut moved) {
+                return Poll::Ready(event);
+            }
+            let sent = self.up.is_flushed() && !self.up.is_inside_message();
+            if sent && self.exchange.is_done() && !self.down.is_inside_message() {
+                if !hold {
+                    return Poll::Ready(Event::Done);
+                }
+                if ends.shared && (self.up.hints | self.heard.hints).intersects(Hints::STATE) {
+                    return Poll::Ready(Event::Done);
+                }
+            }
+            if self.client_ended && self.exchange.is_quiet() && self.down.is_flushed() {
+                return Poll::Ready(Event::ClientGone);
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        ends: &mut Ends<'_>,
+        moved: &mut bool,
+    ) -> Option<Event> {
+        if self.server_deaf {
+            return None;
+        }
+        // Room is needed behind what waits to be sent, or is made by a message that has to be
+        // seen whole growing the buffer.
+        let full = self.up.buffer.is_full()
+            && (!self.up.is_flushed()
+                || self.up.buffer.unparsed().len() == self.up.buffer.capacity());
+        if !self.client_ended && !full && self.exchange.has_room() {
+            match self.up.buffer.poll_fill(cx, ends.client) {
+                Poll::Ready(Ok(0)) => self.client_ended = true,
+                Poll::Ready(Ok(_)) => *moved = true,
+                Poll::Ready(Err(_)) => return Some(Event::ClientGone),
+                Poll::Pending => {}
+            }
+        }
+        let mut desk = Desk {
+            exchange: &mut self.exchange,
+            client: ends.statements,
+            server: &mut ends.server.statements,
+            shared: ends.shared,
+            server_statements_max: ends.server_statements_max,
+            client_statements_max: ends.client_statements_max,
+        };
+        let stop = match self.up.parse(&mut desk) {
+            Ok(stop) => stop,
+            Err(malformed) => return Some(Event::ClientBroke(malformed)),
+        };
+        match self.up.outbox.poll_send(cx, &mut self.up.buffer, &mut ends.server.stream) {
+            Poll::Ready(Ok(some)) => *moved |= some,
+            Poll::Ready(Err(_)) => self.server_deaf = true,
+            Poll::Pending => {}
+        }
+        match stop {
+            Stop::Starved => None,
+            Stop::Terminate => {
+                self.client_ended = true;
+                None
+            }
+            Stop::TooManyStatements => Some(Event::TooManyStatements),
+        }
+    }
+
+    fn poll_down(
+        &mut self,
+        cx: &mut Context<'_>,
+        ends: &mut Ends<'_>,
+        moved: &mut bool,
+    ) -> Option<Event> {
+        let mut server_ended = false;
+        if !(self.down.buffer.is_full() && !self.down.is_flushed()) {
+            match self.down.buffer.poll_fill(cx, &mut ends.server.stream) {
+                Poll::Ready(Ok(0) | Err(_)) => server_ended = true,
+                Poll::Ready(Ok(_)) => *moved = true,
+                Poll::Pending => {}
+            }
+        }
+        let mut listener = Listener {
+            exchange: &mut self.exchange,
+            server: ends.server,
+            params: ends.params,
+            client: ends.statements,
+            heard: &mut self.heard,
+        };
+        if self.down.parse(&mut listener).is_err() {
+            return Some(Event::ServerBroke);
+        }
+        match self.down.outbox.poll_send(cx, &mut self.down.buffer, ends.client) {
+            Poll::Ready(Ok(some)) => *moved |= some,
+            Poll::Ready(Err(_)) => return Some(Event::ClientGone),
+            Poll::Pending => {}
+        }
+        server_ended.then_some(Event::ServerGone(self.heard.fatal))
+    }
+}

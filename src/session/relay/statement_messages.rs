@@ -1,0 +1,79 @@
+//! The Parse, Bind, Describe and Close messages pgusher writes in a client's place.
+
+use std::sync::Arc;
+
+use super::exchange::{Reply, Sent};
+use super::upstream::Desk;
+use crate::server::Prepared;
+use crate::wire::{Writer, tag};
+
+/// A statement nobody ever makes: closing it is a question the server answers with CloseComplete.
+const NOTHING: &[u8] = b"pgusher_nothing";
+
+/// Prepares `prepared` on the server unless it is there already.
+pub(super) fn ensure(prepared: &Arc<Prepared>, out: &mut Writer, desk: &mut Desk<'_>) {
+    if !desk.server.touch(prepared.id) {
+        prepare(prepared, Reply::Drop, out, desk);
+    }
+}
+
+/// Prepares `prepared`, closing the server's least used statement when it has too many.
+pub(super) fn prepare(
+    prepared: &Arc<Prepared>,
+    reply: Reply,
+    out: &mut Writer,
+    desk: &mut Desk<'_>,
+) {
+    if desk.exchange.is_skipping() {
+        // Never read by the server: what it would prepare is not there afterwards.
+        parse(&prepared.id.server_name(), &prepared.body, out);
+        return;
+    }
+    if let Some(oldest) = desk.server.insert(prepared.id, desk.server_statements_max) {
+        named(tag::CLOSE, &oldest.server_name(), out);
+        desk.exchange.sent(Sent::Close, Reply::Drop);
+    }
+    parse(&prepared.id.server_name(), &prepared.body, out);
+    desk.exchange.sent(Sent::Parse(Some(prepared.id)), reply);
+}
+
+/// A Parse of `body` (query text, zero, parameter types) under `name`.
+pub(super) fn parse(name: &[u8], body: &[u8], out: &mut Writer) {
+    out.message(tag::PARSE, |b| {
+        b.extend_from_slice(name);
+        b.push(0);
+        b.extend_from_slice(body);
+    });
+}
+
+/// The front of a Bind whose remaining `rest` bytes the client sends.
+pub(super) fn bind_head(name: &[u8], portal: &[u8], rest: usize, out: &mut Writer) {
+    let length = 4 + portal.len() + 1 + name.len() + 1 + rest;
+    // `rest` is bounded by the longest body, far below 4 GiB.
+    let length = u32::try_from(length).expect("invariant: message lengths are bounded");
+    out.raw(&[tag::BIND]).raw(&length.to_be_bytes());
+    out.raw(portal).raw(&[0]).raw(name).raw(&[0]);
+}
+
+/// A Describe of the statement `name`.
+pub(super) fn describe(name: &[u8], out: &mut Writer) {
+    named(tag::DESCRIBE, name, out);
+}
+
+/// A Close of a statement that does not exist: answered, and changes nothing.
+pub(super) fn close_nothing(out: &mut Writer) {
+    named(tag::CLOSE, NOTHING, out);
+}
+
+/// A Close of the unnamed statement.
+pub(super) fn close_unnamed(out: &mut Writer) {
+    named(tag::CLOSE, b"", out);
+}
+
+fn named(kind: u8, name: &[u8], out: &mut Writer) {
+    out.message(kind, |b| {
+        b.push(b'S');
+        b.extend_from_slice(name);
+        b.push(0);
+    });
+}

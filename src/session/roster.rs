@@ -1,0 +1,323 @@
+//! Who is logged in: for cutting sessions, for cancel requests, for the console.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use futures_util::task::AtomicWaker;
+
+use crate::auth::Identity;
+use crate::fault::{Blame, Fault, SqlState};
+use crate::ident::TenantId;
+use crate::server::{CancelGate, InFlight};
+use crate::wire::CancelKey;
+
+/// Why a live session is ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Its token or key was revoked.
+    Revoked,
+    /// Its tenant was suspended.
+    Suspended,
+    /// Its tenant is gone from the registry.
+    Dropped,
+    /// pgusher is shutting down.
+    Drain,
+    /// Its token expired and the settings say so.
+    Expired,
+    /// An operator ended it.
+    Killed,
+}
+
+impl Cut {
+    const ALL: [Self; 6] =
+        [Self::Revoked, Self::Suspended, Self::Dropped, Self::Drain, Self::Expired, Self::Killed];
+
+    /// What the client is told. Its SQLSTATE is 57P01 whatever the reason.
+    pub fn fault(self) -> Fault {
+        let (blame, text) = match self {
+            Self::Revoked => (Blame::Tenant, "the session's token was revoked"),
+            Self::Suspended => (Blame::Tenant, "the tenant was suspended"),
+            Self::Dropped => (Blame::Tenant, "the tenant no longer exists"),
+            Self::Drain => (Blame::Tenant, "the proxy is shutting down"),
+            Self::Expired => (Blame::Client, "the session's token has expired"),
+            Self::Killed => (Blame::Tenant, "the session was ended by an operator"),
+        };
+        Fault::new(blame, SqlState::ADMIN_SHUTDOWN, text)
+    }
+}
+
+/// One live session as seen from outside.
+#[derive(Debug)]
+pub struct Card {
+    identity: Identity,
+    key: CancelKey,
+    peer: Option<SocketAddr>,
+    since: SystemTime,
+    /// 0, or one more than the place of the reason in [`Cut::ALL`].
+    cut: AtomicU8,
+    waker: AtomicWaker,
+    /// The server that runs this client's query now.
+    serving: Mutex<Option<Arc<CancelGate>>>,
+    /// When the last cancel was let through, in milliseconds of this process.
+    cancelled_at: AtomicU64,
+}
+
+/// A session's cancels closer together than this are dropped: each costs PostgreSQL a fork.
+const CANCEL_EVERY_MS: u64 = 20;
+
+impl Card {
+    /// Whose session it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where it comes from; `None` for a unix socket or the sidecar.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// When it logged in.
+    pub fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// The process id the client was told.
+    pub fn pid(&self) -> i32 {
+        self.key.pid
+    }
+
+    /// What the client must show to cancel.
+    pub(super) fn key(&self) -> &CancelKey {
+        &self.key
+    }
+
+    /// Ends the session. The first reason given stands.
+    pub fn cut(&self, why: Cut) {
+        let place = Cut::ALL.iter().position(|c| *c == why).unwrap_or(0);
+        let code = u8::try_from(place + 1).unwrap_or(u8::MAX);
+        let _ = self.cut.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
+        self.waker.wake();
+    }
+
+    /// The reason the session has to end, once there is one.
+    pub(super) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<Cut> {
+        self.waker.register(cx.waker());
+        let code = usize::from(self.cut.load(Ordering::Acquire));
+        match code.checked_sub(1).and_then(|place| Cut::ALL.get(place)) {
+            Some(why) => Poll::Ready(*why),
+            None => Poll::Pending,
+        }
+    }
+
+    /// From now on a cancel of this session goes to `gate`'s server.
+    pub(super) fn served_by(&self, gate: &Arc<CancelGate>) {
+        *self.serving() = Some(Arc::clone(gate));
+    }
+
+    /// From now on a cancel of this session goes nowhere. A cancel that was let through before
+    /// shows on the gate.
+    pub(super) fn served_by_nobody(&self) {
+        *self.serving() = None;
+    }
+
+    /// The server to cancel on, counted in while the session surely holds it.
+    pub(super) fn begin_cancel(&self) -> Option<(Arc<CancelGate>, InFlight)> {
+        let serving = self.serving();
+        let gate = serving.as_ref()?;
+        Some((Arc::clone(gate), gate.enter()))
+    }
+
+    /// Whether a cancel of this session is due, and not one of a flood.
+    pub(super) fn may_cancel(&self) -> bool {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        // Starts at one interval, so that the first cancel passes.
+        let elapsed = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = elapsed.saturating_add(CANCEL_EVERY_MS);
+        let last = self.cancelled_at.load(Ordering::Acquire);
+        now >= last.saturating_add(CANCEL_EVERY_MS)
+            && self
+                .cancelled_at
+                .compare_exchange(last, now, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+    }
+
+    fn serving(&self) -> MutexGuard<'_, Option<Arc<CancelGate>>> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All live sessions of the process, by the process id their clients were told.
+#[derive(Debug)]
+pub struct Roster {
+    shards: Vec<Mutex<HashMap<i32, Vec<Arc<Card>>>>>,
+    hash: RandomState,
+    next_pid: AtomicI32,
+}
+
+/// Logins and logouts take one of these locks for a moment.
+const SHARDS: usize = 64;
+
+impl Default for Roster {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, hash: RandomState::new(), next_pid: AtomicI32::new(1) }
+    }
+}
+
+impl Roster {
+    /// Enters a session. `pid` is its server's own in session mode; else one is made up, positive
+    /// because drivers choke on others.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        identity: Identity,
+        peer: Option<SocketAddr>,
+        pid: Option<i32>,
+        secret: Box<[u8]>,
+    ) -> Entry {
+        let pid = pid.unwrap_or_else(|| {
+            // Wraps within the positive numbers.
+            self.next_pid.fetch_add(1, Ordering::Relaxed) & i32::MAX
+        });
+        let card = Arc::new(Card {
+            identity,
+            key: CancelKey { pid, secret },
+            peer,
+            since: SystemTime::now(),
+            cut: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+            serving: Mutex::new(None),
+            cancelled_at: AtomicU64::new(0),
+        });
+        self.shard(pid).entry(pid).or_default().push(Arc::clone(&card));
+        Entry { roster: Arc::clone(self), card }
+    }
+
+    /// The session whose client was given this key. Secrets are compared in constant time.
+    pub(super) fn find(&self, pid: i32, secret: &[u8]) -> Option<Arc<Card>> {
+        let shard = self.shard(pid);
+        let same = |card: &&Arc<Card>| verify_slices_are_equal(&card.key.secret, secret).is_ok();
+        shard.get(&pid)?.iter().find(same).cloned()
+    }
+
+    /// Ends every session `which` picks; returns how many.
+    pub fn cut(&self, why: Cut, which: impl Fn(&Card) -> bool) -> usize {
+        let mut count = 0;
+        self.each(|card| {
+            if which(card) {
+                card.cut(why);
+                count += 1;
+            }
+        });
+        count
+    }
+
+    /// Ends every session of a tenant; returns how many.
+    pub fn cut_tenant(&self, why: Cut, tenant: &TenantId) -> usize {
+        self.cut(why, |card| card.identity.tenant() == tenant)
+    }
+
+    /// Shows every session to `look`, shard by shard under its lock: keep it short.
+    pub fn each(&self, mut look: impl FnMut(&Arc<Card>)) {
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.values().flatten().for_each(&mut look);
+        }
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        let mut count = 0;
+        self.each(|_| count += 1);
+        count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, pid: i32) -> MutexGuard<'_, HashMap<i32, Vec<Arc<Card>>>> {
+        let at = usize::try_from(self.hash.hash_one(pid) % SHARDS as u64).unwrap_or(0);
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, card: &Arc<Card>) {
+        let mut shard = self.shard(card.key.pid);
+        if let Some(cards) = shard.get_mut(&card.key.pid) {
+            cards.retain(|other| !Arc::ptr_eq(other, card));
+            if cards.is_empty() {
+                shard.remove(&card.key.pid);
+            }
+        }
+        // Memory goes back after a storm.
+        if shard.capacity() > 64 && shard.len() * 4 < shard.capacity() {
+            shard.shrink_to_fit();
+        }
+    }
+}
+
+/// A session's place in the roster; left when dropped.
+#[derive(Debug)]
+pub(super) struct Entry {
+    roster: Arc<Roster>,
+    card: Arc<Card>,
+}
+
+impl Entry {
+    pub(super) fn card(&self) -> &Arc<Card> {
+        &self.card
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.roster.leave(&self.card);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ident::Role;
+
+    fn entry(roster: &Arc<Roster>, pid: Option<i32>, secret: u8) -> Entry {
+        let tenant = TenantId::parse("a").expect("valid");
+        let identity = Identity::unproven(&tenant, Role::App);
+        roster.enter(identity, None, pid, vec![secret; 32].into())
+    }
+
+    #[test]
+    fn a_key_finds_its_own_session_only() {
+        let roster = Arc::new(Roster::default());
+        let (a, b) = (entry(&roster, Some(7), 1), entry(&roster, Some(7), 2));
+        assert!(Arc::ptr_eq(&roster.find(7, &[2; 32]).expect("there"), b.card()));
+        assert!(roster.find(7, &[3; 32]).is_none());
+        assert!(roster.find(7, &[1; 4]).is_none());
+        assert!(roster.find(8, &[1; 32]).is_none());
+        drop(a);
+        assert!(roster.find(7, &[1; 32]).is_none());
+        assert_eq!(roster.len(), 1);
+    }
+
+    #[test]
+    fn the_first_reason_stands() {
+        let roster = Arc::new(Roster::default());
+        let entry = entry(&roster, None, 1);
+        assert_eq!(roster.cut(Cut::Revoked, |_| true), 1);
+        roster.cut(Cut::Drain, |_| true);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Revoked));
+    }
+
+    #[test]
+    fn a_session_without_a_server_cannot_be_cancelled() {
+        let roster = Arc::new(Roster::default());
+        assert!(entry(&roster, None, 1).card().begin_cancel().is_none());
+    }
+}

@@ -1,0 +1,69 @@
+//! `[session]`: what a client may ask for, and how long it may take.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tenant::PoolMode;
+use crate::units::Span;
+
+/// What happens to a live session when its token expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenExpiry {
+    /// It goes on: the token was needed to come in.
+    #[default]
+    Keep,
+    /// It ends when it is next idle outside a transaction.
+    Idle,
+    /// It ends at once.
+    Cut,
+}
+
+/// `[session]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// `transaction` or `session`, for tenants and connections that do not say.
+    pub pool_mode: PoolMode,
+    /// The longest a client may take from its first byte to its token.
+    pub login_timeout: Span,
+    /// What becomes of a live session when its token expires: `keep`, `idle` or `cut`.
+    pub token_expiry: TokenExpiry,
+    /// Settings a client may put in its startup packet, besides dotted ones. Any case.
+    pub startup_settings: Vec<String>,
+    /// Startup parameters dropped without a word: what ORMs leave in URLs.
+    pub startup_ignored: Vec<String>,
+    /// How many named prepared statements one client may have.
+    pub prepared_statements_max: usize,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        Self {
+            pool_mode: PoolMode::Transaction,
+            login_timeout: Span::secs(15),
+            token_expiry: TokenExpiry::Keep,
+            startup_settings: words(
+                "application_name backslash_quote bytea_output client_connection_check_interval \
+                 client_encoding client_min_messages compute_query_id datestyle \
+                 default_statistics_target default_text_search_config default_toast_compression \
+                 default_transaction_deferrable default_transaction_isolation \
+                 default_transaction_read_only enable_bitmapscan enable_hashagg enable_hashjoin \
+                 enable_indexonlyscan enable_indexscan enable_mergejoin enable_nestloop \
+                 enable_seqscan enable_sort extra_float_digits from_collapse_limit geqo \
+                 idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit \
+                 join_collapse_limit lc_messages lc_monetary lc_numeric lc_time lock_timeout \
+                 log_min_messages log_statement maintenance_work_mem max_parallel_workers_per_gather \
+                 plan_cache_mode quote_all_identifiers random_page_cost row_security search_path \
+                 seq_page_cost standard_conforming_strings statement_timeout \
+                 synchronous_commit temp_buffers timezone transaction_timeout work_mem xmloption",
+            ),
+            startup_ignored: words(
+                "connection_limit pool_timeout pgbouncer schema sslmode sslcert sslidentity \
+                 sslpassword sslaccept connect_timeout socket_timeout statement_cache_size \
+                 prefer_simple_protocol target_session_attrs binary_parameters",
+            ),
+            prepared_statements_max: 10_000,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What all sessions of the process share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::auth::scram::MockSecret;
+use crate::auth::{Throttle, Verifier};
+use crate::ident::TenantId;
+use crate::net::tls::ServerTls;
+use crate::pool::{Class, Limits, LimitsSettings, PoolSettings, Pools};
+use crate::server::{Dialer, Params, Server, Settings};
+use crate::tenant::{Directory, LimitOverrides, Tenant};
+
+use super::metrics::SessionMetrics;
+use super::roster::Roster;
+use super::settings::SessionSettings;
+
+/// The parts a composition root hands in.
+pub struct SharedParts {
+    /// `[session]`.
+    pub settings: SessionSettings,
+    /// The listener's certificate, if there is one.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Proves tokens.
+    pub verifier: Verifier,
+    /// Slows failures.
+    pub throttle: Arc<Throttle>,
+    /// Makes unknown API keys look like known ones.
+    pub mock: MockSecret,
+    /// Knows tenants and API keys.
+    pub directory: Directory,
+    /// Knows limits and servers.
+    pub pools: Pools<Box<Server>>,
+    /// Dials servers.
+    pub dialer: Dialer,
+    /// Knows who is logged in.
+    pub roster: Arc<Roster>,
+    /// `[pool]`, `[limits]` and `[plans]`, to make a tenant's limits of.
+    pub rules: LimitRules,
+    /// Counts.
+    pub metrics: SessionMetrics,
+}
+
+/// How a tenant's limits come about.
+#[derive(Debug, Clone)]
+pub struct LimitRules {
+    /// `[pool]`.
+    pub pool: PoolSettings,
+    /// `[limits]`.
+    pub limits: LimitsSettings,
+    /// `[plans.NAME]`.
+    pub plans: BTreeMap<String, LimitsSettings>,
+}
+
+impl LimitRules {
+    /// The limits of a tenant: the settings', over them its plan's, over them its own.
+    pub fn of(&self, tenant: &Tenant) -> Limits {
+        let LimitOverrides { server_max, server_min, weight, client_max, queue_max, queue_timeout } =
+            tenant.limits;
+        let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let own = LimitsSettings {
+            server_max,
+            server_min,
+            weight,
+            client_max,
+            queue_max,
+            queue_timeout: queue_timeout.map(|d| crate::units::Span::millis(millis(d))),
+            ..LimitsSettings::default()
+        };
+        self.limits.resolve(&self.pool, self.plans.get(&tenant.plan), &own)
+    }
+}
+
+/// [`SharedParts`] and what sessions learn from one another.
+pub struct Shared {
+    pub(super) parts: SharedParts,
+    pub(super) welcomes: moka::sync::Cache<WelcomeKey, (Params, Settings)>,
+}
+
+/// A login of a tenant with certain settings is told the same parameters as the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct WelcomeKey {
+    pub(super) tenant: TenantId,
+    pub(super) class: Class,
+    pub(super) settings: Settings,
+}
+
+/// How long a learned set of parameters is told to newcomers without asking a server again.
+const WELCOME_SECONDS: u64 = 60;
+
+/// How many sets are remembered.
+const WELCOMES_MAX: u64 = 20_000;
+
+impl Shared {
+    /// Ready for sessions.
+    pub fn new(parts: SharedParts) -> Arc<Self> {
+        let welcomes = moka::sync::Cache::builder()
+            .max_capacity(WELCOMES_MAX)
+            .time_to_live(std::time::Duration::from_secs(WELCOME_SECONDS))
+            .build();
+        Arc::new(Self { parts, welcomes })
+    }
+
+    /// The rooms of all tenants.
+    pub fn pools(&self) -> &Pools<Box<Server>> {
+        &self.parts.pools
+    }
+
+    /// Who is logged in.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.parts.roster
+    }
+}

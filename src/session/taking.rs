@@ -1,0 +1,121 @@
+//! Getting a server: an idle one, a new one, or the next that is free.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::live::{End, Live, ServerLease};
+use super::relay::Relay;
+use super::shared::Shared;
+use crate::fault::Fault;
+use crate::pool::{Attempt, Class, FullOf, Grant, Membership, Slot, Ticket};
+use crate::server::{Account, DialError, Endpoint, Server};
+use crate::tenant::PoolMode;
+
+/// Where a session's servers come from.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    pub(super) class: Class,
+    pub(super) mode: PoolMode,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) account: Arc<Account>,
+}
+
+enum Dialled {
+    Lease(ServerLease),
+    /// PostgreSQL is full: back in line.
+    Full(Ticket<Box<Server>>),
+}
+
+/// A server for a session of `seat`. Cancel-safe: dropping the future gives back what was taken.
+///
+/// # Errors
+/// What the pool says of its limits, and 08006 when PostgreSQL cannot be reached.
+pub(super) async fn take(
+    shared: &Arc<Shared>,
+    membership: &Membership<Box<Server>>,
+    seat: &Seat,
+) -> Result<ServerLease, Fault> {
+    let attempt = membership.room().lease(seat.class)?;
+    finish_attempt(shared, attempt, seat).await
+}
+
+async fn finish_attempt(
+    shared: &Arc<Shared>,
+    attempt: Attempt<Box<Server>>,
+    seat: &Seat,
+) -> Result<ServerLease, Fault> {
+    let mut grant = match attempt {
+        Attempt::Ready(lease) => return Ok(lease),
+        Attempt::Dial(slot) => Grant::Dial(slot),
+        Attempt::Wait(ticket) => ticket.wait().await?,
+    };
+    loop {
+        let slot = match grant {
+            Grant::Lease(lease) => return Ok(lease),
+            Grant::Dial(slot) => slot,
+        };
+        match dial(shared, slot, seat).await? {
+            Dialled::Lease(lease) => return Ok(lease),
+            Dialled::Full(ticket) => grant = ticket.wait().await?,
+        }
+    }
+}
+
+async fn dial(
+    shared: &Arc<Shared>,
+    slot: Slot<Box<Server>>,
+    seat: &Seat,
+) -> Result<Dialled, Fault> {
+    match Box::pin(shared.parts.dialer.dial(&seat.endpoint, &seat.account)).await {
+        Ok(server) => Ok(Dialled::Lease(slot.opened(server))),
+        Err(DialError::Full { database, message }) => {
+            tracing::debug!(message, "a dial found postgresql full");
+            let of = if database { FullOf::Tenant } else { FullOf::Server };
+            Ok(Dialled::Full(slot.refused_full(of)))
+        }
+        Err(error) => {
+            let fault = error.into_fault();
+            slot.failed(&fault);
+            Err(fault)
+        }
+    }
+}
+
+impl Live {
+    /// A server for the client's next transaction. While it waits, a cut or a client that leaves
+    /// ends the wait.
+    pub(super) async fn lease(
+        &mut self,
+        relay: &mut Relay,
+    ) -> Result<Result<ServerLease, Fault>, End> {
+        match self.membership.room().lease(self.seat.class) {
+            Ok(Attempt::Ready(lease)) => Ok(Ok(lease)),
+            Ok(attempt) => Box::pin(self.lease_slowly(attempt, relay)).await,
+            Err(fault) => Ok(Err(fault)),
+        }
+    }
+
+    async fn lease_slowly(
+        &mut self,
+        attempt: Attempt<Box<Server>>,
+        relay: &mut Relay,
+    ) -> Result<Result<ServerLease, Fault>, End> {
+        let (card, client) = (self.entry.card(), &mut self.client);
+        let mut taking = Box::pin(finish_attempt(&self.shared, attempt, &self.seat));
+        poll_fn(|cx| {
+            if let Poll::Ready(why) = card.poll_cut(cx) {
+                return Poll::Ready(Err(End::Fatal(why.fault())));
+            }
+            if let Poll::Ready(taken) = taking.as_mut().poll(cx) {
+                return Poll::Ready(Ok(taken));
+            }
+            match relay.poll_more(cx, client) {
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Silent)),
+                // What came is kept; the poll that found it also asked to be woken for more.
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,217 @@
+//! One lease after another: a transaction on a shared server, or a session on its own.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::lexer::Hints;
+use super::live::{End, Live, ServerLease};
+use super::probe;
+use super::relay::{Ends, Event, Relay};
+use crate::fault::{Blame, Fault, SqlState};
+use crate::pool::{Pin, Pins};
+use crate::server::DialError;
+use crate::tenant::PoolMode;
+use crate::wire::tag;
+
+impl Live {
+    /// Runs the client's next transaction on a server of the pool.
+    pub(super) async fn transact(&mut self, relay: &mut Relay) -> Result<(), End> {
+        if !relay.skip_late_copy()? {
+            return Ok(());
+        }
+        if relay.next_tag() == Some(tag::TERMINATE) {
+            return Err(End::Silent);
+        }
+        let lease = match self.lease(relay).await? {
+            Ok(lease) => lease,
+            Err(fault) => return self.refuse(relay, &fault).await,
+        };
+        // Held from here on: whatever way the session ends, `run` finds the lease there.
+        self.held = Some(lease);
+        self.prepare(relay).await?;
+        relay.begin();
+        self.exchange(relay, false).await
+    }
+
+    /// Goes on with the server the session keeps.
+    pub(super) async fn hold(&mut self, relay: &mut Relay) -> Result<(), End> {
+        if let Some(lease) = &self.held {
+            self.entry.card().served_by(lease.gate());
+        }
+        relay.begin();
+        self.exchange(relay, true).await
+    }
+
+    /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
+    async fn prepare(&mut self, relay: &mut Relay) -> Result<(), End> {
+        let Some(lease) = &mut self.held else { return Ok(()) };
+        lease.statements.unnamed_is_gone();
+        if !lease.settings.same(&self.settings) {
+            let applied = Box::pin(lease.apply(&self.settings)).await;
+            if let Err(error) = applied {
+                return Err(self.lose(error));
+            }
+        }
+        if !lease.params.same(&self.params) {
+            for (name, value) in lease.params.news_to(&self.params) {
+                relay.say().parameter_status(name, value);
+            }
+            self.params = lease.params.clone();
+        }
+        self.entry.card().served_by(lease.gate());
+        Ok(())
+    }
+
+    /// Moves bytes until the lease ends, or for a held one until the session does.
+    async fn exchange(&mut self, relay: &mut Relay, hold: bool) -> Result<(), End> {
+        loop {
+            let event = poll_fn(|cx| self.poll_event(cx, relay, hold)).await?;
+            self.shared.parts.metrics.transactions.inc_by(u64::from(relay.take_ends()));
+            match event {
+                Event::Done => {
+                    if self.done(relay, hold).await? {
+                        return Ok(());
+                    }
+                }
+                Event::ClientGone => return Err(End::Silent),
+                Event::ClientBroke(malformed) => return Err(malformed.into()),
+                Event::TooManyStatements => return Err(too_many_statements()),
+                Event::ServerGone(said) => {
+                    self.destroy();
+                    return Err(if said { End::Silent } else { End::Fatal(server_lost()) });
+                }
+                Event::ServerBroke => {
+                    self.destroy();
+                    let text = "the tenant's PostgreSQL server broke the protocol";
+                    let fault = Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, text);
+                    return Err(End::Fatal(fault));
+                }
+            }
+        }
+    }
+
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        relay: &mut Relay,
+        hold: bool,
+    ) -> Poll<Result<Event, End>> {
+        if let Poll::Ready(why) = self.entry.card().poll_cut(cx) {
+            return Poll::Ready(Err(End::Fatal(why.fault())));
+        }
+        let Some(lease) = &mut self.held else { return Poll::Ready(Err(End::Silent)) };
+        let mut ends = Ends {
+            client: &mut self.client,
+            server: lease,
+            statements: &mut self.statements,
+            params: &mut self.params,
+            shared: self.seat.mode == PoolMode::Transaction,
+            server_statements_max: self.shared.parts.dialer.prepared_statements_max(),
+            client_statements_max: self.shared.parts.settings.prepared_statements_max,
+        };
+        relay.poll(cx, &mut ends, hold).map(Ok)
+    }
+
+    /// A transaction is over. `true` when the lease is, too.
+    async fn done(&mut self, relay: &mut Relay, hold: bool) -> Result<bool, End> {
+        let (hints, custom) = relay.take_hints();
+        if hints.intersects(Hints::STATE) {
+            let pins = Box::pin(self.look(hints, &custom)).await?;
+            return self.repin(pins, hold);
+        }
+        // A pinned session is asked again only when it did something that could unpin it.
+        if hold {
+            return Ok(false);
+        }
+        self.release();
+        Ok(true)
+    }
+
+    /// Asks the catalog what the session left on its server.
+    async fn look(&mut self, hints: Hints, custom: &[String]) -> Result<Pins, End> {
+        self.entry.card().served_by_nobody();
+        let Some(lease) = &mut self.held else { return Ok(Pins::default()) };
+        lease.gate().clone().landed().await;
+        let state = match probe::look(lease, custom).await {
+            Ok(state) => state,
+            Err(error) => return Err(self.lose(error)),
+        };
+        lease.settings = state.settings.clone();
+        // What RESET took away goes back to what the startup packet said.
+        self.settings = state.settings.or(&self.startup);
+        self.params = lease.params.clone();
+        let mut pins = state.pins;
+        if hints.contains(Hints::LOAD) || lease.pins().has(Pin::Load) {
+            pins = pins.with(Pin::Load);
+        }
+        if hints.contains(Hints::SEQ_READ) || lease.pins().has(Pin::Sequence) {
+            pins = pins.with(Pin::Sequence);
+        }
+        Ok(pins)
+    }
+
+    /// Keeps the server for what is on it, or lets it go. `true` when it is let go.
+    fn repin(&mut self, pins: Pins, hold: bool) -> Result<bool, End> {
+        let Some(lease) = &mut self.held else { return Ok(true) };
+        let before = lease.pins();
+        for gone in before.iter().filter(|pin| !pins.has(*pin)) {
+            lease.unpin(gone);
+        }
+        if pins.is_empty() {
+            self.release();
+            return Ok(true);
+        }
+        for new in pins.iter().filter(|pin| !before.has(*pin)) {
+            lease.pin(new).map_err(End::Fatal)?;
+        }
+        self.entry.card().served_by(lease.gate());
+        // A lease that was for one transaction only ends here as such; `hold` goes on with it.
+        Ok(!hold)
+    }
+
+    /// Returns the server to the room; one with a cancel on its way waits for it to land.
+    fn release(&mut self) {
+        self.entry.card().served_by_nobody();
+        let Some(lease) = self.held.take() else { return };
+        if lease.gate().is_busy() {
+            hold_until_landed(lease);
+        } else {
+            lease.finish();
+        }
+    }
+
+    fn destroy(&mut self) {
+        self.entry.card().served_by_nobody();
+        if let Some(lease) = self.held.take() {
+            lease.destroy();
+        }
+    }
+
+    /// The server failed at one of pgusher's own questions: its state is unknown.
+    fn lose(&mut self, error: DialError) -> End {
+        self.destroy();
+        End::Fatal(server_lost().because(error))
+    }
+}
+
+fn hold_until_landed(lease: ServerLease) {
+    tokio::spawn(async move {
+        Arc::clone(lease.gate()).landed().await;
+        lease.finish();
+    });
+}
+
+fn server_lost() -> Fault {
+    let text = "the connection to the tenant's PostgreSQL server was lost";
+    Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, text)
+        .hint("Connect again; what was not committed is rolled back.")
+}
+
+fn too_many_statements() -> End {
+    let text = "too many prepared statements, or one that is too long, in transaction mode";
+    End::Fatal(
+        Fault::new(Blame::Client, SqlState::PROGRAM_LIMIT_EXCEEDED, text)
+            .hint("Close statements you do not need, or use options=-c pgusher.pool_mode=session."),
+    )
+}
