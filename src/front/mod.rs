@@ -1,1 +1,9 @@
-//! Room `front`.
+//! The front: accepts sockets and hands them to sessions.
+//!
+//! It bounds how many there are, logged in or not, and knows nothing of what they say.
+
+mod accept;
+mod settings;
+
+pub use accept::Front;
+pub use settings::FrontSettings;

@@ -18,10 +18,10 @@ use crate::pool::Class;
 use crate::units::{Secret, Span};
 use crate::wire::Writer;
 
-/// `[server]`: how pgusher speaks to PostgreSQL.
+/// `[dial]`: how pgusher connects to PostgreSQL.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ServerSettings {
+pub struct DialSettings {
     /// The longest a dial may take: name lookup, TCP, TLS and login together.
     pub connect_timeout: Span,
     /// Idle time after which TCP keepalive probes start.
@@ -30,7 +30,7 @@ pub struct ServerSettings {
     pub prepared_statements_max: usize,
 }
 
-impl Default for ServerSettings {
+impl Default for DialSettings {
     fn default() -> Self {
         Self {
             connect_timeout: Span::secs(15),
@@ -69,7 +69,7 @@ pub struct Account {
 /// Dials servers. One for the process; cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
-    settings: Arc<ServerSettings>,
+    settings: Arc<DialSettings>,
     tls: ClientTls,
     keys: KeyCache,
     resolver: Resolver,
@@ -80,7 +80,7 @@ impl Dialer {
     ///
     /// # Errors
     /// When the system gives no random bytes.
-    pub fn new(settings: ServerSettings, tls: ClientTls) -> Result<Self, String> {
+    pub fn new(settings: DialSettings, tls: ClientTls) -> Result<Self, String> {
         let keys = KeyCache::new(10_000).map_err(|e| e.to_string())?;
         Ok(Self { settings: Arc::new(settings), tls, keys, resolver: Resolver::new() })
     }

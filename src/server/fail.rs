@@ -11,7 +11,7 @@ pub enum DialError {
     /// The network, the name, or TLS failed.
     #[error("cannot reach the server: {0}")]
     Unreachable(#[from] io::Error),
-    /// It took longer than `server.connect_timeout`.
+    /// It took longer than `dial.connect_timeout`.
     #[error("the server did not answer in time")]
     Timeout,
     /// PostgreSQL has no connection left: the tenant's `CONNECTION LIMIT` or `max_connections`.

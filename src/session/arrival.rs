@@ -188,7 +188,7 @@ fn enter(
         startup: settled.settings.clone(),
         settings: settled.settings,
         statements: ClientStatements::default(),
-        counted: Counted(gauge),
+        _counted: Counted(gauge),
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Live {
     pub(super) startup: Settings,
     pub(super) statements: ClientStatements,
     /// Counted while the session lives.
-    pub(super) counted: Counted,
+    pub(super) _counted: Counted,
 }
 
 /// A session in the gauge of live ones.

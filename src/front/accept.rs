@@ -1,0 +1,148 @@
+//! Listening, and the accept loop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use prometheus::{IntCounter, IntGauge, Registry};
+use tokio::runtime::Handle;
+
+use super::FrontSettings;
+use crate::net::{Listener, Stream};
+use crate::session::{self, HalfOpen, Shared};
+
+/// Bound listeners. Clients are served once [`Front::open`] was called.
+pub struct Front {
+    listeners: Vec<Listener>,
+    limits: Arc<Limits>,
+}
+
+struct Limits {
+    connections_max: usize,
+    connections: AtomicUsize,
+    half_open: HalfOpen,
+    open: IntGauge,
+    accepted: IntCounter,
+    refused: IntCounter,
+}
+
+/// After `accept` has failed (no file descriptor left, most likely) it is not tried again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Front {
+    /// Binds every address. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// Every address that could not be bound, and why.
+    pub fn bind(settings: &FrontSettings, registry: &Registry) -> Result<Self, Vec<String>> {
+        let (mut listeners, mut problems) = (Vec::new(), Vec::new());
+        for address in &settings.addresses {
+            match Listener::tcp(*address, settings.tcp.clone()) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => problems.push(format!("cannot listen on {address}: {error}")),
+            }
+        }
+        if let Some(path) = &settings.unix_socket {
+            match Listener::unix(path, settings.unix_socket_mode) {
+                Ok(listener) => listeners.push(listener),
+                Err(e) => problems.push(format!("cannot listen on {}: {e}", path.display())),
+            }
+        }
+        let limits = Limits::new(settings, registry).map_err(|e| vec![e.to_string()])?;
+        if problems.is_empty() { Ok(Self { listeners, limits: Arc::new(limits) }) } else { Err(problems) }
+    }
+
+    /// The TCP addresses, with the ports that were found for port 0.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(Listener::local_addr).collect()
+    }
+
+    /// Accepts on `data` until `closed` ends; then the listeners are closed and sessions go on.
+    pub fn open(
+        self,
+        shared: &Arc<Shared>,
+        data: &Handle,
+        closed: tokio::sync::watch::Receiver<bool>,
+    ) {
+        for listener in self.listeners {
+            let (limits, shared) = (Arc::clone(&self.limits), Arc::clone(shared));
+            let mut closed = closed.clone();
+            data.spawn(async move {
+                tokio::select! {
+                    () = accept(listener, limits, shared) => {}
+                    // The sender going away means the same.
+                    _ = closed.wait_for(|closed| *closed) => {}
+                }
+            });
+        }
+    }
+}
+
+async fn accept(listener: Listener, limits: Arc<Limits>, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                limits.accepted.inc();
+                let Some(counted) = Counted::enter(&limits) else {
+                    // Closed without a word: there is no room to wait for who it is.
+                    limits.refused.inc();
+                    continue;
+                };
+                let seat = limits.half_open.enter();
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    session::serve(shared, Stream::Plain(socket), Some(seat)).await;
+                    drop(counted);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Limits {
+    fn new(settings: &FrontSettings, registry: &Registry) -> Result<Self, prometheus::Error> {
+        let limits = Self {
+            connections_max: settings.connections_max,
+            connections: AtomicUsize::new(0),
+            half_open: HalfOpen::new(settings.half_open_max),
+            open: IntGauge::new("pgusher_front_connections", "Client connections now.")?,
+            accepted: IntCounter::new(
+                "pgusher_front_accepted_total",
+                "Client connections accepted.",
+            )?,
+            refused: IntCounter::new(
+                "pgusher_front_refused_total",
+                "Client connections closed at once: listen.connections_max was reached.",
+            )?,
+        };
+        registry.register(Box::new(limits.open.clone()))?;
+        registry.register(Box::new(limits.accepted.clone()))?;
+        registry.register(Box::new(limits.refused.clone()))?;
+        Ok(limits)
+    }
+}
+
+/// One connection among all; counted out when dropped.
+struct Counted(Arc<Limits>);
+
+impl Counted {
+    fn enter(limits: &Arc<Limits>) -> Option<Self> {
+        let before = limits.connections.fetch_add(1, Ordering::AcqRel);
+        let counted = Self(Arc::clone(limits));
+        limits.open.inc();
+        // Dropped again when there is no room.
+        (before < limits.connections_max).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.0.open.dec();
+    }
+}
