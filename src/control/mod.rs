@@ -4,7 +4,25 @@
 //! `ensure_*` that may be run again; a job row says how far a registration is, and the janitor
 //! finishes or undoes what a crash left.
 
+pub mod changes;
+mod email;
+mod failed;
+pub mod fleet;
+pub mod keys;
+pub mod login;
+mod password;
+mod presence;
 pub mod provision;
+mod refused;
+pub mod registration;
 pub mod schema;
+pub mod seams;
+mod sessions;
 mod sql;
 mod verifier;
+
+pub use email::{EmailIndex, LegacyEmailHash};
+pub use password::{Match, PasswordSettings, Passwords};
+pub use presence::Presence;
+pub use refused::{FieldProblem, Refused};
+pub use sessions::{SessionSettings, Sessions, Tokens};

@@ -43,7 +43,8 @@ impl Registry {
         let connect_timeout = settings.connect_timeout.get();
         let mut config = configured(&url, connect_timeout);
         let query_ms = settings.query_timeout.get().as_millis();
-        config.options(format!("-c statement_timeout={query_ms}"));
+        // The registry's timestamps have no zone: everybody writes them in UTC.
+        config.options(format!("-c statement_timeout={query_ms} -c timezone=UTC"));
         let pool = pool(config, settings.connections_max, connect_timeout)
             .map_err(|e| format!("registry: {e}"))?;
         Ok(Self { pool, url, key, connect_timeout })

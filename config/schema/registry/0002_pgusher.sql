@@ -40,6 +40,8 @@ CREATE TABLE pgusher.warm_databases (
     schema_version text NOT NULL,
     key_version integer NOT NULL,
     state text NOT NULL DEFAULT 'creating' CHECK (state IN ('creating', 'ready', 'claimed')),
+    -- the process at work on it
+    held_by text,
     created_at timestamptz NOT NULL DEFAULT now(),
     changed_at timestamptz NOT NULL DEFAULT now()
 );

@@ -1,0 +1,191 @@
+//! What changes in the registry, as it happens: LISTEN, and a full stop after every gap.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use tokio_postgres::AsyncMessage;
+
+use crate::ident::TenantId;
+use crate::tenant::{self, Registry};
+
+/// One change. The receiver drops caches, cuts sessions, sets limits anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A tenant's row, limits, status or plan.
+    Tenant(TenantId),
+    /// An API key was made, revoked or removed.
+    Key {
+        /// Its id, without `key_`.
+        id: String,
+        /// Whose it is.
+        tenant: TenantId,
+    },
+    /// Something was revoked.
+    Revoked {
+        /// What.
+        what: Revoked,
+        /// Whose it was, where it says so.
+        tenant: Option<TenantId>,
+    },
+    /// A pgusher process came or went: budgets are split anew.
+    Processes,
+    /// Changes may have been missed: everything remembered is in doubt.
+    Gap,
+}
+
+/// What was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoked {
+    /// One token, by its id.
+    Token(String),
+    /// One API key, by its id.
+    Key(String),
+    /// Every token of an admin issued until now.
+    Admin(String),
+    /// Every token of a tenant issued until now.
+    Tenant(TenantId),
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    of: String,
+    id: String,
+    kind: Option<String>,
+    tenant: Option<String>,
+}
+
+impl Change {
+    /// Reads a payload; `None` where it is about a tenant that pgusher cannot serve. What cannot
+    /// be read was written by a newer pgusher: treated as a gap.
+    pub fn parse(payload: &str) -> Option<Self> {
+        match Self::read(payload) {
+            Some(Self::Gap) => None,
+            Some(change) => Some(change),
+            None => Some(Self::Gap),
+        }
+    }
+
+    fn read(payload: &str) -> Option<Self> {
+        let payload: Payload = serde_json::from_str(payload).ok()?;
+        let tenant = payload.tenant.as_deref().and_then(|id| TenantId::parse(id).ok());
+        Some(match payload.of.as_str() {
+            // Nobody remembers anything of a tenant whose id is none: nothing to drop.
+            "tenant" => TenantId::parse(&payload.id).map_or(Self::Gap, Self::Tenant),
+            "key" => Self::Key { id: payload.id, tenant: tenant? },
+            "process" => Self::Processes,
+            "revocation" => {
+                let what = match payload.kind.as_deref()? {
+                    "token" => Revoked::Token(payload.id),
+                    "key" => Revoked::Key(payload.id),
+                    "admin" => Revoked::Admin(payload.id),
+                    "tenant" => Revoked::Tenant(TenantId::parse(&payload.id).ok()?),
+                    _ => return None,
+                };
+                Self::Revoked { what, tenant }
+            }
+            _ => return None,
+        })
+    }
+}
+
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How often a silent connection is asked whether it lives: NOTIFY on a dead one is silence too.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// Listens for ever, and tells `sink`. [`Change::Gap`] comes first, once the connection listens,
+/// and after every time it was lost.
+pub async fn listen(registry: &Registry, sink: impl Fn(Change) + Send + Sync) {
+    let mut pause = RETRY_MIN;
+    loop {
+        match listen_once(registry, &sink).await {
+            // It had listened: the next try is soon.
+            Ok(()) => pause = RETRY_MIN,
+            Err(error) => {
+                tracing::warn!(error = error.to_string(), "cannot listen for registry changes");
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// One connection, until it is lost.
+async fn listen_once(
+    registry: &Registry,
+    sink: &(impl Fn(Change) + Send + Sync),
+) -> Result<(), tokio_postgres::Error> {
+    let config = tenant::configured(registry.url(), registry.connect_timeout());
+    let (client, mut messages) = tenant::connect_with(&config).await?;
+    // The connection moves only while its messages are polled.
+    let ask = client.batch_execute("LISTEN pgusher_changes");
+    tokio::pin!(ask);
+    loop {
+        tokio::select! {
+            asked = &mut ask => {
+                asked?;
+                break;
+            }
+            message = messages.next() => tell(message.transpose()?, sink),
+        }
+    }
+    sink(Change::Gap);
+    tracing::info!("listening for registry changes");
+    loop {
+        let probe = async {
+            tokio::time::sleep(PROBE).await;
+            tokio::time::timeout(PROBE, client.simple_query("")).await
+        };
+        tokio::pin!(probe);
+        let alive = loop {
+            tokio::select! {
+                probed = &mut probe => break matches!(probed, Ok(Ok(_))),
+                message = messages.next() => match message {
+                    Some(Ok(message)) => tell(Some(message), sink),
+                    Some(Err(_)) | None => break false,
+                },
+            }
+        };
+        if !alive {
+            tracing::warn!("lost the connection that listens for registry changes");
+            return Ok(());
+        }
+    }
+}
+
+fn tell(message: Option<AsyncMessage>, sink: &(impl Fn(Change) + Send + Sync)) {
+    if let Some(AsyncMessage::Notification(notification)) = message {
+        if let Some(change) = Change::parse(notification.payload()) {
+            sink(change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_are_read() {
+        let tenant = TenantId::parse("a").expect("id");
+        for (payload, change) in [
+            (r#"{"of":"tenant","id":"a"}"#, Change::Tenant(tenant.clone())),
+            (
+                r#"{"of":"key","id":"k","tenant":"a"}"#,
+                Change::Key { id: "k".into(), tenant: tenant.clone() },
+            ),
+            (
+                r#"{"of":"revocation","kind":"token","id":"t","tenant":"a"}"#,
+                Change::Revoked { what: Revoked::Token("t".into()), tenant: Some(tenant) },
+            ),
+            (r#"{"of":"process","id":"p"}"#, Change::Processes),
+            (r#"{"of":"new thing","id":"x"}"#, Change::Gap),
+            ("", Change::Gap),
+        ] {
+            assert_eq!(Change::parse(payload), Some(change), "{payload}");
+        }
+        assert_eq!(Change::parse(r#"{"of":"tenant","id":"A-B"}"#), None);
+    }
+}

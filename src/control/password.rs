@@ -1,0 +1,216 @@
+//! Admins' passwords: argon2id, bounded and off the async threads; bcrypt accepted from before.
+
+use std::sync::Arc;
+
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use super::{Refused, failed, verifier};
+use crate::fault::Fault;
+use crate::units::{Secret, Span};
+
+/// `[passwords]`: what a hash costs and how many are computed at once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PasswordSettings {
+    /// Memory of one argon2id hash in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Hashes computed at once; 0: one for each core.
+    pub concurrent_max: usize,
+    /// Requests that may wait for their turn.
+    pub waiting_max: usize,
+    /// How long one may wait.
+    pub wait_max: Span,
+}
+
+impl Default for PasswordSettings {
+    fn default() -> Self {
+        // RFC 9106's second choice scaled to OWASP's: 19 MiB, two passes.
+        Self {
+            memory_kib: 19_456,
+            passes: 2,
+            concurrent_max: 0,
+            waiting_max: 1000,
+            wait_max: Span::secs(10),
+        }
+    }
+}
+
+/// Hashes and verifies.
+#[derive(Clone)]
+pub struct Passwords {
+    argon: Argon2<'static>,
+    turns: Arc<Semaphore>,
+    /// Bounds those waiting as well as those at work.
+    places: Arc<Semaphore>,
+    wait_max: Span,
+    /// What an unknown e-mail's password is compared with, so that it costs the same.
+    dummy: Arc<str>,
+}
+
+/// How a password compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// Right.
+    Right,
+    /// Right, and the hash should be written anew.
+    Outdated,
+    /// Wrong.
+    Wrong,
+}
+
+impl Passwords {
+    /// As the settings have it.
+    ///
+    /// # Errors
+    /// When argon2 refuses the parameters.
+    pub fn new(settings: &PasswordSettings) -> Result<Self, String> {
+        let params = Params::new(settings.memory_kib, settings.passes, 1, None)
+            .map_err(|e| format!("passwords: {e}"))?;
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let turns = if settings.concurrent_max == 0 { cores } else { settings.concurrent_max };
+        let dummy = hashed(&argon, "nobody's").map_err(|e| format!("passwords: {e}"))?;
+        Ok(Self {
+            argon,
+            turns: Arc::new(Semaphore::new(turns)),
+            places: Arc::new(Semaphore::new(turns.saturating_add(settings.waiting_max))),
+            wait_max: settings.wait_max,
+            dummy: dummy.into(),
+        })
+    }
+
+    /// The argon2id hash of a password, in PHC form.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`] when too many wait.
+    pub async fn hash(&self, password: Secret) -> Result<Secret, Refused> {
+        let argon = self.argon.clone();
+        let hash = self.off_thread(move || hashed(&argon, password.expose())).await?;
+        Ok(hash.map_err(failed::internal)?.into())
+    }
+
+    /// Compares a password with a hash; `None` costs what a comparison costs and is wrong.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`] when too many wait.
+    pub async fn verify(&self, password: Secret, hash: Option<Secret>) -> Result<Match, Refused> {
+        let (argon, dummy) = (self.argon.clone(), Arc::clone(&self.dummy));
+        self.off_thread(move || match hash {
+            Some(hash) => compared(&argon, password.expose(), hash.expose()),
+            None => {
+                let _ = compared(&argon, password.expose(), &dummy);
+                Match::Wrong
+            }
+        })
+        .await
+    }
+
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refused::Busy)?;
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let turn = tokio::time::timeout(self.wait_max.get(), turn).await;
+        let turn = turn.map_err(|_| Refused::Busy)?.map_err(failed::internal)?;
+        // The permits go with the work: a caller who leaves does not free its thread.
+        let task = tokio::task::spawn_blocking(move || {
+            let _held = (place, turn);
+            work()
+        });
+        Ok(task.await.map_err(failed::internal)?)
+    }
+}
+
+impl std::fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passwords")
+    }
+}
+
+fn hashed(argon: &Argon2<'_>, password: &str) -> Result<String, Fault> {
+    let salt = verifier::random::<16>()?;
+    let salt = SaltString::encode_b64(&salt).map_err(|e| failed::internal(e.to_string()))?;
+    let hash = argon.hash_password(password.as_bytes(), &salt);
+    Ok(hash.map_err(|e| failed::internal(e.to_string()))?.to_string())
+}
+
+fn compared(argon: &Argon2<'_>, password: &str, hash: &str) -> Match {
+    if hash.starts_with("$2") {
+        // bcrypt reads 72 bytes; what was hashed that way is compared that way.
+        return match bcrypt::verify(password, hash) {
+            Ok(true) => Match::Outdated,
+            Ok(false) | Err(_) => Match::Wrong,
+        };
+    }
+    let Ok(parsed) = PasswordHash::new(hash) else {
+        return Match::Wrong;
+    };
+    if argon.verify_password(password.as_bytes(), &parsed).is_err() {
+        return Match::Wrong;
+    }
+    let same = Params::try_from(&parsed).is_ok_and(|params| {
+        let ours = argon.params();
+        (params.m_cost(), params.t_cost()) == (ours.m_cost(), ours.t_cost())
+    });
+    if same { Match::Right } else { Match::Outdated }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passwords() -> Passwords {
+        let settings = PasswordSettings { memory_kib: 64, passes: 1, ..Default::default() };
+        Passwords::new(&settings).expect("settings")
+    }
+
+    #[tokio::test]
+    async fn a_hash_verifies_its_password_only() {
+        let passwords = passwords();
+        let hash = passwords.hash("right".into()).await.expect("hash");
+        assert!(hash.expose().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+        for (password, hash, expected) in [
+            ("right", Some(hash.clone()), Match::Right),
+            ("wrong", Some(hash), Match::Wrong),
+            ("right", None, Match::Wrong),
+            ("right", Some("garbage".into()), Match::Wrong),
+        ] {
+            let found = passwords.verify(password.into(), hash).await.expect("verify");
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn hashes_of_before_are_accepted_and_outdated() {
+        let passwords = passwords();
+        let old = bcrypt::hash("right", 4).expect("bcrypt");
+        let verify =
+            |password: &str, hash: &str| passwords.verify(password.into(), Some(hash.into()));
+        assert_eq!(verify("right", &old).await.expect("verify"), Match::Outdated);
+        assert_eq!(verify("wrong", &old).await.expect("verify"), Match::Wrong);
+        let settings = PasswordSettings { memory_kib: 128, passes: 1, ..Default::default() };
+        let other = Passwords::new(&settings).expect("settings").hash("right".into()).await;
+        let other = other.expect("hash");
+        assert_eq!(verify("right", other.expose()).await.expect("verify"), Match::Outdated);
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_bounded() {
+        let settings = PasswordSettings {
+            memory_kib: 64,
+            passes: 1,
+            concurrent_max: 1,
+            waiting_max: 0,
+            ..Default::default()
+        };
+        let passwords = Passwords::new(&settings).expect("settings");
+        let _place = passwords.places.clone().acquire_owned().await.expect("place");
+        assert!(matches!(passwords.hash("x".into()).await, Err(Refused::Busy)));
+    }
+}

@@ -1,0 +1,44 @@
+//! Why a request about a tenant was not done.
+
+use crate::fault::Fault;
+
+/// One field of a request and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FieldProblem {
+    /// The field's name as the API spells it.
+    pub field: &'static str,
+    /// A sentence for the person who filled it in.
+    pub message: &'static str,
+}
+
+/// A refusal, or a failure. The doors turn it into their own words.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Fields that cannot be used.
+    #[error("some fields cannot be used")]
+    Invalid(Vec<FieldProblem>),
+    /// Somebody registered with this e-mail.
+    #[error("this e-mail is registered already")]
+    EmailTaken,
+    /// The Idempotency-Key was used with another body.
+    #[error("this Idempotency-Key was used with another body")]
+    KeyReused,
+    /// The same registration is on its way.
+    #[error("the same registration is being worked on")]
+    InProgress,
+    /// Unknown e-mail, wrong password, or a refresh token that is no good: never which.
+    #[error("the credentials are not valid")]
+    Credentials,
+    /// Proven, but not allowed.
+    #[error("this takes the organisation's primary admin")]
+    NotPrimary,
+    /// No such thing of this tenant's.
+    #[error("not found")]
+    NotFound,
+    /// More work of this kind than pgusher does at once.
+    #[error("too many requests of this kind at the moment")]
+    Busy,
+    /// Something failed.
+    #[error(transparent)]
+    Failed(#[from] Fault),
+}

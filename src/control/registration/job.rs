@@ -1,0 +1,242 @@
+//! The job row of a registration, and the registry's two commits.
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+
+use crate::control::provision::Provisioner;
+use crate::control::{Refused, failed};
+use crate::fault::Fault;
+use crate::ident::TenantId;
+
+/// The version of role passwords new tenants get.
+pub(super) const KEY_VERSION: i32 = 1;
+
+/// A registration under way.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) id: String,
+    pub(super) tenant: TenantId,
+    pub(super) server: String,
+    pub(super) admin_id: String,
+    /// Whether its database was there already.
+    pub(super) was_warm: bool,
+    /// Whether somebody was told that it failed.
+    pub(super) failed: bool,
+}
+
+/// What R1 writes.
+pub(super) struct Claim<'a> {
+    pub(super) id: &'a str,
+    pub(super) idempotency_digest: Option<&'a [u8]>,
+    pub(super) body_digest: &'a [u8],
+    pub(super) email: &'a str,
+    pub(super) email_hashes: &'a [String],
+    pub(super) church_name: &'a str,
+    pub(super) admin_id: &'a str,
+    /// The id to use when no warm database is there.
+    pub(super) fresh_tenant: &'a str,
+    /// The server to clone on then.
+    pub(super) fresh_server: &'a str,
+    /// The servers whose warm databases may be claimed.
+    pub(super) servers: &'a [String],
+    pub(super) schema_version: &'a str,
+    pub(super) holder: &'a str,
+}
+
+/// What was there before.
+pub(super) struct Earlier {
+    pub(super) body_digest: Vec<u8>,
+    pub(super) step: String,
+    pub(super) tenant: String,
+    pub(super) admin_id: String,
+    pub(super) id: String,
+}
+
+/// How R1 ended.
+pub(super) enum Claimed {
+    Job(Job),
+    EmailTaken,
+    /// Another request with the same Idempotency-Key was faster.
+    KeyTaken,
+}
+
+/// R1. One statement, one commit: the e-mail, the key and a warm database, or nothing.
+pub(super) async fn claim(client: &Client, claim: &Claim<'_>) -> Result<Claimed, Fault> {
+    let sql = r#"
+        WITH taken AS (
+            SELECT EXISTS (SELECT FROM public."AdminEmailIndex" WHERE "emailHash" = ANY ($5))
+                OR EXISTS (SELECT FROM public."Tenant" WHERE "email" = $4)
+                OR EXISTS (SELECT FROM public."Church" WHERE "email" = $4) AS yes
+        ), warm AS (
+            UPDATE pgusher.warm_databases SET state = 'claimed', changed_at = now(), held_by = $12
+            WHERE NOT (SELECT yes FROM taken) AND tenant_id = (
+                SELECT tenant_id FROM pgusher.warm_databases
+                WHERE state = 'ready' AND server = ANY ($10) AND schema_version = $11
+                ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING tenant_id, server
+        )
+        INSERT INTO pgusher.registrations (id, idempotency_digest, body_digest, email, email_hash,
+            church_name, admin_id, tenant_id, server, was_warm, step, held_by)
+        SELECT $1, $2, $3, $4, ($5::text[])[1], $6, $7, coalesce(warm.tenant_id, $8),
+            coalesce(warm.server, $9), warm.tenant_id IS NOT NULL,
+            CASE WHEN warm.tenant_id IS NULL THEN 'claimed' ELSE 'cloned' END, $12
+        FROM taken LEFT JOIN warm ON true WHERE NOT taken.yes
+        RETURNING id, tenant_id, server, admin_id, was_warm, false"#;
+    let row: [&(dyn ToSql + Sync); 12] = [
+        &claim.id,
+        &claim.idempotency_digest,
+        &claim.body_digest,
+        &claim.email,
+        &claim.email_hashes,
+        &claim.church_name,
+        &claim.admin_id,
+        &claim.fresh_tenant,
+        &claim.fresh_server,
+        &claim.servers,
+        &claim.schema_version,
+        &claim.holder,
+    ];
+    match client.query_opt(sql, &row).await {
+        Ok(Some(row)) => Ok(Claimed::Job(Job::read(&row)?)),
+        Ok(None) => Ok(Claimed::EmailTaken),
+        Err(e) => match failed::broken_constraint(&e) {
+            Some("registrations_email") => Ok(Claimed::EmailTaken),
+            Some("registrations_idempotency_digest_key") => Ok(Claimed::KeyTaken),
+            _ => Err(failed::registry(e)),
+        },
+    }
+}
+
+/// R3. One statement, one commit: the tenant is one. Done twice, it is done once; a job another
+/// process took over is left to it.
+pub(super) async fn finish(
+    client: &Client,
+    job: &Job,
+    server: &Provisioner,
+    holder: &str,
+    trial_days: i32,
+) -> Result<String, Refused> {
+    let sql = r#"
+        WITH was AS (
+            SELECT email, email_hash, church_name FROM pgusher.registrations WHERE id = $1
+        ), job AS (
+            UPDATE pgusher.registrations SET step = 'done', held_by = NULL, changed_at = now(),
+                email = NULL, church_name = NULL
+            WHERE id = $1 AND held_by = $2 AND step IN ('claimed', 'cloned', 'written')
+            RETURNING tenant_id, now()::timestamp + make_interval(days => $3) AS trial_ends
+        ), church AS (
+            INSERT INTO public."Church" ("id", "name", "email", "subscriptionStatus",
+                "trialEndsAt")
+            SELECT tenant_id, church_name, email, 'trial', trial_ends FROM job, was
+        ), tenant AS (
+            INSERT INTO public."Tenant" ("id", "churchId", "name", "email", "databaseUrl",
+                "databaseHost", "databasePort", "databaseName", "trialEndsAt", "schemaVersion")
+            SELECT tenant_id, tenant_id, church_name, email, $4, $5, $6, $7, trial_ends, $8
+            FROM job, was
+        ), index AS (
+            INSERT INTO public."AdminEmailIndex" ("emailHash", "tenantId")
+            SELECT email_hash, tenant_id FROM job, was
+        ), own AS (
+            INSERT INTO pgusher.tenants (tenant_id, managed, server, key_version)
+            SELECT tenant_id, true, $9, $10 FROM job
+        ), warm AS (
+            DELETE FROM pgusher.warm_databases WHERE tenant_id IN (SELECT tenant_id FROM job)
+        )
+        SELECT to_char(trial_ends, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') FROM job"#;
+    let url = server.database_url(&job.tenant);
+    let (text, port) = (url.without_password(), i32::from(url.port));
+    let (version, name) = (server.schema_version(), server.name());
+    let row: [&(dyn ToSql + Sync); 10] = [
+        &job.id,
+        &holder,
+        &trial_days,
+        &text,
+        &url.host,
+        &port,
+        &url.database,
+        &version,
+        &&**name,
+        &KEY_VERSION,
+    ];
+    let done = client.query_opt(sql, &row).await.map_err(|e| {
+        // Whoever registered this e-mail elsewhere meanwhile was first.
+        let taken = matches!(failed::broken_constraint(&e), Some(name) if !name.ends_with("pkey"))
+            || failed::broken_constraint(&e) == Some("AdminEmailIndex_pkey");
+        if taken { Refused::EmailTaken } else { failed::registry(e).into() }
+    })?;
+    let row = done.ok_or(Refused::InProgress)?;
+    Ok(row.try_get(0).map_err(failed::registry)?)
+}
+
+/// The registration that used this Idempotency-Key.
+pub(super) async fn earlier(client: &Client, key: &[u8]) -> Result<Option<Earlier>, Fault> {
+    let sql = "SELECT body_digest, step, tenant_id, admin_id, id FROM pgusher.registrations \
+               WHERE idempotency_digest = $1";
+    let row = client.query_opt(sql, &[&key]).await.map_err(failed::registry)?;
+    row.map(|row| {
+        Ok(Earlier {
+            body_digest: row.try_get(0)?,
+            step: row.try_get(1)?,
+            tenant: row.try_get(2)?,
+            admin_id: row.try_get(3)?,
+            id: row.try_get(4)?,
+        })
+    })
+    .transpose()
+    .map_err(failed::registry)
+}
+
+/// Notes how far it is.
+pub(super) async fn note(client: &Client, job: &Job, step: &str) -> Result<(), Fault> {
+    let sql = "UPDATE pgusher.registrations SET step = $2, changed_at = now() \
+               WHERE id = $1 AND step IN ('claimed', 'cloned', 'written')";
+    client.execute(sql, &[&job.id, &step]).await.map_err(failed::registry)?;
+    Ok(())
+}
+
+/// Lets go of a job that failed: the janitor undoes it.
+pub(super) async fn give_up(client: &Client, job: &Job, why: &str) -> Result<(), Fault> {
+    let sql = "UPDATE pgusher.registrations SET failure = $2, held_by = NULL, changed_at = now() \
+               WHERE id = $1 AND step IN ('claimed', 'cloned', 'written')";
+    client.execute(sql, &[&job.id, &why]).await.map_err(failed::registry)?;
+    Ok(())
+}
+
+/// Takes one job that nobody alive works on.
+pub(super) async fn take_over(client: &Client, holder: &str) -> Result<Option<Job>, Fault> {
+    let sql = "UPDATE pgusher.registrations SET held_by = $1, changed_at = now() WHERE id = (
+                   SELECT id FROM pgusher.registrations r
+                   WHERE step IN ('claimed', 'cloned', 'written')
+                   AND (held_by IS NULL
+                        OR NOT EXISTS (SELECT FROM pgusher.processes p WHERE p.id = r.held_by))
+                   ORDER BY changed_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+               RETURNING id, tenant_id, server, admin_id, was_warm, failure IS NOT NULL";
+    let row = client.query_opt(sql, &[&holder]).await.map_err(failed::registry)?;
+    row.map(|row| Job::read(&row)).transpose()
+}
+
+/// The last word on a job whose database and logins are gone.
+pub(super) async fn undone(client: &Client, job: &Job) -> Result<(), Fault> {
+    let sql = "WITH job AS (
+                   UPDATE pgusher.registrations SET step = 'undone', held_by = NULL,
+                       idempotency_digest = NULL, email = NULL, church_name = NULL,
+                       changed_at = now()
+                   WHERE id = $1 AND step IN ('claimed', 'cloned', 'written') RETURNING tenant_id)
+               DELETE FROM pgusher.warm_databases WHERE tenant_id IN (SELECT tenant_id FROM job)";
+    client.execute(sql, &[&job.id]).await.map_err(failed::registry)?;
+    Ok(())
+}
+
+impl Job {
+    fn read(row: &Row) -> Result<Self, Fault> {
+        let tenant: String = row.try_get(1).map_err(failed::registry)?;
+        Ok(Self {
+            id: row.try_get(0).map_err(failed::registry)?,
+            tenant: TenantId::parse(&tenant).map_err(failed::internal)?,
+            server: row.try_get(2).map_err(failed::registry)?,
+            admin_id: row.try_get(3).map_err(failed::registry)?,
+            was_warm: row.try_get(4).map_err(failed::registry)?,
+            failed: row.try_get(5).map_err(failed::registry)?,
+        })
+    }
+}

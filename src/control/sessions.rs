@@ -1,0 +1,187 @@
+//! Tokens of an admin's login: a short access token, and a refresh token that is good once.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::seams::{Caller, Claims, SharedMint};
+use super::{Refused, failed, verifier};
+use crate::ident::{Role, TenantId};
+use crate::tenant::Registry;
+use crate::units::{Secret, Span};
+
+/// `[sessions]`: how long a login lasts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// How long a refresh token is good.
+    pub refresh_ttl: Span,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { refresh_ttl: Span::mins(7 * 24 * 60) }
+    }
+}
+
+/// What a login hands out.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// The access token.
+    pub access: Secret,
+    /// The refresh token.
+    pub refresh: Secret,
+    /// How long the access token lives, in seconds.
+    pub expires_in: u64,
+}
+
+/// Issues, rotates and revokes. A refresh token is 256 random bits; the registry holds its digest.
+#[derive(Clone)]
+pub struct Sessions {
+    registry: Registry,
+    mint: SharedMint,
+    refresh_ttl: Span,
+}
+
+/// The longest refresh token worth a look.
+const REFRESH_BYTES_MAX: usize = 128;
+
+impl Sessions {
+    /// Sessions in `registry`, signed by `mint`.
+    pub fn new(registry: Registry, mint: SharedMint, settings: &SessionSettings) -> Self {
+        Self { registry, mint, refresh_ttl: settings.refresh_ttl }
+    }
+
+    /// Tokens of a new login.
+    ///
+    /// # Errors
+    /// When the registry fails or there is no key to sign with.
+    pub async fn begin(&self, claims: &Claims) -> Result<Tokens, Refused> {
+        let (token, digest) = fresh()?;
+        let family = verifier::random_name(24)?;
+        let client = self.registry.client().await?;
+        let sql = "WITH family AS (
+                       INSERT INTO pgusher.refresh_families (id, tenant_id, subject, role)
+                       VALUES ($1, $2, $3, $4))
+                   INSERT INTO pgusher.refresh_tokens (digest, family, expires_at)
+                   VALUES ($5, $1, now() + make_interval(secs => $6))";
+        let statement = client.prepare_cached(sql).await.map_err(failed::registry)?;
+        let (tenant, role) = (claims.tenant.as_str(), claims.role.as_str());
+        let ttl = self.refresh_ttl.get().as_secs_f64();
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&family, &tenant, &claims.subject, &role, &digest, &ttl];
+        client.execute(&statement, &row).await.map_err(failed::registry)?;
+        self.tokens(claims, token)
+    }
+
+    /// New tokens for a refresh token. One that was used before ends its whole family: either its
+    /// owner or a thief holds the newer one, and nobody can tell which.
+    ///
+    /// # Errors
+    /// [`Refused::Credentials`] for a token that is no good, whatever the reason.
+    pub async fn refresh(&self, token: &Secret) -> Result<(TenantId, Tokens), Refused> {
+        let presented = digest_of(token.expose());
+        if token.expose().len() > REFRESH_BYTES_MAX {
+            return Err(Refused::Credentials);
+        }
+        let mut client = self.registry.client().await?;
+        let tx = client.transaction().await.map_err(failed::registry)?;
+        let sql = r#"SELECT r.family, f.tenant_id, f.subject, f.role, r.replaced_at IS NOT NULL,
+                       r.expires_at <= now() OR f.revoked_at IS NOT NULL,
+                       EXISTS (SELECT FROM public."Tenant" t WHERE t."id" = f.tenant_id
+                               AND lower(t."status") = 'active')
+                       AND NOT EXISTS (SELECT FROM pgusher.tenants p
+                               WHERE p.tenant_id = f.tenant_id AND p.suspended_at IS NOT NULL)
+                     FROM pgusher.refresh_tokens r JOIN pgusher.refresh_families f
+                         ON f.id = r.family
+                     WHERE r.digest = $1 FOR UPDATE OF r, f"#;
+        let found = tx.query_opt(sql, &[&presented]).await.map_err(failed::registry)?;
+        let Some(row) = found else {
+            return Err(Refused::Credentials);
+        };
+        let get = |column| row.try_get::<_, String>(column).map_err(failed::registry);
+        let flag = |column| row.try_get::<_, bool>(column).map_err(failed::registry);
+        let (family, used, ended, served) = (get(0)?, flag(4)?, flag(5)?, flag(6)?);
+        if used {
+            revoke_family(&tx, &family, "reuse").await?;
+            tx.commit().await.map_err(failed::registry)?;
+            tracing::warn!(tenant = get(1)?, "a refresh token was used twice: its family ends");
+            return Err(Refused::Credentials);
+        }
+        if ended || !served {
+            return Err(Refused::Credentials);
+        }
+        let claims = Claims {
+            tenant: TenantId::parse(&get(1)?).map_err(failed::internal)?,
+            subject: get(2)?,
+            role: get(3)?.parse::<Role>().map_err(failed::internal)?,
+        };
+        let (next, digest) = fresh()?;
+        let tokens = self.tokens(&claims, next)?;
+        let sql = "WITH used AS (UPDATE pgusher.refresh_tokens SET replaced_at = now()
+                                 WHERE digest = $1)
+                   INSERT INTO pgusher.refresh_tokens (digest, family, expires_at)
+                   VALUES ($2, $3, now() + make_interval(secs => $4))";
+        let ttl = self.refresh_ttl.get().as_secs_f64();
+        tx.execute(sql, &[&presented, &digest, &family, &ttl]).await.map_err(failed::registry)?;
+        tx.commit().await.map_err(failed::registry)?;
+        Ok((claims.tenant, tokens))
+    }
+
+    /// Ends the login a refresh token belongs to, and the caller's access token if one is given.
+    /// Says nothing about whether there was such a login.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn end(&self, token: &Secret, caller: Option<&Caller>) -> Result<(), Refused> {
+        let client = self.registry.client().await?;
+        let sql = "UPDATE pgusher.refresh_families f
+                   SET revoked_at = now(), revoked_reason = 'logout'
+                   FROM pgusher.refresh_tokens r
+                   WHERE r.digest = $1 AND f.id = r.family AND f.revoked_at IS NULL";
+        let digest = digest_of(token.expose());
+        client.execute(sql, &[&digest]).await.map_err(failed::registry)?;
+        if let Some(caller) = caller {
+            let sql = "INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+                       VALUES ('token', $1, $2, $3) ON CONFLICT DO NOTHING";
+            let tenant = caller.tenant.as_str();
+            let row: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+                [&caller.token_id, &tenant, &caller.expires_at];
+            client.execute(sql, &row).await.map_err(failed::registry)?;
+        }
+        Ok(())
+    }
+
+    fn tokens(&self, claims: &Claims, refresh: Secret) -> Result<Tokens, Refused> {
+        let access = self.mint.access(claims)?;
+        Ok(Tokens { access, refresh, expires_in: self.mint.access_ttl().as_secs() })
+    }
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sessions")
+    }
+}
+
+async fn revoke_family(
+    tx: &tokio_postgres::Transaction<'_>,
+    family: &str,
+    reason: &str,
+) -> Result<(), Refused> {
+    let sql = "UPDATE pgusher.refresh_families SET revoked_at = now(), revoked_reason = $2
+               WHERE id = $1 AND revoked_at IS NULL";
+    tx.execute(sql, &[&family, &reason]).await.map_err(failed::registry)?;
+    Ok(())
+}
+
+fn fresh() -> Result<(Secret, Vec<u8>), Refused> {
+    let token = URL_SAFE_NO_PAD.encode(verifier::random::<32>()?);
+    let digest = digest_of(&token);
+    Ok((token.into(), digest))
+}
+
+fn digest_of(token: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}
