@@ -1,1 +1,14 @@
-//! Room `boot`.
+//! The composition root: builds the rooms from the configuration, starts the two runtimes, and
+//! takes everything down again in order.
+//!
+//! The only room that knows all the others. It decides nothing they could decide.
+
+mod build;
+mod changes;
+mod run;
+mod seams;
+mod settings;
+
+pub use build::{Built, BuildProblems};
+pub use run::{Addresses, Running, start};
+pub use settings::{MetricsSettings, RuntimeSettings};

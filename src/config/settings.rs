@@ -1,8 +1,22 @@
 //! The whole configuration: one section for each room.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::auth::{SignerSettings, ThrottleSettings, TokenSettings};
+use crate::boot::{MetricsSettings, RuntimeSettings};
+use crate::control::provision::ServerSettings;
+use crate::control::registration::{RegistrationSettings, WarmSettings};
+use crate::control::{LegacyEmailHash, PasswordSettings, RefreshSettings};
+use crate::front::FrontSettings;
+use crate::net::tls::{ClientTlsSettings, TlsSettings};
 use crate::observe::LogSettings;
+use crate::pool::{LimitsSettings, PinSettings, PoolSettings};
+use crate::server::DialSettings;
+use crate::session::SessionSettings;
+use crate::tenant::{DirectorySettings, RegistrySettings};
+use crate::units::Secret;
 
 /// Every setting there is, each section typed by the room that owns it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -10,6 +24,61 @@ use crate::observe::LogSettings;
 pub struct Config {
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Threads.
+    pub runtime: RuntimeSettings,
+    /// Where PostgreSQL clients come in.
+    pub listen: FrontSettings,
+    /// The certificate clients see. Without one there is no TLS.
+    pub tls: TlsSettings,
+    /// What a client may ask for, and how long it may take.
+    pub session: SessionSettings,
+    /// Who is believed.
+    pub auth: AuthSettings,
+    /// The metadata database.
+    pub registry: RegistrySettings,
+    /// The cache in front of it.
+    pub directory: DirectorySettings,
+    /// The PostgreSQL servers that tenants live on, by name.
+    pub servers: BTreeMap<String, ServerSettings>,
+    /// How pgusher connects to them.
+    pub dial: DialSettings,
+    /// What it shows to those that ask for a certificate.
+    pub dial_tls: ClientTlsSettings,
+    /// How server connections are kept and shared.
+    pub pool: PoolSettings,
+    /// What leases that outlive their transaction may take.
+    pub pins: PinSettings,
+    /// What a tenant may hold, unless its plan or its own row says otherwise.
+    pub limits: LimitsSettings,
+    /// The same by plan: `[plans.starter]`.
+    pub plans: BTreeMap<String, LimitsSettings>,
+    /// How organisations become tenants.
+    pub registration: RegistrationSettings,
+    /// Databases made ahead of time.
+    pub warm: WarmSettings,
+    /// What a password hash costs.
+    pub passwords: PasswordSettings,
+    /// Refresh tokens.
+    pub refresh: RefreshSettings,
+    /// Metrics.
+    pub metrics: MetricsSettings,
+}
+
+/// `[auth]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSettings {
+    /// What role passwords, e-mail hashes and more are derived from: 32 characters or more, the
+    /// same for every pgusher process of one registry, never lost.
+    pub master_key: Secret,
+    /// How an adopted registry hashed e-mail addresses: `none`, `sha256` or `plain`.
+    pub legacy_email_hash: LegacyEmailHash,
+    /// Which tokens are believed.
+    pub tokens: TokenSettings,
+    /// The tokens pgusher itself mints.
+    pub signer: SignerSettings,
+    /// How failures are slowed.
+    pub throttle: ThrottleSettings,
 }
 
 impl Config {
@@ -21,6 +90,21 @@ impl Config {
             faults.extend(verdict.err().map(|text| (key.to_owned(), text)));
         };
         judge("log.level", self.log.check());
+        let tls_half = self.tls.certificate.as_os_str().is_empty()
+            != self.tls.key.as_os_str().is_empty();
+        judge("tls", if tls_half { Err("certificate and key go together".into()) } else { Ok(()) });
+        for problem in self.pins.problems() {
+            judge("pins", Err(problem));
+        }
+        for problem in self.limits.problems("limits") {
+            judge("limits", Err(problem));
+        }
+        for (name, plan) in &self.plans {
+            let section = format!("plans.{name}");
+            for problem in plan.problems(&section) {
+                judge(&section, Err(problem));
+            }
+        }
         faults
     }
 }

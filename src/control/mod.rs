@@ -25,4 +25,4 @@ pub use email::{EmailIndex, LegacyEmailHash};
 pub use password::{Match, PasswordSettings, Passwords};
 pub use presence::Presence;
 pub use refused::{FieldProblem, Refused};
-pub use sessions::{SessionSettings, Sessions, Tokens};
+pub use sessions::{RefreshSettings, Sessions, Tokens};

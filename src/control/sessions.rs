@@ -11,15 +11,15 @@ use crate::ident::{Role, TenantId};
 use crate::tenant::Registry;
 use crate::units::{Secret, Span};
 
-/// `[sessions]`: how long a login lasts.
+/// `[refresh]`: how long a login lasts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct SessionSettings {
+pub struct RefreshSettings {
     /// How long a refresh token is good.
     pub refresh_ttl: Span,
 }
 
-impl Default for SessionSettings {
+impl Default for RefreshSettings {
     fn default() -> Self {
         Self { refresh_ttl: Span::mins(7 * 24 * 60) }
     }
@@ -49,7 +49,7 @@ const REFRESH_BYTES_MAX: usize = 128;
 
 impl Sessions {
     /// Sessions in `registry`, signed by `mint`.
-    pub fn new(registry: Registry, mint: SharedMint, settings: &SessionSettings) -> Self {
+    pub fn new(registry: Registry, mint: SharedMint, settings: &RefreshSettings) -> Self {
         Self { registry, mint, refresh_ttl: settings.refresh_ttl }
     }
 

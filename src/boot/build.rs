@@ -1,0 +1,173 @@
+//! From a configuration to rooms that fit together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prometheus::Registry as Metrics;
+use tokio::runtime::Handle;
+
+use crate::auth::scram::MockSecret;
+use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
+use crate::config::Config;
+use crate::control::provision::{ProvisionMetrics, Provisioner, Servers};
+use crate::control::schema::MigrationSet;
+use crate::ident::ServerKey;
+use crate::net::tls::{ClientTls, ServerTls};
+use crate::pool::Pools;
+use crate::server::{Dialer, Server};
+use crate::session::{LimitRules, Roster, SessionMetrics, Shared, SharedParts};
+use crate::tenant::{Directory, MasterKey, Registry, TenantMetrics};
+
+/// Everything that is wrong, one sentence each.
+pub type BuildProblems = Vec<String>;
+
+/// The rooms, built and not started.
+pub struct Built {
+    /// What sessions share.
+    pub shared: Arc<Shared>,
+    /// The pools.
+    pub pools: Pools<Box<Server>>,
+    /// The metadata database.
+    pub registry: Registry,
+    /// The cache in front of it.
+    pub directory: Directory,
+    /// Proves tokens.
+    pub verifier: Verifier,
+    /// Makes tokens.
+    pub signer: Arc<Signer>,
+    /// The master key.
+    pub master_key: MasterKey,
+    /// Where tenants can be made.
+    pub servers: Arc<Servers>,
+    /// The listener's certificate.
+    pub tls: Option<Arc<ServerTls>>,
+    /// How limits come about.
+    pub rules: LimitRules,
+    /// Every metric.
+    pub metrics: Metrics,
+}
+
+/// Collects problems, so that all are said at once.
+#[derive(Default)]
+struct Problems(BuildProblems);
+
+impl Problems {
+    fn note<T, E: ToString>(&mut self, section: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|e| self.0.push(format!("{section}: {}", e.to_string()))).ok()
+    }
+
+    fn note_all<T>(&mut self, section: &str, result: Result<T, Vec<String>>) -> Option<T> {
+        let told = |list: Vec<String>| list.into_iter().map(|e| format!("{section}: {e}"));
+        result.map_err(|list| self.0.extend(told(list))).ok()
+    }
+}
+
+impl Built {
+    /// Builds every room. Reads certificate and key files; asks no network. `control` is the
+    /// runtime that the directory's questions run on.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn build(config: &Config, control: &Handle) -> Result<Self, BuildProblems> {
+        let metrics = Metrics::new();
+        let mut problems = Problems::default();
+        let tls = (!config.tls.certificate.as_os_str().is_empty())
+            .then(|| problems.note_all("tls", ServerTls::load(config.tls.clone())))
+            .map(|loaded| loaded.map(Arc::new));
+        let auth_metrics = problems.note("metrics", AuthMetrics::new(&metrics));
+        let signer = problems.note_all("auth.signer", Signer::new(config.auth.signer.clone()));
+        let verifier = auth_metrics.clone().and_then(|counts| {
+            let tokens = config.auth.tokens.clone();
+            problems.note_all("auth.tokens", Verifier::new(tokens, signer.as_ref(), counts))
+        });
+        let master_key = problems.note("auth.master_key", MasterKey::new(&config.auth.master_key));
+        let registry = master_key.clone().and_then(|key| {
+            problems.note("registry.url", Registry::new(&config.registry, key))
+        });
+        let tenant_metrics = problems.note("metrics", TenantMetrics::new(&metrics));
+        let pools = problems.note("metrics", pools(config, &metrics));
+        let client_tls = problems.note("dial_tls", ClientTls::new(config.dial_tls.clone()));
+        let dialer = client_tls
+            .and_then(|tls| problems.note("dial", Dialer::new(config.dial.clone(), tls)));
+        let session_metrics = problems.note("metrics", SessionMetrics::new(&metrics));
+        let mock = problems.note("auth", MockSecret::random());
+        let servers = master_key.clone().and_then(|key| servers(config, &key, &metrics, &mut problems));
+        let rules = LimitRules {
+            pool: config.pool.clone(),
+            limits: config.limits.clone(),
+            plans: config.plans.clone(),
+        };
+        let all = (|| {
+            let registry = registry?;
+            let directory =
+                Directory::new(&config.directory, &registry, control, tenant_metrics?);
+            let (verifier, pools) = (verifier?, pools?);
+            let tls = match tls {
+                Some(loaded) => Some(loaded?),
+                None => None,
+            };
+            let shared = Shared::new(SharedParts {
+                settings: config.session.clone(),
+                tls: tls.clone(),
+                verifier: verifier.clone(),
+                throttle: Arc::new(Throttle::new(config.auth.throttle.clone(), auth_metrics?)),
+                mock: mock?,
+                directory: directory.clone(),
+                pools: pools.clone(),
+                dialer: dialer?,
+                roster: Arc::new(Roster::default()),
+                rules: rules.clone(),
+                metrics: session_metrics?,
+            });
+            let (signer, master_key) = (Arc::new(signer?), master_key?);
+            let servers = Arc::new(servers?);
+            Some(Self {
+                shared,
+                pools,
+                registry,
+                directory,
+                verifier,
+                signer,
+                master_key,
+                servers,
+                tls,
+                rules,
+                metrics,
+            })
+        })();
+        match all {
+            Some(built) if problems.0.is_empty() => Ok(built),
+            _ => Err(problems.0),
+        }
+    }
+}
+
+fn pools(config: &Config, metrics: &Metrics) -> prometheus::Result<Pools<Box<Server>>> {
+    let pools = Pools::new(config.pool.clone(), config.pins.clone())?;
+    pools.register(metrics, config.metrics.tenant_series_max)?;
+    for (name, server) in &config.servers {
+        pools.set_budget(&ServerKey::new(name.as_str()), server.budget);
+    }
+    Ok(pools)
+}
+
+fn servers(
+    config: &Config,
+    key: &MasterKey,
+    metrics: &Metrics,
+    problems: &mut Problems,
+) -> Option<Servers> {
+    let counts = problems.note("metrics", ProvisionMetrics::new(metrics))?;
+    let mut servers: Servers = BTreeMap::new();
+    for (name, settings) in &config.servers {
+        if settings.admin_url.is_empty() {
+            continue;
+        }
+        let product = MigrationSet::tenant();
+        let made = Provisioner::new(name, settings, product, key.clone(), counts.clone());
+        if let Some(server) = problems.note("servers", made) {
+            servers.insert(name.as_str().into(), Arc::new(server));
+        }
+    }
+    Some(servers)
+}

@@ -1,0 +1,134 @@
+//! The HTTP doors and what stands behind them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::figures::LiveFigures;
+use super::seams::{OperatorDoor, SessionDoor, SignerMint, VerifierGate};
+use super::{BuildProblems, Built};
+use crate::config::Config;
+use crate::control::keys::Keys;
+use crate::control::login::Login;
+use crate::control::registration::{Builder, Registration, Warm};
+use crate::control::seams::SharedMint;
+use crate::control::{EmailIndex, Passwords, Presence, Sessions};
+use crate::http::{Ops, Public};
+use crate::session::Door;
+
+/// Doors that stand open.
+pub(super) struct Doors {
+    pub(super) http: Option<SocketAddr>,
+    pub(super) ops: Option<SocketAddr>,
+    pub(super) tasks: Vec<JoinHandle<()>>,
+}
+
+/// Opens the public door and the operators', and starts what registrations need.
+pub(super) async fn open(
+    config: &Config,
+    built: &Arc<Built>,
+    data: &Handle,
+    presence: &Presence,
+) -> Result<Doors, BuildProblems> {
+    let mut tasks = Vec::new();
+    let parts = Sidecar::new(config, built, data, presence)?;
+    let mut problems = Vec::new();
+    let gate = Arc::new(VerifierGate(built.verifier.clone()));
+    let public =
+        Public::new(&config.http, parts.registration.clone(), parts.login, parts.keys, gate);
+    let http = serve(config.http.address, public.router(), &mut tasks, &mut problems).await;
+    let ops = Ops {
+        metrics: built.metrics.clone(),
+        registry: built.registry.clone(),
+        directory: Arc::new(built.directory.clone()),
+        figures: Arc::new(LiveFigures(Arc::clone(built))),
+        gate: Arc::new(OperatorDoor(built.verifier.clone())),
+    };
+    let ops = serve(config.ops.address, ops.router(), &mut tasks, &mut problems).await;
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let (warm, janitor) = (parts.warm, parts.registration.janitor());
+    tasks.push(tokio::spawn(async move { warm.run().await }));
+    tasks.push(tokio::spawn(async move { janitor.run().await }));
+    Ok(Doors { http, ops, tasks })
+}
+
+async fn serve(
+    address: Option<SocketAddr>,
+    router: Router,
+    tasks: &mut Vec<JoinHandle<()>>,
+    problems: &mut Vec<String>,
+) -> Option<SocketAddr> {
+    let address = address?;
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            problems.push(format!("cannot listen on {address}: {error}"));
+            return None;
+        }
+    };
+    let bound = listener.local_addr().ok();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tasks.push(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, service).await {
+            tracing::error!(%error, "an http door closed");
+        }
+    }));
+    bound
+}
+
+/// The services of registration and login.
+pub(super) struct Sidecar {
+    pub(super) registration: Registration,
+    pub(super) login: Arc<Login>,
+    pub(super) keys: Keys,
+    pub(super) warm: Warm,
+}
+
+impl Sidecar {
+    pub(super) fn new(
+        config: &Config,
+        built: &Arc<Built>,
+        data: &Handle,
+        presence: &Presence,
+    ) -> Result<Self, BuildProblems> {
+        let registry = built.registry.clone();
+        let passwords = Passwords::new(&config.passwords)
+            .map_err(|problem| vec![format!("passwords: {problem}")])?;
+        let emails = EmailIndex::new(built.master_key.clone(), config.auth.legacy_email_hash);
+        let mint: SharedMint = Arc::new(SignerMint {
+            signer: Arc::clone(&built.signer),
+            access_lifetime: config.auth.signer.access_lifetime.get(),
+        });
+        let sessions = Sessions::new(registry.clone(), Arc::clone(&mint), &config.refresh);
+        let servers = Arc::clone(&built.servers);
+        let warm =
+            Warm::new(registry.clone(), servers.clone(), presence.clone(), config.warm.clone());
+        let registration = Builder {
+            registry: registry.clone(),
+            servers,
+            passwords: passwords.clone(),
+            emails: emails.clone(),
+            sessions: sessions.clone(),
+            presence: presence.clone(),
+            warm: warm.clone(),
+        }
+        .build(&config.registration);
+        let door = SessionDoor(Door::new(Arc::clone(&built.shared), data.clone()));
+        let login = Arc::new(Login {
+            registry: registry.clone(),
+            directory: Arc::new(built.directory.clone()),
+            emails,
+            passwords,
+            sessions,
+            door: Arc::new(door),
+            mint,
+        });
+        Ok(Self { registration, login, keys: Keys::new(registry), warm })
+    }
+}

@@ -1,0 +1,44 @@
+//! Live figures for the operators' door.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Built;
+use crate::http::Figures;
+use crate::ident::TenantId;
+use crate::pool::RoomFigures;
+
+/// What the rooms hold now.
+pub(super) struct LiveFigures(pub(super) Arc<Built>);
+
+impl Figures for LiveFigures {
+    fn of(&self, tenant: &TenantId) -> Option<Value> {
+        self.0.pools.room(tenant).map(|room| shown(&room))
+    }
+
+    fn totals(&self) -> Value {
+        let rooms = self.0.pools.rooms();
+        let sum = |of: fn(&RoomFigures) -> u32| rooms.iter().map(|r| u64::from(of(r))).sum::<u64>();
+        json!({
+            "sessions": self.0.shared.roster().len(),
+            "tenants": rooms.len(),
+            "clients": sum(|r| r.clients),
+            "waiting": sum(|r| r.waiting),
+            "servers": rooms.iter().map(shown).collect::<Vec<_>>(),
+        })
+    }
+
+    fn unready(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn shown(room: &RoomFigures) -> Value {
+    json!({
+        "tenantId": room.tenant.as_str(),
+        "clients": room.clients,
+        "waiting": room.waiting,
+        "suspended": room.suspended,
+    })
+}

@@ -1,0 +1,157 @@
+//! Starting, running, draining.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::changes::Reaction;
+use super::{BuildProblems, Built, doors};
+use crate::config::Config;
+use crate::control::{self, Presence};
+use crate::front::Front;
+use crate::session::Cut;
+
+/// The addresses that were bound: with port 0, the ports that were found.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// PostgreSQL clients.
+    pub listen: Vec<SocketAddr>,
+    /// The public HTTP API.
+    pub http: Option<SocketAddr>,
+    /// The operators' HTTP.
+    pub ops: Option<SocketAddr>,
+}
+
+/// A running pgusher.
+pub struct Running {
+    /// The rooms.
+    pub built: Arc<Built>,
+    /// Where it listens.
+    pub addresses: Addresses,
+    data: Option<Runtime>,
+    close: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    drain_timeout: Duration,
+}
+
+/// How often it is looked whether the last session has gone.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
+
+/// How long sessions that were cut may take to say goodbye.
+const CUT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Builds the rooms and opens the doors. Must be called on the control runtime.
+///
+/// # Errors
+/// Everything that is wrong, at once; nothing runs then.
+pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
+    let control = Handle::current();
+    let built = Arc::new(Built::build(config, &control)?);
+    let data = data_runtime(config).map_err(|e| vec![format!("no runtime: {e}")])?;
+    let (close, closed) = watch::channel(false);
+    let front = {
+        // Listeners belong to the runtime that polls them.
+        let _inside = data.handle().enter();
+        Front::bind(&config.listen, &built.metrics)?
+    };
+    let presence = Presence::new(built.registry.clone(), &host_name())
+        .map_err(|fault| vec![fault.to_string()])?;
+    let mut addresses = Addresses { listen: front.addresses(), ..Addresses::default() };
+    let mut tasks = keepers(&built, data.handle(), &presence);
+    let doors = doors::open(config, &built, data.handle(), &presence).await?;
+    (addresses.http, addresses.ops) = (doors.http, doors.ops);
+    tasks.extend(doors.tasks);
+    front.open(&built.shared, data.handle(), closed);
+    Ok(Running {
+        built,
+        addresses,
+        data: Some(data),
+        close,
+        tasks,
+        drain_timeout: config.runtime.drain_timeout.get(),
+    })
+}
+
+fn data_runtime(config: &Config) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(config.runtime.data_threads())
+        .thread_name("pgusher-data")
+        .enable_all()
+        .build()
+}
+
+/// The tasks that keep caches, pools and certificates true.
+fn keepers(built: &Arc<Built>, data: &Handle, presence: &Presence) -> Vec<JoinHandle<()>> {
+    let control = Handle::current();
+    let mut tasks = Vec::new();
+    let (pools, verifier) = (built.pools.clone(), built.verifier.clone());
+    // Servers that the sweep closes say goodbye on the runtime of their sockets.
+    tasks.push(data.spawn(async move { pools.keep().await }));
+    tasks.push(control.spawn(async move { verifier.refresh().await }));
+    if let Some(tls) = built.tls.clone() {
+        tasks.push(control.spawn(tls.watch()));
+    }
+    let reaction = Reaction::new(Arc::clone(built), control.clone());
+    let registry = built.registry.clone();
+    tasks.push(control.spawn(async move {
+        control::changes::listen(&registry, move |change| reaction.take(change)).await;
+    }));
+    let presence = presence.clone();
+    tasks.push(control.spawn(async move { presence.run().await }));
+    tasks
+}
+
+fn host_name() -> String {
+    // Only a name for people; the file is not everywhere.
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+impl Running {
+    /// Closes the doors, lets sessions end for `runtime.drain_timeout`, then cuts them.
+    pub async fn drain(self) {
+        let timeout = self.drain_timeout;
+        self.drain_within(timeout).await;
+    }
+
+    /// As [`Self::drain`], with a patience of the caller's.
+    pub async fn drain_within(mut self, timeout: Duration) {
+        let _ = self.close.send(true);
+        self.built.pools.drain();
+        let roster = Arc::clone(self.built.shared.roster());
+        let gone = async {
+            while !roster.is_empty() {
+                tokio::time::sleep(DRAIN_STEP).await;
+            }
+        };
+        if tokio::time::timeout(timeout, gone).await.is_err() {
+            let count = roster.cut(Cut::Drain, |_| true);
+            tracing::info!(sessions = count, "sessions cut by the drain");
+            let gone = async {
+                while !roster.is_empty() {
+                    tokio::time::sleep(DRAIN_STEP).await;
+                }
+            };
+            let _ = tokio::time::timeout(CUT_PATIENCE, gone).await;
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Some(data) = self.data.take() {
+            data.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A runtime must not be dropped within another one.
+        if let Some(data) = self.data.take() {
+            data.shutdown_background();
+        }
+    }
+}
