@@ -140,7 +140,8 @@ async fn what_a_crash_left_is_finished_or_undone() {
     for tenant in ["r1", "cloning", "cloned", "written", "told"] {
         client.batch_execute(&job(tenant, "claimed")).await.unwrap();
     }
-    let half = "CREATE DATABASE tenant_cloning TEMPLATE pgusher_template_v3 ALLOW_CONNECTIONS false";
+    let half =
+        "CREATE DATABASE tenant_cloning TEMPLATE pgusher_template_v3 ALLOW_CONNECTIONS false";
     client.batch_execute(half).await.unwrap();
     for tenant in ["cloned", "written", "told"] {
         server.ensure_tenant(&id(tenant), 1).await.unwrap();
@@ -169,7 +170,10 @@ async fn what_a_crash_left_is_finished_or_undone() {
     assert_eq!(office.census().await, (2, 2, 2));
     assert!(office.directory.tenant(&id("written")).await.is_ok());
     assert!(office.directory.tenant(&done.tenant).await.is_ok());
-    assert_eq!(office.janitor.pass().await.unwrap(), pgusher::control::registration::Swept::default());
+    assert_eq!(
+        office.janitor.pass().await.unwrap(),
+        pgusher::control::registration::Swept::default()
+    );
     // An undone e-mail is free again.
     office.registration.register(organisation("r1@example.org"), None).await.unwrap();
 }
@@ -243,7 +247,8 @@ async fn operators_suspend_limit_and_drop() {
     assert_eq!((tenant.limits, tenant.status), (limits, Status::Suspended));
     apply_tenant(&tenant, &office.servers, tenant.limits.server_max).await.unwrap();
     let login = tenant.login(Role::App);
-    let enter = || office.cluster.try_connect(&login.user, login.password.expose(), &tenant.database);
+    let enter =
+        || office.cluster.try_connect(&login.user, login.password.expose(), &tenant.database);
     assert!(enter().await.is_err());
     let capped = "SELECT count(*) FROM pg_database WHERE datconnlimit = 7";
     assert_eq!(office.count(capped).await, 1);
@@ -263,7 +268,9 @@ async fn changes_are_heard_and_a_gap_is_told() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let (sink, registry) = (heard.clone(), office.registry.clone());
     let listener =
-        tokio::spawn(async move { listen(&registry, |change| sink.lock().unwrap().push(change)).await });
+        tokio::spawn(
+            async move { listen(&registry, |change| sink.lock().unwrap().push(change)).await },
+        );
     let has = |wanted: Change| {
         let heard = heard.clone();
         move || {
