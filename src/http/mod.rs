@@ -1,1 +1,20 @@
-//! Room `http`.
+//! The HTTP doors: the public API and, on a listener of its own, the operators'.
+//!
+//! Thin: a handler reads fields, calls `control` and renders the answer. Every refusal is an
+//! RFC 9457 problem body. The tenant always comes from the token, never from a path.
+
+mod auth;
+mod body;
+mod limits;
+mod openapi;
+mod ops;
+mod problem;
+mod public;
+mod settings;
+mod tenant;
+mod time;
+
+pub use ops::{Figures, OperatorGate, Ops};
+pub use problem::Problem;
+pub use public::Public;
+pub use settings::{HttpSettings, RateSettings};

@@ -9,6 +9,8 @@
     reason = "each test uses a part"
 )]
 
+pub mod office;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,0 +1,271 @@
+//! `/api/auth`: register, log in, refresh, log out.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body::{Fields, MaybeProven};
+use super::{Problem, Public};
+use crate::control::Tokens;
+use crate::control::registration::{AdminView, ChurchView, NewOrganisation};
+
+/// What to register.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body, which is read field by field")]
+pub(super) struct RegisterBody {
+    /// The admin's e-mail.
+    #[schema(format = "email", max_length = 254)]
+    email: String,
+    /// At least 8 characters.
+    #[schema(min_length = 8, max_length = 1024)]
+    password: String,
+    #[schema(min_length = 1, max_length = 100)]
+    first_name: String,
+    #[schema(min_length = 1, max_length = 100)]
+    last_name: String,
+    #[schema(min_length = 1, max_length = 200)]
+    church_name: String,
+}
+
+/// Who logs in.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read field by field")]
+pub(super) struct LoginBody {
+    email: String,
+    password: String,
+}
+
+/// A refresh token.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body, which is read field by field")]
+pub(super) struct RefreshBody {
+    refresh_token: String,
+}
+
+/// An admin who is in.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Session {
+    tenant_id: String,
+    /// Of a registration only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_id: Option<String>,
+    admin: Admin,
+    church: Church,
+    #[serde(flatten)]
+    tokens: TokenSet,
+}
+
+/// The admin.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Admin {
+    id: String,
+    email: String,
+    first_name: String,
+    last_name: String,
+    /// `PRIMARY` for the first.
+    role: String,
+}
+
+/// The organisation.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Church {
+    name: String,
+    subscription_status: String,
+    trial_ends_at: Option<String>,
+}
+
+/// The tokens. The access token is also the password of a database session.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TokenSet {
+    access_token: String,
+    refresh_token: String,
+    /// `Bearer`.
+    token_type: &'static str,
+    /// Seconds until the access token ends.
+    expires_in: u64,
+}
+
+/// New tokens.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Refreshed {
+    tenant_id: String,
+    #[serde(flatten)]
+    tokens: TokenSet,
+}
+
+impl From<Tokens> for TokenSet {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            // Handed to their owner: the one place where they leave.
+            access_token: tokens.access.expose().to_owned(),
+            refresh_token: tokens.refresh.expose().to_owned(),
+            token_type: "Bearer",
+            expires_in: tokens.expires_in,
+        }
+    }
+}
+
+impl From<AdminView> for Admin {
+    fn from(view: AdminView) -> Self {
+        Self {
+            id: view.id,
+            email: view.email,
+            first_name: view.first_name,
+            last_name: view.last_name,
+            role: view.role,
+        }
+    }
+}
+
+impl From<ChurchView> for Church {
+    fn from(view: ChurchView) -> Self {
+        Self {
+            name: view.name,
+            subscription_status: view.subscription_status,
+            trial_ends_at: view.trial_ends_at,
+        }
+    }
+}
+
+/// Registers an organisation: its database, its first admin, and the admin's tokens.
+#[utoipa::path(post, path = "/api/auth/register", tag = "auth", request_body = RegisterBody,
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255,
+        description = "The same key and body give the same tenant again")),
+    responses(
+        (status = 201, body = Session),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn register(
+    State(public): State<Public>,
+    headers: HeaderMap,
+    mut fields: Fields,
+) -> Result<(StatusCode, Json<Session>), Problem> {
+    let organisation = NewOrganisation {
+        email: fields.text("email"),
+        password: fields.text("password").into(),
+        first_name: fields.text("firstName"),
+        last_name: fields.text("lastName"),
+        church_name: fields.text("churchName"),
+    };
+    let key = headers.get("idempotency-key").map(axum::http::HeaderValue::to_str);
+    let key = key.transpose().unwrap_or_else(|_| {
+        fields.problem("Idempotency-Key", "must be visible ASCII");
+        None
+    });
+    fields.done()?;
+    let made = public.registration.register(organisation, key).await?;
+    let session = Session {
+        tenant_id: made.tenant.to_string(),
+        registration_id: Some(made.registration),
+        admin: made.admin.into(),
+        church: made.church.into(),
+        tokens: made.tokens.into(),
+    };
+    Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// Logs an admin in.
+#[utoipa::path(post, path = "/api/auth/login", tag = "auth", request_body = LoginBody,
+    responses(
+        (status = 200, body = Session),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn login(
+    State(public): State<Public>,
+    mut fields: Fields,
+) -> Result<Json<Session>, Problem> {
+    let (email, password) = (fields.text("email"), fields.text("password"));
+    for (field, text) in [("email", &email), ("password", &password)] {
+        if text.is_empty() {
+            fields.problem(field, "is needed");
+        }
+    }
+    if password.len() > 1024 {
+        fields.problem("password", "must have at most 1024 bytes");
+    }
+    fields.done()?;
+    let wanted = public.login.login(&email, password.into()).await?;
+    Ok(Json(Session {
+        tenant_id: wanted.tenant.to_string(),
+        registration_id: None,
+        admin: wanted.admin.into(),
+        church: wanted.church.into(),
+        tokens: wanted.tokens.into(),
+    }))
+}
+
+/// New tokens for a refresh token, which is good once.
+#[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", request_body = RefreshBody,
+    responses(
+        (status = 200, body = Refreshed),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn refresh(
+    State(public): State<Public>,
+    fields: Fields,
+) -> Result<Json<Refreshed>, Problem> {
+    let token = refresh_token(fields)?;
+    let (tenant, tokens) = public.sessions.refresh(&token.into()).await?;
+    Ok(Json(Refreshed { tenant_id: tenant.to_string(), tokens: tokens.into() }))
+}
+
+/// Ends a login; with an access token, that one too.
+#[utoipa::path(post, path = "/api/auth/logout", tag = "auth", request_body = RefreshBody,
+    security((), ("bearer" = [])),
+    responses(
+        (status = 204, description = "Ended, or never begun"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn logout(
+    State(public): State<Public>,
+    MaybeProven(caller): MaybeProven,
+    fields: Fields,
+) -> Result<StatusCode, Problem> {
+    let token = refresh_token(fields)?;
+    public.sessions.end(&token.into(), caller.as_ref()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn refresh_token(mut fields: Fields) -> Result<String, Problem> {
+    let token = fields.text("refreshToken");
+    if token.is_empty() {
+        fields.problem("refreshToken", "is needed");
+    }
+    fields.done()?;
+    Ok(token)
+}
+
+/// The public keys that verify access tokens.
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth",
+    responses((status = 200, description = "A JWK set (RFC 7517)", body = serde_json::Value)))]
+pub(super) async fn jwks(State(public): State<Public>) -> Json<serde_json::Value> {
+    Json(public.mint.jwks())
+}

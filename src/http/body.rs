@@ -1,0 +1,125 @@
+//! What handlers read out of a request.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde_json::{Map, Value};
+
+use super::{Problem, Public};
+use crate::control::FieldProblem;
+use crate::control::seams::Caller;
+
+/// A JSON object, read field by field, so that every field that is wrong is named at once.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    object: Map<String, Value>,
+    problems: Vec<FieldProblem>,
+}
+
+impl Fields {
+    /// A text; absent is empty.
+    pub(super) fn text(&mut self, field: &'static str) -> String {
+        match self.object.remove(field) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text,
+            Some(_) => {
+                self.problems.push(FieldProblem { field, message: "must be a text" });
+                String::new()
+            }
+        }
+    }
+
+    /// A whole number, if there is one.
+    pub(super) fn number(&mut self, field: &'static str) -> Option<u64> {
+        match self.object.remove(field) {
+            None | Some(Value::Null) => None,
+            Some(value) => {
+                let number = value.as_u64();
+                if number.is_none() {
+                    self.problem(field, "must be a whole number, not negative");
+                }
+                number
+            }
+        }
+    }
+
+    /// Notes a field that cannot be used.
+    pub(super) fn problem(&mut self, field: &'static str, message: &'static str) {
+        self.problems.push(FieldProblem { field, message });
+    }
+
+    /// Ends the reading.
+    pub(super) fn done(self) -> Result<(), Problem> {
+        if self.problems.is_empty() { Ok(()) } else { Err(Problem::invalid(&self.problems)) }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Problem::new(status, "media-type", "The body must be application/json"));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let too_long = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+            if too_long {
+                Problem::new(rejection.status(), "too-large", "The body is too large")
+            } else {
+                Problem::new(StatusCode::BAD_REQUEST, "body", "The body could not be read")
+            }
+        })?;
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(object)) => Ok(Self { object, problems: Vec::new() }),
+            Ok(_) => Err(not_an_object().detail("It is JSON, but no object.")),
+            Err(e) => Err(not_an_object().detail(format!(
+                "It is no JSON at line {}, column {}.",
+                e.line(),
+                e.column()
+            ))),
+        }
+    }
+}
+
+fn not_an_object() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "json", "The body must be a JSON object")
+}
+
+/// The caller, proven by the bearer token.
+pub(super) struct Proven(pub(super) Caller);
+
+impl FromRequestParts<Public> for Proven {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Public) -> Result<Self, Problem> {
+        let Some(token) = bearer(parts) else {
+            return Err(Problem::unauthorized("Send it as `Authorization: Bearer …`."));
+        };
+        Ok(Self(state.gate.admit(token).await?))
+    }
+}
+
+/// The bearer token of a request, if it has one.
+pub(super) fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
+/// The caller, if the request has a good token; none otherwise.
+pub(super) struct MaybeProven(pub(super) Option<Caller>);
+
+impl FromRequestParts<Public> for MaybeProven {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Public) -> Result<Self, Problem> {
+        let Some(token) = bearer(parts) else {
+            return Ok(Self(None));
+        };
+        Ok(Self(state.gate.admit(token).await.ok()))
+    }
+}

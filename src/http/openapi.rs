@@ -1,0 +1,47 @@
+//! The API's description of itself.
+
+use axum::Json;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{auth, problem, tenant};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "pgusher", description = "Registers tenants and logs their admins in."),
+    paths(
+        auth::register, auth::login, auth::refresh, auth::logout, auth::jwks,
+        tenant::show, tenant::keys, tenant::make_key, tenant::revoke_key,
+    ),
+    components(schemas(problem::Problem, problem::FieldError)),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_holds_a_tenants_id() {
+        let document = Document::openapi();
+        assert_eq!(document.paths.paths.len(), 8);
+        for path in document.paths.paths.keys() {
+            assert!(!path.to_lowercase().contains("tenantid"), "{path}");
+        }
+    }
+}

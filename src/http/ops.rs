@@ -1,0 +1,188 @@
+//! The operators' door: metrics, health, tenants, the live page. On a listener of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use prometheus::Encoder as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::body::bearer;
+use super::public::{missing, panicked, wrong_method};
+use super::{Problem, time};
+use crate::fault::Fault;
+use crate::ident::TenantId;
+use crate::tenant::{Directory, Registry, Tenant};
+
+/// Live figures of tenants, from the rooms that hold them.
+pub trait Figures: Send + Sync {
+    /// One tenant's, if it is active here.
+    fn of(&self, tenant: &TenantId) -> Option<Value>;
+
+    /// Totals for the live page.
+    fn totals(&self) -> Value;
+
+    /// Why this process should get no traffic; empty when it should.
+    fn unready(&self) -> Vec<String>;
+}
+
+/// Proves operators' tokens.
+pub trait OperatorGate: Send + Sync {
+    /// Accepts a token that opens the ops API.
+    ///
+    /// # Errors
+    /// 28P01 or 28000.
+    fn admit_operator(&self, bearer: &str) -> Result<(), Fault>;
+}
+
+/// What the ops API stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct Ops {
+    /// Every room's metrics.
+    pub metrics: prometheus::Registry,
+    /// Lists tenants.
+    pub registry: Registry,
+    /// Knows tenants.
+    pub directory: Arc<Directory>,
+    /// Live figures.
+    pub figures: Arc<dyn Figures>,
+    /// Off loopback, all but metrics and health take an operator's token.
+    pub gate: Arc<dyn OperatorGate>,
+}
+
+/// How long readiness may take to be found.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+const PAGE_MAX: u32 = 1000;
+
+impl Ops {
+    /// The router. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`.
+    pub fn router(self) -> Router {
+        let guarded = Router::new()
+            .route("/", get(live))
+            .route("/tenants", get(tenants))
+            .route("/tenants/{id}", get(tenant))
+            .layer(middleware::from_fn_with_state(self.clone(), guard));
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .merge(guarded)
+            .fallback(missing)
+            .method_not_allowed_fallback(wrong_method)
+            .layer(CatchPanicLayer::custom(panicked))
+            .with_state(self)
+    }
+}
+
+impl std::fmt::Debug for Ops {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ops")
+    }
+}
+
+async fn guard(State(ops): State<Ops>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let admitted = match bearer(&parts) {
+        Some(token) => ops.gate.admit_operator(token).map_err(Problem::from),
+        None => Err(Problem::unauthorized("Off loopback this takes an operator's token.")),
+    };
+    match admitted {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn metrics(State(ops): State<Ops>) -> Result<Response, Problem> {
+    let encoder = prometheus::TextEncoder::new();
+    let mut text = Vec::new();
+    encoder.encode(&ops.metrics.gather(), &mut text).map_err(|error| {
+        tracing::error!(error = error.to_string(), "metrics could not be written");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "pgusher failed")
+    })?;
+    Ok(([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response())
+}
+
+/// Ready while known tenants can be served: a registry that is away does not make it unready, and
+/// is told all the same.
+async fn ready(State(ops): State<Ops>) -> Response {
+    let unready = ops.figures.unready();
+    let pinged = tokio::time::timeout(READY_TIMEOUT, ops.registry.ping()).await;
+    let registry = if matches!(pinged, Ok(Ok(()))) { "up" } else { "away" };
+    let status = if unready.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "ready": unready.is_empty(), "registry": registry, "reasons": unready });
+    (status, Json(body)).into_response()
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    after: String,
+    limit: Option<u32>,
+}
+
+async fn tenants(
+    State(ops): State<Ops>,
+    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(page) = page.map_err(|_| {
+        let title = "The query takes after (a tenant's id) and limit (a number)";
+        Problem::new(StatusCode::BAD_REQUEST, "query", title)
+    })?;
+    if page.after.contains('\0') {
+        return Ok(Json(json!({ "tenants": [], "next": null })));
+    }
+    let limit = page.limit.unwrap_or(100).clamp(1, PAGE_MAX);
+    let rows = ops.registry.tenants(&page.after, limit).await?;
+    let full = u32::try_from(rows.len()).is_ok_and(|found| found == limit);
+    let next = rows.last().filter(|_| full).map(|tenant| tenant.id.to_string());
+    let views: Vec<_> = rows.iter().map(|row| view(row, &ops)).collect();
+    Ok(Json(json!({ "tenants": views, "next": next, "totals": ops.figures.totals() })))
+}
+
+async fn tenant(State(ops): State<Ops>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let id = TenantId::parse(&id)
+        .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "not-found", "No such tenant"))?;
+    let tenant = ops.directory.tenant(&id).await?;
+    Ok(Json(view(&tenant, &ops)))
+}
+
+fn view(tenant: &Tenant, ops: &Ops) -> Value {
+    json!({
+        "tenantId": tenant.id.as_str(),
+        "name": tenant.name,
+        "status": tenant.status.as_str(),
+        "server": &*tenant.server,
+        "databaseName": tenant.database,
+        "subscriptionPlan": tenant.plan,
+        "subscriptionStatus": tenant.subscription,
+        "trialEndsAt": tenant.trial_ends_at.map(time::rfc3339),
+        "schemaVersion": tenant.schema_version,
+        "adopted": tenant.adopted,
+        "limits": {
+            "serverMax": tenant.limits.server_max,
+            "serverMin": tenant.limits.server_min,
+            "weight": tenant.limits.weight,
+            "clientMax": tenant.limits.client_max,
+            "queueMax": tenant.limits.queue_max,
+            "queueTimeoutMs": tenant.limits.queue_timeout.map(|t| u64::try_from(t.as_millis())
+                .unwrap_or(u64::MAX)),
+        },
+        "live": ops.figures.of(&tenant.id),
+    })
+}
+
+async fn live() -> Html<&'static str> {
+    Html(include_str!("live.html"))
+}

@@ -1,0 +1,138 @@
+//! The public door.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::limits::Limits;
+use super::{HttpSettings, Problem, auth, openapi, tenant};
+use crate::control::Sessions;
+use crate::control::keys::Keys;
+use crate::control::login::Login;
+use crate::control::registration::Registration;
+use crate::control::seams::{Gate, SharedMint};
+use crate::tenant::Directory;
+use crate::units::Span;
+
+/// What the public API stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct Public {
+    pub(super) registration: Registration,
+    pub(super) login: Arc<Login>,
+    pub(super) sessions: Sessions,
+    pub(super) keys: Keys,
+    pub(super) directory: Arc<Directory>,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) mint: SharedMint,
+    pub(super) limits: Arc<Limits>,
+    timeout: Span,
+    body_max: usize,
+}
+
+impl Public {
+    /// The public API over its parts.
+    pub fn new(
+        settings: &HttpSettings,
+        registration: Registration,
+        login: Arc<Login>,
+        keys: Keys,
+        gate: Arc<dyn Gate>,
+    ) -> Self {
+        Self {
+            registration,
+            sessions: login.sessions.clone(),
+            directory: Arc::clone(&login.directory),
+            mint: Arc::clone(&login.mint),
+            login,
+            keys,
+            gate,
+            limits: Arc::new(Limits::new(&settings.rate)),
+            timeout: settings.request_timeout,
+            body_max: settings.body_max.get(),
+        }
+    }
+
+    /// The router. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: the
+    /// limits count by address.
+    pub fn router(self) -> Router {
+        let body_max = self.body_max;
+        Router::new()
+            .route("/api/auth/register", post(auth::register))
+            .route("/api/auth/login", post(auth::login))
+            .route("/api/auth/refresh", post(auth::refresh))
+            .route("/api/auth/logout", post(auth::logout))
+            .route("/api/tenant", get(tenant::show))
+            .route("/api/tenant/keys", get(tenant::keys).post(tenant::make_key))
+            .route("/api/tenant/keys/{id}", delete(tenant::revoke_key))
+            .route("/.well-known/jwks.json", get(auth::jwks))
+            .route("/openapi.json", get(openapi::document))
+            .fallback(missing)
+            .method_not_allowed_fallback(wrong_method)
+            .layer(DefaultBodyLimit::max(body_max))
+            .layer(middleware::from_fn_with_state(self.clone(), around))
+            .layer(CatchPanicLayer::custom(panicked))
+            .with_state(self)
+    }
+}
+
+impl std::fmt::Debug for Public {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Public")
+    }
+}
+
+/// The peer's address, where the listener has one.
+pub(super) fn address(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+}
+
+/// Limits, the deadline, and headers every answer has.
+async fn around(State(public): State<Public>, request: Request, next: Next) -> Response {
+    let from = address(&request);
+    let limits = &public.limits;
+    let counted = limits.all.count(from).and_then(|()| match request.uri().path() {
+        "/api/auth/register" => limits.register.count(from),
+        "/api/auth/login" | "/api/auth/refresh" | "/api/auth/logout" => limits.login.count(from),
+        _ => Ok(()),
+    });
+    let mut response = match counted {
+        Err(problem) => problem.into_response(),
+        Ok(()) => match tokio::time::timeout(public.timeout.get(), next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "timeout",
+                "The request took too long",
+            )
+            .retry_after(2)
+            .into_response(),
+        },
+    };
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+pub(super) async fn missing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not-found", "No such page")
+}
+
+pub(super) async fn wrong_method() -> Problem {
+    let title = "This page has no such method";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", title)
+}
+
+pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    tracing::error!(panic = text, "a handler panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "pgusher failed").into_response()
+}

@@ -1,0 +1,404 @@
+//! A registration makes exactly one tenant, or none.
+
+mod cluster;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cluster::office::{Office, Wish, organisation};
+use cluster::{Cluster, until};
+use futures_util::future::join_all;
+use pgusher::control::changes::{Change, listen};
+use pgusher::control::fleet::{Fleet, apply_tenant};
+use pgusher::control::schema::{MigrationSet, migrate_registry};
+use pgusher::control::{LegacyEmailHash, Refused};
+use pgusher::ident::{Role, TenantId};
+use pgusher::tenant::{DatabaseUrl, LimitOverrides, Status};
+
+#[tokio::test]
+async fn a_new_tenant_is_whole() {
+    let office = Office::open().await;
+    let made = office.registration.register(organisation("Ada@Example.org"), None).await.unwrap();
+    assert_eq!(office.census().await, (1, 1, 1));
+    assert_eq!(made.tenant.as_str().len(), 24);
+    assert_eq!(made.admin.email, "ada@example.org");
+    assert_eq!(made.tokens.expires_in, 900);
+    let tenant = office.directory.tenant(&made.tenant).await.unwrap();
+    assert_eq!((tenant.status, tenant.adopted), (Status::Active, false));
+    assert_eq!(&*tenant.server, "main");
+    assert_eq!(tenant.database, made.tenant.database());
+    let days = "SELECT round(extract(epoch FROM \"trialEndsAt\" - now()::timestamp) / 86400)::bigint \
+                FROM public.\"Tenant\"";
+    assert_eq!(office.count(days).await, 14);
+    // The registry has no password, of PostgreSQL's or of the admin's.
+    let url = office.registry.client().await.unwrap();
+    let url: String =
+        url.query_one("SELECT \"databaseUrl\" FROM public.\"Tenant\"", &[]).await.unwrap().get(0);
+    assert!(DatabaseUrl::parse(&url).unwrap().password.is_none(), "{url}");
+    // The login works on PostgreSQL itself.
+    let login = tenant.login(Role::App);
+    let app = office.cluster.try_connect(&login.user, login.password.expose(), &tenant.database);
+    let app = app.await.unwrap();
+    let row = app.query_one("SELECT \"email\", \"role\", \"password\" FROM \"Admin\"", &[]).await;
+    let row = row.unwrap();
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("ada@example.org", "PRIMARY"));
+    assert!(row.get::<_, &str>(2).starts_with("$argon2id$"));
+}
+
+#[tokio::test]
+async fn the_same_email_at_once_gives_one_tenant_and_one_refusal() {
+    let office = Office::open().await;
+    let tries = (0..6).map(|n| {
+        let email = if n % 2 == 0 { "twin@example.org" } else { "TWIN@example.org " };
+        office.registration.register(organisation(email), None)
+    });
+    let results = join_all(tries).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    for refused in results.into_iter().filter_map(Result::err) {
+        assert!(matches!(refused, Refused::EmailTaken), "{refused:?}");
+    }
+    assert_eq!(office.census().await, (1, 1, 1));
+    let later = office.registration.register(organisation("twin@example.org"), None).await;
+    assert!(matches!(later, Err(Refused::EmailTaken)));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_gives_the_same_tenant_again() {
+    let office = Office::open().await;
+    let register = |body, key| office.registration.register(body, Some(key));
+    let first = register(organisation("a@example.org"), "key-1").await.unwrap();
+    let again = register(organisation("a@example.org"), "key-1").await.unwrap();
+    assert_eq!((&first.tenant, &first.admin.id), (&again.tenant, &again.admin.id));
+    assert_eq!(first.church.trial_ends_at, again.church.trial_ends_at);
+    assert!(first.tokens.refresh != again.tokens.refresh);
+    let mut other = organisation("a@example.org");
+    other.password = "another password".into();
+    assert!(matches!(register(other, "key-1").await, Err(Refused::KeyReused)));
+    assert_eq!(office.census().await, (1, 1, 1));
+    // Both at once: one does it, the other gets the same or is told to wait.
+    let both = join_all((0..2).map(|_| register(organisation("b@example.org"), "key-2"))).await;
+    assert!(both.iter().any(Result::is_ok));
+    for refused in both.iter().filter_map(|result| result.as_ref().err()) {
+        assert!(matches!(refused, Refused::InProgress), "{refused:?}");
+    }
+    assert_eq!(office.census().await, (2, 2, 2));
+}
+
+#[tokio::test]
+async fn fifty_quick_registrations_are_fifty_tenants() {
+    let office = Office::open().await;
+    let all = (0..50).map(|n| {
+        let registration = office.registration.clone();
+        async move { registration.register(organisation(&format!("n{n}@example.org")), None).await }
+    });
+    let ids: std::collections::BTreeSet<_> =
+        join_all(all).await.into_iter().map(|made| made.unwrap().tenant).collect();
+    assert_eq!(ids.len(), 50);
+    assert_eq!(office.census().await, (50, 50, 50));
+}
+
+#[tokio::test]
+async fn a_warm_database_is_claimed_once_and_replaced() {
+    let office = Office::over(Cluster::start(), Wish { warm: 2, ..Wish::default() }).await;
+    office.presence.beat().await.unwrap();
+    assert_eq!(office.warm.fill().await.unwrap(), 2);
+    let tries = (0..3).map(|n| {
+        let registration = office.registration.clone();
+        async move { registration.register(organisation(&format!("w{n}@example.org")), None).await }
+    });
+    for made in join_all(tries).await {
+        made.unwrap();
+    }
+    assert_eq!(office.count("SELECT count(*) FROM pgusher.registrations WHERE was_warm").await, 2);
+    assert_eq!(office.count("SELECT count(*) FROM pgusher.warm_databases").await, 0);
+    // A taken e-mail claims none.
+    assert_eq!(office.warm.fill().await.unwrap(), 2);
+    let taken = office.registration.register(organisation("w0@example.org"), None).await;
+    assert!(matches!(taken, Err(Refused::EmailTaken)));
+    let ready = "SELECT count(*) FROM pgusher.warm_databases WHERE state = 'ready'";
+    assert_eq!(office.count(ready).await, 2);
+    assert_eq!(office.janitor.pass().await.unwrap().dropped, 0);
+    assert_eq!(office.census().await, (3, 5, 5));
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_finished_or_undone() {
+    let office = Office::open().await;
+    let done = office.registration.register(organisation("ok@example.org"), None).await.unwrap();
+    let client = office.registry.client().await.unwrap();
+    let job = |tenant: &str, step: &str| {
+        format!(
+            "INSERT INTO pgusher.registrations (id, body_digest, email, email_hash, church_name,
+                 tenant_id, server, admin_id, step, held_by)
+             VALUES ('{tenant}', '', '{tenant}@example.org', '{tenant}', 'Church', '{tenant}',
+                 'main', 'admin', '{step}', 'a process that died')"
+        )
+    };
+    let server = &office.servers["main"];
+    let id = |text: &str| TenantId::parse(text).unwrap();
+    // Killed after R1, during the clone, before R2, after R2; a failure somebody was told of.
+    for tenant in ["r1", "cloning", "cloned", "written", "told"] {
+        client.batch_execute(&job(tenant, "claimed")).await.unwrap();
+    }
+    let half =
+        "CREATE DATABASE tenant_cloning TEMPLATE pgusher_template_v3 ALLOW_CONNECTIONS false";
+    client.batch_execute(half).await.unwrap();
+    for tenant in ["cloned", "written", "told"] {
+        server.ensure_tenant(&id(tenant), 1).await.unwrap();
+    }
+    let admin = pgusher::control::provision::NewAdmin {
+        id: "admin".into(),
+        email: "written@example.org".into(),
+        password: "hash".into(),
+        first_name: "A".into(),
+        last_name: "B".into(),
+    };
+    for tenant in ["written", "told"] {
+        server.ensure_admin(&id(tenant), &admin).await.unwrap();
+    }
+    let told = "UPDATE pgusher.registrations SET failure = 'no' WHERE id = 'told'";
+    client.batch_execute(told).await.unwrap();
+    // And a warm database that was never finished.
+    let warm = "INSERT INTO pgusher.warm_databases (tenant_id, server, schema_version, key_version)
+                VALUES ('halfwarm', 'main', '3', 1)";
+    client.batch_execute(warm).await.unwrap();
+    server.ensure_tenant(&id("halfwarm"), 1).await.unwrap();
+    drop(client);
+
+    let swept = office.janitor.pass().await.unwrap();
+    assert_eq!((swept.finished, swept.undone, swept.dropped, swept.left), (1, 4, 1, 0));
+    assert_eq!(office.census().await, (2, 2, 2));
+    assert!(office.directory.tenant(&id("written")).await.is_ok());
+    assert!(office.directory.tenant(&done.tenant).await.is_ok());
+    assert_eq!(
+        office.janitor.pass().await.unwrap(),
+        pgusher::control::registration::Swept::default()
+    );
+    // An undone e-mail is free again.
+    office.registration.register(organisation("r1@example.org"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_leaves_nothing_half_made() {
+    let office = Office::open().await;
+    office.servers["main"].ensure_server().await.unwrap();
+    let admin = office.cluster.connect("postgres").await;
+    admin.batch_execute("ALTER DATABASE pgusher_template_v3 RENAME TO elsewhere").await.unwrap();
+    let refused = office.registration.register(organisation("a@example.org"), None).await;
+    assert!(matches!(refused, Err(Refused::Failed(_))), "{refused:?}");
+    assert_eq!(office.census().await, (0, 0, 0));
+    admin.batch_execute("ALTER DATABASE elsewhere RENAME TO pgusher_template_v3").await.unwrap();
+    office.registration.register(organisation("a@example.org"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_admin_logs_in_refreshes_and_logs_out() {
+    let office = Office::open().await;
+    let made = office.registration.register(organisation("a@example.org"), None).await.unwrap();
+    let login = |email: &'static str, password: &'static str| {
+        let login = office.login.clone();
+        async move { login.login(email, password.into()).await }
+    };
+    let wanted = login(" A@example.org", "correct horse").await.unwrap();
+    assert_eq!((wanted.tenant, wanted.admin.id), (made.tenant.clone(), made.admin.id));
+    assert_eq!(wanted.church.subscription_status, "trial");
+    for (email, password) in
+        [("a@example.org", "wrong"), ("b@example.org", "correct horse"), ("garbage", "x")]
+    {
+        let refused = login(email, password).await;
+        assert!(matches!(refused, Err(Refused::Credentials)), "{email}");
+    }
+    // Rotation; reuse ends the family.
+    let first = wanted.tokens.refresh;
+    let (_, second) = office.sessions.refresh(&first).await.unwrap();
+    let (_, third) = office.sessions.refresh(&second.refresh).await.unwrap();
+    for spent in [&first, &second.refresh, &third.refresh] {
+        let refused = office.sessions.refresh(spent).await;
+        assert!(matches!(refused, Err(Refused::Credentials)));
+    }
+    // The other login of the same admin lives on, until its logout.
+    let (_, other) = office.sessions.refresh(&made.tokens.refresh).await.unwrap();
+    office.sessions.end(&other.refresh, None).await.unwrap();
+    assert!(office.sessions.refresh(&other.refresh).await.is_err());
+    // A suspended tenant logs nobody in.
+    let fleet = Fleet::new(office.registry.clone());
+    fleet.suspend(&made.tenant, "unpaid").await.unwrap();
+    office.directory.forget(&made.tenant);
+    let refused = login("a@example.org", "correct horse").await;
+    assert!(matches!(refused, Err(Refused::Credentials)));
+    fleet.resume(&made.tenant).await.unwrap();
+    office.directory.forget(&made.tenant);
+    login("a@example.org", "correct horse").await.unwrap();
+}
+
+#[tokio::test]
+async fn operators_suspend_limit_and_drop() {
+    let office = Office::open().await;
+    let made = office.registration.register(organisation("a@example.org"), None).await.unwrap();
+    let fleet = Fleet::new(office.registry.clone());
+    let limits = LimitOverrides {
+        server_max: Some(7),
+        queue_timeout: Some(Duration::from_secs(9)),
+        ..LimitOverrides::default()
+    };
+    fleet.limit(&made.tenant, limits, None).await.unwrap();
+    fleet.suspend(&made.tenant, "unpaid").await.unwrap();
+    let tenant = office.directory.tenant(&made.tenant).await.unwrap();
+    assert_eq!((tenant.limits, tenant.status), (limits, Status::Suspended));
+    apply_tenant(&tenant, &office.servers, tenant.limits.server_max).await.unwrap();
+    let login = tenant.login(Role::App);
+    let enter =
+        || office.cluster.try_connect(&login.user, login.password.expose(), &tenant.database);
+    assert!(enter().await.is_err());
+    let capped = "SELECT count(*) FROM pg_database WHERE datconnlimit = 7";
+    assert_eq!(office.count(capped).await, 1);
+    fleet.drop_tenant(&made.tenant, &office.servers).await.unwrap();
+    assert_eq!(office.census().await, (0, 0, 0));
+    assert!(matches!(fleet.suspend(&made.tenant, "x").await, Err(Refused::NotFound)));
+    assert!(matches!(
+        fleet.drop_tenant(&made.tenant, &office.servers).await,
+        Err(Refused::NotFound)
+    ));
+    office.registration.register(organisation("a@example.org"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn changes_are_heard_and_a_gap_is_told() {
+    let office = Office::open().await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (sink, registry) = (heard.clone(), office.registry.clone());
+    let listener =
+        tokio::spawn(
+            async move { listen(&registry, |change| sink.lock().unwrap().push(change)).await },
+        );
+    let has = |wanted: Change| {
+        let heard = heard.clone();
+        move || {
+            let found = heard.lock().unwrap().contains(&wanted);
+            async move { found }
+        }
+    };
+    until("listening", has(Change::Gap)).await;
+    heard.lock().unwrap().clear();
+    let made = office.registration.register(organisation("a@example.org"), None).await.unwrap();
+    until("the tenant", has(Change::Tenant(made.tenant.clone()))).await;
+    heard.lock().unwrap().clear();
+    let client = office.registry.client().await.unwrap();
+    let touch = "UPDATE public.\"Tenant\" SET \"lastAccessedAt\" = now(), \"updatedAt\" = now()";
+    client.batch_execute(touch).await.unwrap();
+    Fleet::new(office.registry.clone()).suspend(&made.tenant, "x").await.unwrap();
+    until("the suspension", has(Change::Tenant(made.tenant.clone()))).await;
+    assert_eq!(heard.lock().unwrap().len(), 1, "lastAccessedAt is no change");
+    // The registry goes away and comes back.
+    let tenant = office.directory.tenant(&made.tenant).await.unwrap();
+    drop(client);
+    office.cluster.down();
+    office.directory.forget_all();
+    let stale = office.directory.tenant(&made.tenant).await.unwrap();
+    assert_eq!(stale.id, tenant.id);
+    let unknown = office.directory.tenant(&TenantId::parse("stranger").unwrap()).await;
+    assert_eq!(unknown.unwrap_err().state().as_str(), "57P03");
+    office.cluster.up();
+    until("the gap", has(Change::Gap)).await;
+    let unknown = office.directory.tenant(&TenantId::parse("stranger").unwrap()).await;
+    assert_eq!(unknown.unwrap_err().state().as_str(), "3D000");
+    listener.abort();
+}
+
+const OLD_REGISTRY: &str = r#"
+    CREATE TABLE "_prisma_migrations" (id text PRIMARY KEY);
+    CREATE TABLE "Church" ("id" text PRIMARY KEY, "name" text NOT NULL, "email" text UNIQUE,
+        "stripeCustomerId" text, "subscriptionStatus" text, "trialEndsAt" timestamp(3),
+        "somethingElse" jsonb);
+    CREATE TABLE "Tenant" ("id" text PRIMARY KEY, "churchId" text UNIQUE NOT NULL
+        REFERENCES "Church" ON DELETE CASCADE, "name" text NOT NULL, "email" text UNIQUE NOT NULL,
+        "databaseUrl" text NOT NULL, "databaseHost" text, "databasePort" integer,
+        "databaseName" text, "status" text DEFAULT 'active', "odd" integer);
+    CREATE TABLE "AdminEmailIndex" ("id" serial, "emailHash" text PRIMARY KEY, "tenantId" text);
+    INSERT INTO "Church" ("id", "name") VALUES ('old1', 'Old'), ('Bad-Id', 'Bad');"#;
+
+#[tokio::test]
+async fn an_old_registry_is_adopted_as_it_stands() {
+    let cluster = Cluster::start();
+    let admin = cluster.connect("postgres").await;
+    admin.batch_execute("CREATE DATABASE registry").await.unwrap();
+    admin.batch_execute("CREATE DATABASE tenant_old1").await.unwrap();
+    admin.batch_execute("CREATE ROLE shared LOGIN PASSWORD 'pw'").await.unwrap();
+    let old = cluster.connect("registry").await;
+    old.batch_execute(OLD_REGISTRY).await.unwrap();
+    let url = format!(
+        "postgresql://shared:pw@127.0.0.1/tenant_old1?sslmode=prefer&connection_limit=30&pool_timeout=45"
+    );
+    let legacy = "encode(sha256('old@example.org'), 'hex')";
+    let rows = format!(
+        r#"INSERT INTO "Tenant" ("id", "churchId", "name", "email", "databaseUrl") VALUES
+               ('old1', 'old1', 'Old', 'old@example.org', '{url}'),
+               ('Bad-Id', 'Bad-Id', 'Bad', 'bad@example.org', 'nonsense');
+           INSERT INTO "AdminEmailIndex" ("emailHash", "tenantId") VALUES ({legacy}, 'old1')"#
+    );
+    old.batch_execute(&rows).await.unwrap();
+    let inside = cluster.connect("tenant_old1").await;
+    let hash = bcrypt::hash("old password", 4).unwrap();
+    let table = format!(
+        r#"CREATE TABLE "Admin" ("id" uuid PRIMARY KEY DEFAULT gen_random_uuid(), "email" text,
+               "password" text, "firstName" text, "lastName" text, "role" text);
+           INSERT INTO "Admin" ("email", "password", "firstName", "lastName", "role")
+           VALUES ('Old@Example.org', '{hash}', 'O', 'L', 'PRIMARY')"#
+    );
+    inside.batch_execute(&table).await.unwrap();
+    let columns = "SELECT string_agg(table_name || column_name || data_type || is_nullable, ',' \
+                   ORDER BY table_name, ordinal_position) FROM information_schema.columns \
+                   WHERE table_schema = 'public' AND column_name IN ('id', 'odd', 'somethingElse', \
+                   'email', 'status', 'databasePort', 'tenantId')
+                   AND table_name <> 'PhoneNumberRegistry'";
+    let before: String = old.query_one(columns, &[]).await.unwrap().get(0);
+
+    let parsed = DatabaseUrl::parse(&cluster.superuser("registry")).unwrap();
+    let set = MigrationSet::registry();
+    let migrate = || migrate_registry(&parsed, &set, Duration::from_secs(10));
+    let report = migrate().await.unwrap();
+    assert!(report.adopted);
+    assert_eq!(report.applied.len(), 3);
+    assert_eq!(report.refused_tenants, ["Bad-Id"]);
+    assert_eq!(report.unusable_urls.len(), 1);
+    assert!(migrate().await.unwrap().applied.is_empty());
+    assert_eq!(old.query_one(columns, &[]).await.unwrap().get::<_, String>(0), before);
+    let history = "SELECT to_regclass('public._pgusher_migrations') IS NULL \
+                   AND to_regclass('pgusher._pgusher_migrations') IS NOT NULL";
+    assert!(old.query_one(history, &[]).await.unwrap().get::<_, bool>(0));
+
+    let wish = Wish { legacy: LegacyEmailHash::Sha256, ..Wish::default() };
+    let office = Office::over(cluster, wish).await;
+    let id = TenantId::parse("old1").unwrap();
+    let tenant = office.directory.tenant(&id).await.unwrap();
+    assert!(tenant.adopted);
+    assert_eq!((tenant.route.port, tenant.limits.server_max), (5432, Some(30)));
+    assert_eq!(tenant.limits.queue_timeout, Some(Duration::from_secs(45)));
+    assert_eq!(tenant.login(Role::Owner).user, "shared");
+    // Its e-mail is known, and its bcrypt password good; both are upgraded.
+    let taken = office.registration.register(organisation("old@example.org"), None).await;
+    assert!(matches!(taken, Err(Refused::EmailTaken)));
+    let wanted = office.login.login("old@example.org", "old password".into()).await.unwrap();
+    assert_eq!(wanted.tenant, id);
+    let hash: String =
+        inside.query_one("SELECT \"password\" FROM \"Admin\"", &[]).await.unwrap().get(0);
+    assert!(hash.starts_with("$argon2id$"), "{hash}");
+    let legacy = format!("SELECT count(*) FROM \"AdminEmailIndex\" WHERE \"emailHash\" = {legacy}");
+    assert_eq!(office.count(&legacy).await, 0);
+    office.login.login("old@example.org", "old password".into()).await.unwrap();
+    // New tenants are made beside the old.
+    office.registration.register(organisation("new@example.org"), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_registry_has_five_tables_and_the_tenant_eighteen_columns() {
+    let office = Office::open().await;
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(office.count(tables).await, 5);
+    let columns = "SELECT count(*) FROM information_schema.columns \
+                   WHERE table_schema = 'public' AND table_name = 'Tenant'";
+    assert_eq!(office.count(columns).await, 18);
+    let indexes = "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public' \
+                   AND indexname LIKE 'idx\\_tenant\\_%'";
+    assert_eq!(office.count(indexes).await, 5);
+}
