@@ -30,7 +30,7 @@ pub struct Built {
     /// The metadata database.
     pub registry: Registry,
     /// The cache in front of it.
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
     /// Proves tokens.
     pub verifier: Verifier,
     /// Makes tokens.
@@ -81,17 +81,18 @@ impl Built {
             problems.note_all("auth.tokens", Verifier::new(tokens, signer.as_ref(), counts))
         });
         let master_key = problems.note("auth.master_key", MasterKey::new(&config.auth.master_key));
-        let registry = master_key.clone().and_then(|key| {
-            problems.note("registry.url", Registry::new(&config.registry, key))
-        });
+        let registry = master_key
+            .clone()
+            .and_then(|key| problems.note("registry.url", Registry::new(&config.registry, key)));
         let tenant_metrics = problems.note("metrics", TenantMetrics::new(&metrics));
         let pools = problems.note("metrics", pools(config, &metrics));
         let client_tls = problems.note("dial_tls", ClientTls::new(config.dial_tls.clone()));
-        let dialer = client_tls
-            .and_then(|tls| problems.note("dial", Dialer::new(config.dial.clone(), tls)));
+        let dialer =
+            client_tls.and_then(|tls| problems.note("dial", Dialer::new(config.dial.clone(), tls)));
         let session_metrics = problems.note("metrics", SessionMetrics::new(&metrics));
         let mock = problems.note("auth", MockSecret::random());
-        let servers = master_key.clone().and_then(|key| servers(config, &key, &metrics, &mut problems));
+        let servers =
+            master_key.clone().and_then(|key| servers(config, &key, &metrics, &mut problems));
         let rules = LimitRules {
             pool: config.pool.clone(),
             limits: config.limits.clone(),
@@ -100,7 +101,7 @@ impl Built {
         let all = (|| {
             let registry = registry?;
             let directory =
-                Directory::new(&config.directory, &registry, control, tenant_metrics?);
+                Arc::new(Directory::new(&config.directory, &registry, control, tenant_metrics?));
             let (verifier, pools) = (verifier?, pools?);
             let tls = match tls {
                 Some(loaded) => Some(loaded?),

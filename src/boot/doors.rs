@@ -44,7 +44,7 @@ pub(super) async fn open(
     let ops = Ops {
         metrics: built.metrics.clone(),
         registry: built.registry.clone(),
-        directory: Arc::new(built.directory.clone()),
+        directory: Arc::clone(&built.directory),
         figures: Arc::new(LiveFigures(Arc::clone(built))),
         gate: Arc::new(OperatorDoor(built.verifier.clone())),
     };
@@ -122,7 +122,7 @@ impl Sidecar {
         let door = SessionDoor(Door::new(Arc::clone(&built.shared), data.clone()));
         let login = Arc::new(Login {
             registry: registry.clone(),
-            directory: Arc::new(built.directory.clone()),
+            directory: Arc::clone(&built.directory),
             emails,
             passwords,
             sessions,

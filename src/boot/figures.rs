@@ -37,8 +37,16 @@ impl Figures for LiveFigures {
 fn shown(room: &RoomFigures) -> Value {
     json!({
         "tenantId": room.tenant.as_str(),
+        "suspended": room.suspended,
         "clients": room.clients,
         "waiting": room.waiting,
-        "suspended": room.suspended,
+        "serverMax": room.limits.server_max,
+        "used": room.used(),
+        "idle": room.idle,
+        "leased": room.leased,
+        "pinned": room.pinned,
+        "dialing": room.dialing,
+        "closing": room.closing,
+        "leases": room.leases,
     })
 }

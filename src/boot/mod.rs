@@ -5,10 +5,12 @@
 
 mod build;
 mod changes;
+mod doors;
+mod figures;
 mod run;
 mod seams;
 mod settings;
 
-pub use build::{Built, BuildProblems};
+pub use build::{BuildProblems, Built};
 pub use run::{Addresses, Running, start};
 pub use settings::{MetricsSettings, RuntimeSettings};

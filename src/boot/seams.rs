@@ -10,6 +10,7 @@ use tokio::io::DuplexStream;
 use crate::auth::{Audience, Grant, Signer, Verifier};
 use crate::control::seams::{Caller, Claims, Gate, Mint, TenantDoor};
 use crate::fault::{Blame, Fault, SqlState};
+use crate::http::OperatorGate;
 use crate::ident::{Role, TenantId};
 use crate::session::Door;
 use crate::units::Secret;
@@ -61,8 +62,7 @@ impl Gate for VerifierGate {
     fn admit<'a>(&'a self, bearer: &'a str) -> BoxFuture<'a, Result<Caller, Fault>> {
         async move {
             let now = SystemTime::now();
-            let proven =
-                self.0.verify_refreshing(bearer.as_bytes(), now, Audience::Tenant).await?;
+            let proven = self.0.verify_refreshing(bearer.as_bytes(), now, Audience::Tenant).await?;
             let Some(expires_at) = proven.expires_at() else {
                 let text = "an access token is needed";
                 return Err(Fault::new(Blame::Client, SqlState::INVALID_AUTHORIZATION, text));
@@ -76,5 +76,14 @@ impl Gate for VerifierGate {
             })
         }
         .boxed()
+    }
+}
+
+/// `auth`'s verifier as the operators' gate.
+pub(super) struct OperatorDoor(pub(super) Verifier);
+
+impl OperatorGate for OperatorDoor {
+    fn admit_operator(&self, bearer: &str) -> Result<(), Fault> {
+        self.0.verify_operator(bearer.as_bytes(), SystemTime::now()).map(drop)
     }
 }

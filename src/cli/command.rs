@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::dev::DevArguments;
 use super::healthcheck::HealthcheckArguments;
 use crate::config::{Config, Problems, Sources};
 
@@ -46,6 +47,10 @@ impl Common {
 /// The commands. Each stands in a file of its own beside this one.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Runs the proxy.
+    Serve,
+    /// Runs a whole pgusher on this machine: PostgreSQL, registry, sample tenants.
+    Dev(DevArguments),
     /// Checks the configuration and says everything that is wrong with it.
     Check,
     /// Asks a running pgusher whether it is alive; for container health checks.

@@ -11,6 +11,7 @@ mod command;
 pub mod dev;
 mod healthcheck;
 mod run;
+mod serve;
 mod version;
 
 pub use answer::{Answer, Failure};

@@ -8,7 +8,9 @@ use clap::Parser as _;
 use tokio::runtime::Builder;
 
 use super::check::check;
+use super::dev::dev;
 use super::healthcheck::healthcheck;
+use super::serve::serve;
 use super::version::version;
 use super::{Answer, Arguments, Command, Failure};
 
@@ -41,6 +43,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(arguments: &Arguments) -> Result<Answer, Failure> {
     match &arguments.command {
+        Command::Serve => serve(&arguments.common),
+        Command::Dev(asked) => dev(&arguments.common, asked),
         Command::Check => check(&arguments.common),
         Command::Healthcheck(asked) => block_on(healthcheck(asked)),
         Command::Version => Ok(version()),

@@ -10,6 +10,7 @@ use crate::control::provision::ServerSettings;
 use crate::control::registration::{RegistrationSettings, WarmSettings};
 use crate::control::{LegacyEmailHash, PasswordSettings, RefreshSettings};
 use crate::front::FrontSettings;
+use crate::http::{HttpSettings, OpsSettings};
 use crate::net::tls::{ClientTlsSettings, TlsSettings};
 use crate::observe::LogSettings;
 use crate::pool::{LimitsSettings, PinSettings, PoolSettings};
@@ -60,6 +61,10 @@ pub struct Config {
     pub passwords: PasswordSettings,
     /// Refresh tokens.
     pub refresh: RefreshSettings,
+    /// The public HTTP API.
+    pub http: HttpSettings,
+    /// The operators' HTTP.
+    pub ops: OpsSettings,
     /// Metrics.
     pub metrics: MetricsSettings,
 }
@@ -90,8 +95,8 @@ impl Config {
             faults.extend(verdict.err().map(|text| (key.to_owned(), text)));
         };
         judge("log.level", self.log.check());
-        let tls_half = self.tls.certificate.as_os_str().is_empty()
-            != self.tls.key.as_os_str().is_empty();
+        let tls_half =
+            self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty();
         judge("tls", if tls_half { Err("certificate and key go together".into()) } else { Ok(()) });
         for problem in self.pins.problems() {
             judge("pins", Err(problem));

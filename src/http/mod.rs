@@ -17,4 +17,4 @@ mod time;
 pub use ops::{Figures, OperatorGate, Ops};
 pub use problem::Problem;
 pub use public::Public;
-pub use settings::{HttpSettings, RateSettings};
+pub use settings::{HttpSettings, OpsSettings, RateSettings};

@@ -1,5 +1,7 @@
 //! `[http]`.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Size, Span};
@@ -8,6 +10,8 @@ use crate::units::{Size, Span};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
+    /// Where the public API listens; unset: nowhere.
+    pub address: Option<SocketAddr>,
     /// The largest request body.
     pub body_max: Size,
     /// How long a request may take, body and answer.
@@ -19,10 +23,25 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
+            address: Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
             body_max: Size::kib(64),
             request_timeout: Span::secs(30),
             rate: RateSettings::default(),
         }
+    }
+}
+
+/// `[ops]`: the operators' door, which is never the public one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpsSettings {
+    /// Where metrics, health and the live page are; unset: nowhere.
+    pub address: Option<SocketAddr>,
+}
+
+impl Default for OpsSettings {
+    fn default() -> Self {
+        Self { address: Some(SocketAddr::from(([127, 0, 0, 1], 9432))) }
     }
 }
 

@@ -28,7 +28,7 @@ pub struct SharedParts {
     /// Makes unknown API keys look like known ones.
     pub mock: MockSecret,
     /// Knows tenants and API keys.
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
     /// Knows limits and servers.
     pub pools: Pools<Box<Server>>,
     /// Dials servers.

@@ -9,9 +9,11 @@ mod arguments;
 mod binaries;
 mod cluster;
 mod error;
+mod keys;
 mod leftover;
 mod place;
 mod ready;
+mod run;
 mod samples;
 
 pub use account::Account;
@@ -20,4 +22,5 @@ pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterSpec};
 pub use error::ClusterError;
 pub use ready::{Ready, ReadyServer};
+pub(super) use run::dev;
 pub use samples::{ApiKey, Sample, SampleError, Samples};
