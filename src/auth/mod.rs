@@ -11,6 +11,7 @@
 
 mod identity;
 mod key;
+mod md5;
 mod metrics;
 mod refusal;
 mod revocations;
@@ -20,6 +21,7 @@ mod token;
 
 pub use identity::{Identity, Kind, Operator, Power, TokenId};
 pub use key::{ApiKey, FreshKey, KeyLogin};
+pub use md5::md5_answer;
 pub use metrics::AuthMetrics;
 pub use revocations::{Revocation, Revocations};
 pub use throttle::{Penalty, Throttle, ThrottleSettings};
