@@ -97,6 +97,11 @@ impl<S: Conn> Ticket<S> {
         self.room.book().position(self.id)
     }
 
+    #[cfg(test)]
+    pub(super) fn room(&self) -> &Arc<Room<S>> {
+        &self.room
+    }
+
     /// What has come, without waiting for it.
     pub(super) fn claim(&mut self) -> Option<Result<Grant<S>, Fault>> {
         let answer = self.reply.as_mut()?.try_recv().ok()?;
