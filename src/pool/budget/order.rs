@@ -138,11 +138,12 @@ impl Budget {
             };
             self.charge(key.seat);
             self.rekey(key.seat);
-            if self.stool(key.seat).key != Some(key) {
+            let fresh = self.stool(key.seat).key?;
+            if fresh > key {
                 continue;
             }
             if fits(self, key.seat) {
-                return Some(key);
+                return Some(fresh);
             }
             after = Some(key);
         }
@@ -248,14 +249,15 @@ impl Budget {
         self.rekey(seat);
     }
 
-    /// The tenant's guaranteed slots, scaled down when more were guaranteed than there are.
+    /// The tenant's guaranteed slots. A tenth of the budget, and one slot at least, is left to
+    /// those without a guarantee; guarantees beyond the rest are scaled down together.
     pub(super) fn guaranteed(&self, seat: Seat) -> u32 {
         let Some(stool) = self.stools[seat.index()].as_ref() else { return 0 };
-        let total = u64::from(self.rules.total);
-        if self.min_sum <= total {
+        let most = u64::from(self.rules.total - self.rules.total.div_ceil(10));
+        if self.min_sum <= most {
             return stool.min;
         }
-        u32::try_from(u64::from(stool.min) * total / self.min_sum).unwrap_or(stool.min)
+        u32::try_from(u64::from(stool.min) * most / self.min_sum).unwrap_or(stool.min)
     }
 
     /// What a tenant has.

@@ -115,7 +115,7 @@ impl<S: Conn> Room<S> {
         let mut book = self.book();
         book.opened();
         let lifetime = book.limits().server_lifetime.nonzero();
-        stamp.retires = lifetime.map(|span| now + self.common.jittered(span));
+        stamp.retires = lifetime.and_then(|span| now.checked_add(self.common.jittered(span)));
         self.till.with(&mut deeds, |b, grants| b.opened(self.seat, took, now, grants));
         self.pump(&mut book, now, &mut deeds);
         drop(book);

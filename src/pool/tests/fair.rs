@@ -84,7 +84,7 @@ impl Bench {
             score.waited_ms_max.fetch_max(waited, Ordering::Relaxed);
             let spread = load.transaction / 2;
             let extra = dice.next() % u64::try_from(spread.as_micros().max(1)).expect("short");
-            sleep(load.transaction - spread / 2 + Duration::from_micros(extra)).await;
+            sleep(load.transaction.saturating_sub(spread / 2) + Duration::from_micros(extra)).await;
             lease.finish();
             score.done.fetch_add(1, Ordering::Relaxed);
             sleep(load.think).await;

@@ -1,5 +1,6 @@
 //! The pool as a whole: rooms and budgets with a PostgreSQL that counts.
 
+mod bed;
 mod fair;
 mod fake;
 mod history;

@@ -1,108 +1,9 @@
 //! One promise of the pool a test.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use super::fake::{Fake, Postgres, fake, server, tenant};
+use super::bed::{Bed, ask, cap, lease_of, ready, slot_of, told, waits};
+use super::fake::{server, tenant};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::pool::deeds::Deeds;
-use crate::pool::{
-    Attempt, Class, FullOf, Grant, Lease, Limits, Membership, Pin, PinSettings, PoolMetrics,
-    PoolSettings, Pools, Slot, Ticket, lock,
-};
-
-struct Bed {
-    pools: Pools<Fake>,
-    postgres: Arc<Postgres>,
-    start: Instant,
-}
-
-impl Bed {
-    fn new(budget: u32) -> Self {
-        let pool = PoolSettings { server_budget: budget, ..PoolSettings::default() };
-        let pools = Pools::new(pool, PinSettings::default()).expect("fine");
-        Self { pools, postgres: Postgres::slow(), start: Instant::now() }
-    }
-
-    fn at(&self, ms: u64) -> Instant {
-        self.start + Duration::from_millis(ms)
-    }
-
-    fn enter(&self, n: usize, limits: &Limits) -> Membership<Fake> {
-        self.pools.enter_at(&tenant(n), &server(), limits, self.start).expect("admitted")
-    }
-
-    fn dial(&self, slot: Slot<Fake>, ms: u64) -> Lease<Fake> {
-        let hold = self.postgres.connect("any", 1_000, 1_000);
-        let class = slot.class();
-        slot.opened_at(fake(class, hold), self.at(ms))
-    }
-
-    /// A lease that must be had by dialing.
-    fn dialed(&self, member: &Membership<Fake>, ms: u64) -> Lease<Fake> {
-        match ask(member, self.at(ms)) {
-            Attempt::Dial(slot) => self.dial(slot, ms),
-            _ => panic!("expected the right to dial"),
-        }
-    }
-
-    /// All closing connections reach their end of file.
-    fn hang_up(&self, ms: u64) -> usize {
-        let ended: Vec<_> = lock(&self.postgres.closing).drain(..).collect();
-        let count = ended.len();
-        for (hold, slot) in ended {
-            drop(hold);
-            let mut deeds = Deeds::new();
-            slot.end(self.at(ms), &mut deeds);
-            deeds.perform(self.at(ms));
-        }
-        count
-    }
-}
-
-fn ask(member: &Membership<Fake>, now: Instant) -> Attempt<Fake> {
-    member.room().lease_at(Class::ONLY, now).expect("not refused")
-}
-
-fn waits(member: &Membership<Fake>, now: Instant) -> Ticket<Fake> {
-    match ask(member, now) {
-        Attempt::Wait(ticket) => ticket,
-        _ => panic!("expected a place in line"),
-    }
-}
-
-fn ready(attempt: Attempt<Fake>) -> Lease<Fake> {
-    match attempt {
-        Attempt::Ready(lease) => lease,
-        _ => panic!("expected an idle server"),
-    }
-}
-
-fn lease_of(ticket: &mut Ticket<Fake>) -> Lease<Fake> {
-    match ticket.claim() {
-        Some(Ok(Grant::Lease(lease))) => lease,
-        _ => panic!("expected a server"),
-    }
-}
-
-fn slot_of(ticket: &mut Ticket<Fake>) -> Slot<Fake> {
-    match ticket.claim() {
-        Some(Ok(Grant::Dial(slot))) => slot,
-        _ => panic!("expected the right to dial"),
-    }
-}
-
-fn cap(server_max: u32) -> Limits {
-    Limits { server_max, ..Limits::default() }
-}
-
-fn told(fault: &Fault, state: SqlState, parts: &[&str]) {
-    assert_eq!(fault.state(), state, "{fault:?}");
-    let detail = fault.detail_text().unwrap_or_default();
-    for part in parts {
-        assert!(detail.contains(part), "`{part}` is not in `{detail}`");
-    }
-}
+use crate::pool::{Attempt, Class, FullOf, Limits, Pin, PoolMetrics};
 
 #[test]
 fn the_warmest_idle_server_is_lent_first() {
@@ -145,10 +46,10 @@ fn clients_of_a_tenant_are_served_in_the_order_they_came() {
     let mut lease = bed.dialed(&member, 0);
     let mut line: Vec<_> = (1..6).map(|ms| waits(&member, bed.at(ms))).collect();
     line.remove(2);
-    for n in 0..line.len() {
-        assert_eq!(line[n].position(), Some(0));
+    for ticket in &mut line {
+        assert_eq!(ticket.position(), Some(0));
         lease.finish_at(bed.at(10));
-        lease = lease_of(&mut line[n]);
+        lease = lease_of(ticket);
     }
 }
 
@@ -246,24 +147,24 @@ fn an_idle_server_of_the_tenant_furthest_above_its_share_is_evicted() {
 }
 
 #[test]
-fn a_guaranteed_share_is_not_evicted_and_is_given_first() {
+fn a_guaranteed_share_is_left_alone_and_is_given_first() {
     let bed = Bed::new(2);
     let sure = Limits { server_min: 1, ..cap(5) };
     let (sure, other) = (bed.enter(0, &sure), bed.enter(1, &cap(5)));
     bed.dialed(&sure, 0).finish_at(bed.at(1));
     let theirs = bed.dialed(&other, 2);
-    let mut more = waits(&other, bed.at(10_000));
-    bed.pools.tick(bed.at(20_000));
-    assert_eq!(bed.hang_up(20_000), 0, "within its guaranteed share");
-    let mine = ready(ask(&sure, bed.at(20_001)));
-    mine.destroy_at(bed.at(20_002));
-    // Now the guaranteed one has none, and so goes before the one that has waited longer.
-    let mut again = waits(&sure, bed.at(20_003));
-    bed.hang_up(20_004);
-    drop(slot_of(&mut more));
-    theirs.finish_at(bed.at(20_005));
-    bed.hang_up(20_006);
-    drop(slot_of(&mut again));
+    let mut more = waits(&other, bed.at(500));
+    bed.pools.tick(bed.at(900));
+    assert_eq!(bed.hang_up(900), 0, "within its guaranteed share");
+    bed.pools.tick(bed.at(1_100));
+    assert_eq!(bed.hang_up(1_100), 1, "but not for ever");
+    let slot = slot_of(&mut more);
+    // Now the guaranteed one has none, and so goes before one that has waited longer.
+    let _third = waits(&other, bed.at(1_101));
+    let mut mine = waits(&sure, bed.at(1_102));
+    theirs.finish_at(bed.at(1_103));
+    bed.hang_up(1_104);
+    drop((slot_of(&mut mine), slot));
 }
 
 #[test]
