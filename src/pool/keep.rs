@@ -54,7 +54,7 @@ impl<S: Conn> Pools<S> {
     }
 
     /// Closes idle servers that are dead, too old or idle for too long, and drops empty rooms.
-    pub fn sweep(&self, now: Instant) {
+    pub(super) fn sweep(&self, now: Instant) {
         for room in self.all_rooms() {
             let mut deeds = Deeds::new();
             room.sweep(now, &mut deeds);

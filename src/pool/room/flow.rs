@@ -115,7 +115,7 @@ impl<S: Conn> Room<S> {
         let mut book = self.book();
         book.opened();
         let lifetime = book.limits().server_lifetime.nonzero();
-        stamp.retires = lifetime.map(|span| now + self.common.jittered(span));
+        stamp.retires = lifetime.and_then(|span| now.checked_add(self.common.jittered(span)));
         self.till.with(&mut deeds, |b, grants| b.opened(self.seat, took, now, grants));
         self.pump(&mut book, now, &mut deeds);
         drop(book);
@@ -280,13 +280,14 @@ impl<S: Conn> Room<S> {
         let mut deeds = Deeds::new();
         let mut book = self.book();
         let position = book.position(id)?;
+        let counts = book.counts();
         let gone = book.abandon(id);
         let (share, totals, total) = self.till.figures(self.seat);
         let wait = refusal::Wait { position, waited: now.saturating_duration_since(asked) };
         let limit = refusal::limit(&book);
         let fault = match limit {
-            refusal::Limit::Tenant => refusal::tenant_full(book.counts(), book.limits(), wait),
-            refusal::Limit::Dial(of) => refusal::postgres_full(of, book.counts(), wait),
+            refusal::Limit::Tenant => refusal::tenant_full(counts, book.limits(), wait),
+            refusal::Limit::Dial(of) => refusal::postgres_full(of, counts, wait),
             refusal::Limit::Unreachable => refusal::unreachable_after(wait),
             refusal::Limit::Budget => refusal::budget_full(share, totals, total, wait),
         };

@@ -141,6 +141,11 @@ impl<S: Conn> Room<S> {
         self.idle.load(Ordering::Relaxed) > 0
     }
 
+    #[cfg(test)]
+    pub(super) fn till_figures(&self) -> (super::budget::Share, super::budget::Totals, u32) {
+        self.till.figures(self.seat)
+    }
+
     fn note_idle(&self, book: &Book<S>) {
         self.idle.store(book.counts().idle, Ordering::Relaxed);
     }

@@ -1,1 +1,8 @@
+//! The pool as a whole: rooms and budgets with a PostgreSQL that counts.
 
+mod bed;
+mod fair;
+mod fake;
+mod history;
+mod promises;
+mod stress;

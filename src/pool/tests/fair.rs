@@ -1,0 +1,227 @@
+//! Fairness, measured: clients as tasks, time that only passes when all of them wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::fake::{Dice, Postgres, fake, server, tenant};
+use crate::pool::{
+    Attempt, Class, Grant, Limits, PinSettings, PoolSettings, Pools, Room, Slot, lock,
+};
+use crate::units::Span;
+
+type Fake = super::fake::Fake;
+
+/// One tenant's load.
+#[derive(Clone)]
+struct Load {
+    clients: usize,
+    limits: Limits,
+    transaction: Duration,
+    think: Duration,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            clients: 2,
+            limits: Limits { queue_timeout: Span::secs(60), ..Limits::default() },
+            transaction: Duration::from_millis(20),
+            think: Duration::from_millis(1),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Score {
+    done: AtomicU64,
+    waited_ms_max: AtomicU64,
+}
+
+struct Outcome {
+    done: Vec<u64>,
+    waited_ms_max: Vec<u64>,
+    dials: u64,
+}
+
+const DIAL: Duration = Duration::from_millis(8);
+const CLOSE: Duration = Duration::from_millis(2);
+
+struct Bench {
+    pools: Pools<Fake>,
+    postgres: Arc<Postgres>,
+    budget: u32,
+    dials: AtomicU64,
+}
+
+impl Bench {
+    async fn dial(&self, room: &Room<Fake>, slot: Slot<Fake>) -> crate::pool::Lease<Fake> {
+        let cap = room.book().limits().server_max;
+        let hold = self.postgres.connect(room.tenant().as_str(), cap, self.budget);
+        self.dials.fetch_add(1, Ordering::Relaxed);
+        sleep(DIAL).await;
+        let class = slot.class();
+        slot.opened(fake(class, hold))
+    }
+
+    async fn client(self: Arc<Self>, n: usize, load: Load, score: Arc<Score>, mut dice: Dice) {
+        let member = self.pools.enter(&tenant(n), &server(), &load.limits).expect("admitted");
+        let room = member.room();
+        sleep(Duration::from_millis(dice.next() % 30)).await;
+        loop {
+            let asked = Instant::now();
+            let lease = match room.lease(Class::ONLY).expect("admitted") {
+                Attempt::Ready(lease) => lease,
+                Attempt::Dial(slot) => self.dial(room, slot).await,
+                Attempt::Wait(ticket) => match ticket.wait().await.expect("served in time") {
+                    Grant::Lease(lease) => lease,
+                    Grant::Dial(slot) => self.dial(room, slot).await,
+                },
+            };
+            let waited = u64::try_from(asked.elapsed().as_millis()).expect("short");
+            score.waited_ms_max.fetch_max(waited, Ordering::Relaxed);
+            let spread = load.transaction / 2;
+            let extra = dice.next() % u64::try_from(spread.as_micros().max(1)).expect("short");
+            sleep(load.transaction.saturating_sub(spread / 2) + Duration::from_micros(extra)).await;
+            lease.finish();
+            score.done.fetch_add(1, Ordering::Relaxed);
+            sleep(load.think).await;
+        }
+    }
+}
+
+/// Runs the loads, one per tenant, and counts from `warm` to the end.
+fn run(budget: u32, loads: Vec<Load>, warm: Duration, time: Duration) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async move {
+        let pool = PoolSettings { server_budget: budget, ..PoolSettings::default() };
+        let pools = Pools::new(pool, PinSettings::default()).expect("names are fine");
+        let bench = Arc::new(Bench {
+            pools: pools.clone(),
+            postgres: Postgres::slow(),
+            budget,
+            dials: AtomicU64::new(0),
+        });
+        let keeper = tokio::spawn(async move { pools.keep().await });
+        let postgres = Arc::clone(&bench.postgres);
+        let closer = tokio::spawn(async move {
+            loop {
+                sleep(CLOSE).await;
+                let ended: Vec<_> = lock(&postgres.closing).drain(..).collect();
+                for (hold, slot) in ended {
+                    drop(hold);
+                    drop(slot);
+                }
+            }
+        });
+        let mut dice = Dice::from_clock();
+        let scores: Vec<Arc<Score>> = loads.iter().map(|_| Arc::default()).collect();
+        let mut clients = tokio::task::JoinSet::new();
+        for (n, load) in loads.iter().enumerate() {
+            for _ in 0..load.clients {
+                let (bench, score) = (Arc::clone(&bench), Arc::clone(&scores[n]));
+                clients.spawn(bench.client(n, load.clone(), score, Dice(dice.next())));
+            }
+        }
+        tokio::select! {
+            () = sleep(warm) => {}
+            Some(ended) = clients.join_next() => panic!("a client ended: {ended:?}"),
+        }
+        let before: Vec<u64> = scores.iter().map(|s| s.done.load(Ordering::Relaxed)).collect();
+        tokio::select! {
+            () = sleep(time) => {}
+            Some(ended) = clients.join_next() => panic!("a client ended: {ended:?}"),
+        }
+        let done =
+            scores.iter().zip(before).map(|(s, b)| s.done.load(Ordering::Relaxed) - b).collect();
+        let waited_ms_max =
+            scores.iter().map(|s| s.waited_ms_max.load(Ordering::Relaxed)).collect();
+        clients.shutdown().await;
+        keeper.abort();
+        closer.abort();
+        Outcome { done, waited_ms_max, dials: bench.dials.load(Ordering::Relaxed) }
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of transactions are small")]
+fn jain(done: &[u64]) -> f64 {
+    let sum: f64 = done.iter().map(|n| *n as f64).sum();
+    let squares: f64 = done.iter().map(|n| (*n as f64) * (*n as f64)).sum();
+    sum * sum / (done.len() as f64 * squares)
+}
+
+#[test]
+fn equal_tenants_get_equal_throughput_when_they_are_many_more_than_slots() {
+    let out = run(9, vec![Load::default(); 100], Duration::from_secs(5), Duration::from_secs(60));
+    let index = jain(&out.done);
+    let turns = 65_000 * 9 / 200;
+    println!("jain {index:.4}, dials {}, waited at most {:?} ms", out.dials, out.waited_ms_max);
+    assert!(index >= 0.98, "Jain's index {index}");
+    assert!(out.dials <= turns * 3 / 2, "{} dials for {turns} turns", out.dials);
+    // A fair turn comes every 100 / 9 turns of about 200 ms, and the last transaction's excess.
+    let worst = out.waited_ms_max.iter().max().copied().unwrap_or(0);
+    assert!(worst <= 2 * 100 * 240 / 9, "one waited {worst} ms");
+}
+
+#[test]
+fn weights_decide_the_shares() {
+    for budget in [7, 10, 20] {
+        let loads = [1, 2, 4]
+            .into_iter()
+            .map(|weight| Load {
+                clients: 30,
+                limits: Limits { weight, server_max: 20, ..Load::default().limits },
+                ..Load::default()
+            })
+            .collect();
+        let out = run(budget, loads, Duration::from_secs(5), Duration::from_secs(120));
+        let sum: u64 = out.done.iter().sum();
+        println!("budget {budget}: {:?}, dials {}", out.done, out.dials);
+        for (done, weight) in out.done.iter().zip([1_u64, 2, 4]) {
+            let fair = sum * weight / 7;
+            assert!(done.abs_diff(fair) * 20 <= fair, "budget {budget}: {:?}", out.done);
+        }
+    }
+}
+
+#[test]
+fn a_greedy_tenant_does_not_push_out_a_modest_one() {
+    let greedy = Load {
+        clients: 200,
+        limits: Limits { server_max: 20, ..Load::default().limits },
+        ..Load::default()
+    };
+    let modest = Load { clients: 3, ..Load::default() };
+    let out = run(
+        8,
+        vec![greedy, modest.clone(), modest],
+        Duration::from_secs(2),
+        Duration::from_secs(30),
+    );
+    println!("{:?}, dials {}, waited {:?}", out.done, out.dials, out.waited_ms_max);
+    // 8 slots for 3: the modest ones could use 2.7 each.
+    for done in &out.done[1..] {
+        assert!(*done * 100 >= out.done[0] * 70, "{:?}", out.done);
+    }
+}
+
+#[test]
+fn a_budget_with_room_for_all_moves_no_server() {
+    let out = run(20, vec![Load::default(); 10], Duration::from_secs(2), Duration::from_secs(20));
+    assert!(out.dials <= 20, "{} dials for 20 servers", out.dials);
+}
+
+#[test]
+fn one_tenant_more_than_slots_moves_one_server_a_turn() {
+    let load = Load { clients: 1, think: Duration::ZERO, ..Load::default() };
+    let out = run(10, vec![load; 11], Duration::from_secs(5), Duration::from_secs(60));
+    println!("{:?}, dials {}", out.done, out.dials);
+    assert!(jain(&out.done) >= 0.98, "{:?}", out.done);
+    assert!(out.dials <= 65 * 10, "{} dials in 65 s", out.dials);
+}

@@ -1,0 +1,329 @@
+//! Random histories of everything that can happen, on the real rooms with a simulated clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::fake::{Dice, Fake, Hold, Postgres, fake, server, tenant};
+use crate::fault::{Blame, Fault, SqlState};
+use crate::pool::deeds::Deeds;
+use crate::pool::ledger::{Dials, Gate};
+use crate::pool::room::Room;
+use crate::pool::{
+    Attempt, Class, FullOf, Grant, Lease, Limits, Membership, Pin, PinSettings, PoolSettings,
+    Pools, Slot, Ticket, lock,
+};
+use crate::units::Span;
+
+const TENANTS: usize = 6;
+const STEPS: usize = 1_000_000;
+
+struct World {
+    dice: Dice,
+    now: Instant,
+    pools: Pools<Fake>,
+    postgres: Arc<Postgres>,
+    budget: u32,
+    members: Vec<Membership<Fake>>,
+    dials: Vec<(Slot<Fake>, Hold)>,
+    leases: Vec<Lease<Fake>>,
+    tickets: Vec<Ticket<Fake>>,
+    served: u64,
+    refused: u64,
+}
+
+impl World {
+    fn new(dice: Dice) -> Self {
+        let pool = PoolSettings { dial_max: 4, server_budget: 8, ..PoolSettings::default() };
+        let pools = Pools::new(pool, PinSettings::default()).expect("names are fine");
+        let now = Instant::now();
+        let members = (0..TENANTS)
+            .map(|n| pools.enter_at(&tenant(n), &server(), &Limits::default(), now).expect("open"))
+            .collect();
+        let postgres = Postgres::slow();
+        Self {
+            dice,
+            now,
+            pools,
+            postgres,
+            budget: 8,
+            members,
+            dials: Vec::new(),
+            leases: Vec::new(),
+            tickets: Vec::new(),
+            served: 0,
+            refused: 0,
+        }
+    }
+
+    fn room(&mut self) -> Arc<Room<Fake>> {
+        let n = self.dice.below(TENANTS);
+        Arc::clone(self.members[n].room())
+    }
+
+    /// A random one of `list`, taken out.
+    fn pick<T>(dice: &mut Dice, list: &mut Vec<T>) -> Option<T> {
+        if list.is_empty() { None } else { Some(list.swap_remove(dice.below(list.len()))) }
+    }
+
+    fn got(&mut self, room: &Room<Fake>, grant: Grant<Fake>) {
+        self.served += 1;
+        match grant {
+            Grant::Lease(lease) => self.leases.push(lease),
+            Grant::Dial(slot) => {
+                let cap = room.book().limits().server_max;
+                let id = room.tenant().as_str().to_owned();
+                let hold = self.postgres.connect(&id, cap, self.budget);
+                self.dials.push((slot, hold));
+            }
+        }
+    }
+
+    fn ask(&mut self) {
+        let room = self.room();
+        let class = Class::new(self.dice.below(2));
+        match room.lease_at(class, self.now) {
+            Ok(Attempt::Ready(lease)) => self.got(&room, Grant::Lease(lease)),
+            Ok(Attempt::Dial(slot)) => self.got(&room, Grant::Dial(slot)),
+            Ok(Attempt::Wait(ticket)) => self.tickets.push(ticket),
+            Err(_) => self.refused += 1,
+        }
+        self.claim_all();
+    }
+
+    /// Every ticket that was answered is taken: PostgreSQL counts from the grant.
+    fn claim_all(&mut self) {
+        let mut n = 0;
+        while n < self.tickets.len() {
+            let answer = self.tickets[n].claim();
+            let Some(answer) = answer else {
+                n += 1;
+                continue;
+            };
+            let ticket = self.tickets.swap_remove(n);
+            let room = Arc::clone(ticket.room());
+            drop(ticket);
+            match answer {
+                Ok(grant) => self.got(&room, grant),
+                Err(_) => self.refused += 1,
+            }
+        }
+    }
+
+    fn end_dial(&mut self) {
+        let Some((slot, hold)) = Self::pick(&mut self.dice, &mut self.dials) else { return };
+        match self.dice.below(20) {
+            0 => {
+                drop(hold);
+                drop(slot);
+            }
+            1 => {
+                drop(hold);
+                let why = Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, "refused");
+                slot.failed_at(&why, self.now);
+            }
+            2 | 3 => {
+                drop(hold);
+                let of = if self.dice.below(2) == 0 { FullOf::Tenant } else { FullOf::Server };
+                self.tickets.push(slot.refused_full_at(of, self.now));
+            }
+            _ => {
+                let class = slot.class();
+                self.leases.push(slot.opened_at(fake(class, hold), self.now));
+            }
+        }
+    }
+
+    fn end_lease(&mut self) {
+        let Some(mut lease) = Self::pick(&mut self.dice, &mut self.leases) else { return };
+        match self.dice.below(24) {
+            0 => lease.destroy_at(self.now),
+            1 => drop(lease),
+            2 => {
+                lease.is_alive = false;
+                lease.finish_at(self.now);
+            }
+            3 | 4 => {
+                let reason = Pin::ALL[self.dice.below(Pin::ALL.len())];
+                let pinned = lease.pins().with(reason);
+                drop(lease.repin(pinned, self.now));
+                self.leases.push(lease);
+            }
+            _ => {
+                lease.unpin_all();
+                lease.finish_at(self.now);
+            }
+        }
+    }
+
+    fn change(&mut self) {
+        let (room, now, mut deeds) = (self.room(), self.now, Deeds::new());
+        match self.dice.below(8) {
+            0..4 => {
+                let server_max = 1 + self.dice.u32_below(5);
+                let limits = Limits {
+                    server_max,
+                    server_min: self.dice.u32_below(3).min(server_max),
+                    weight: 1 << self.dice.below(3),
+                    queue_max: 1 + self.dice.u32_below(20),
+                    queue_timeout: Span::millis(self.dice.next() % 5_000),
+                    server_lifetime: Span::millis(self.dice.next() % 9_000),
+                    ..Limits::default()
+                };
+                room.relimit(&limits, now, &mut deeds);
+            }
+            4 => room.set_gate(Gate::Suspended, now, &mut deeds),
+            5 => room.recycle(now, &mut deeds),
+            6 => {
+                // What is in use beyond a lowered budget is let go, not cut.
+                let budget = 4 + self.dice.u32_below(8);
+                self.pools.set_budget(&server(), budget);
+                self.budget = budget.max(self.postgres.total());
+            }
+            _ => {}
+        }
+        deeds.perform(now);
+        if self.dice.below(2) == 0 {
+            for member in &self.members {
+                let mut deeds = Deeds::new();
+                if member.room().book().gate() != Gate::Open {
+                    member.room().set_gate(Gate::Open, now, &mut deeds);
+                }
+                deeds.perform(now);
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        match self.dice.below(100) {
+            0..34 => {
+                if self.tickets.len() < 60 {
+                    self.ask();
+                }
+            }
+            34..52 => self.end_dial(),
+            52..76 => self.end_lease(),
+            76..88 => {
+                let mut closing = lock(&self.postgres.closing);
+                let ended = Self::pick(&mut self.dice, &mut closing);
+                drop(closing);
+                if let Some((hold, slot)) = ended {
+                    drop(hold);
+                    let mut deeds = Deeds::new();
+                    slot.end(self.now, &mut deeds);
+                    deeds.perform(self.now);
+                }
+            }
+            88..92 => drop(Self::pick(&mut self.dice, &mut self.tickets)),
+            92 => {
+                if let Some(ticket) = Self::pick(&mut self.dice, &mut self.tickets) {
+                    let room = Arc::clone(ticket.room());
+                    match ticket.expire(self.now) {
+                        Ok(grant) => self.got(&room, grant),
+                        Err(fault) => assert!(fault.detail_text().is_some(), "{fault:?}"),
+                    }
+                }
+            }
+            93 => self.change(),
+            _ => {
+                self.now += Duration::from_micros(self.dice.next() % 20_000);
+                self.pools.tick(self.now);
+                if self.dice.below(50) == 0 {
+                    self.pools.sweep(self.now);
+                }
+            }
+        }
+        self.claim_all();
+    }
+
+    /// The ledgers and the budget tell the same, and nobody waits for what is there.
+    fn audit(&self) {
+        let (mut used, mut closing, mut dialing, mut pinned) = (0, 0, 0, 0);
+        for member in &self.members {
+            let room = member.room();
+            let (share, totals, total) = room.till_figures();
+            let book = room.book();
+            let counts = book.counts();
+            let id = room.tenant().as_str();
+            assert_eq!(share.used, book.used(), "{id}: slots of the ledger and of the budget");
+            assert_eq!(share.pinned, counts.pinned, "{id}: pins");
+            assert_eq!(self.postgres.count(id), book.used(), "{id}: PostgreSQL's own count");
+            used += book.used();
+            closing += counts.closing;
+            dialing += counts.dialing;
+            pinned += counts.pinned;
+            if counts.waiting > 0 && book.gate() == Gate::Open && book.dials() == Dials::Open {
+                let bound = book.used() >= book.limits().server_max;
+                assert!(bound || share.wanted > 0, "{id}: waits for nothing: {counts:?} {share:?}");
+                let free = totals.used < total && totals.dialing < 4 && counts.dialing < 2;
+                assert!(bound || !free, "{id}: a free slot is not given: {counts:?} {totals:?}");
+            }
+        }
+        let totals = self.members[0].room().till_figures().1;
+        assert_eq!((used, closing), (totals.used, totals.closing));
+        assert_eq!((dialing, pinned), (totals.dialing, totals.pinned));
+    }
+
+    /// Everything in use ends: everybody in line is served, and nothing is left.
+    fn quiesce(&mut self) {
+        for member in &self.members {
+            let mut deeds = Deeds::new();
+            member.room().set_gate(Gate::Open, self.now, &mut deeds);
+            deeds.perform(self.now);
+        }
+        for _ in 0..20_000 {
+            if let Some(mut lease) = self.leases.pop() {
+                lease.unpin_all();
+                lease.finish_at(self.now);
+            }
+            if let Some((slot, hold)) = self.dials.pop() {
+                let class = slot.class();
+                self.leases.push(slot.opened_at(fake(class, hold), self.now));
+            }
+            let ended = lock(&self.postgres.closing).pop();
+            drop(ended.map(|(hold, slot)| {
+                drop(hold);
+                slot
+            }));
+            self.now += Duration::from_millis(10);
+            self.pools.tick(self.now);
+            self.claim_all();
+        }
+        for member in &self.members {
+            let room = member.room();
+            let (book, till) = (room.book(), room.till_figures());
+            let counts = book.counts();
+            let state = (book.dials(), book.limits(), till);
+            assert_eq!(
+                counts.waiting, 0,
+                "waits for ever: {counts:?} {state:?} {}",
+                book.told_want
+            );
+        }
+        assert!(self.tickets.is_empty(), "{} answers were lost", self.tickets.len());
+    }
+}
+
+#[test]
+fn a_million_random_steps_never_pass_a_limit_nor_lose_a_slot_or_a_waiter() {
+    let mut world = World::new(Dice::from_clock());
+    for step in 0..STEPS {
+        world.step();
+        if step % 64 == 0 {
+            world.audit();
+        }
+        if step % 250_000 == 249_999 {
+            world.quiesce();
+            world.audit();
+        }
+    }
+    assert!(world.served > STEPS as u64 / 20, "only {} were served", world.served);
+    world.now += Duration::from_secs(36_000);
+    world.pools.sweep(world.now);
+    for (hold, slot) in lock(&world.postgres.closing).drain(..).collect::<Vec<_>>() {
+        drop(hold);
+        drop(slot);
+    }
+    world.audit();
+    assert_eq!(world.postgres.total(), 0, "a slot was lost");
+    println!("served {}, refused {}", world.served, world.refused);
+}
