@@ -9,7 +9,7 @@ import decimal
 import os
 import re
 import ssl
-import sys
+import zlib
 
 HOST = os.environ["T_HOST"]
 PORT = int(os.environ["T_PORT"])
@@ -45,9 +45,9 @@ def show(value):
     """A value without the driver's incidental representation."""
     if isinstance(value, (bytes, memoryview, bytearray)):
         data = bytes(value)
-        return f"bytes[{len(data)}] {data[:40]!r}"
+        return f"bytes[{len(data)}] {zlib.crc32(data):08x} {data[:40]!r}"
     if isinstance(value, str) and len(value) > 400:
-        return f"str[{len(value)}] {value[:20]}"
+        return f"str[{len(value)}] {zlib.crc32(value.encode()):08x} {value[:20]}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(show(v) for v in value) + "]"
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):

@@ -149,14 +149,13 @@ async function theRest (client) {
   const sought = "select count(*)::int as n from pg_stat_activity where state = 'active' and query like '%cancel-node%' and pid <> pg_backend_pid()"
   while ((await other.query(sought)).rows[0].n === 0);
   // node-pg's own Client.cancel knows no TLS: a client of another connection does what it would.
-  const canceller = new Client(words())
+  const { connection } = new Client(words())
   await new Promise((resolve) => {
-    canceller.connection.once('end', resolve)
-    canceller.connection.once('error', resolve)
-    const say = () => canceller.connection.cancel(client.processID, client.secretKey)
-    if (env.T_CA) canceller.connection.once('sslconnect', say) 
-    else canceller.connection.once('connect', say)
-    canceller.connection.connect(Number(env.T_PORT), env.T_HOST)
+    for (const end of ['end', 'error']) connection.once(end, resolve)
+    const cancel = () => connection.cancel(client.processID, client.secretKey)
+    connection.once('connect', () => (env.T_CA ? connection.requestSsl() : cancel()))
+    connection.once('sslconnect', cancel)
+    connection.connect(Number(env.T_PORT), env.T_HOST)
   })
   await sleeping
   say('alive', (await client.query('select 1 as v')).rows)
