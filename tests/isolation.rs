@@ -221,7 +221,7 @@ fn startup_options_change_nobody() {
         ("options", format!("--role={superuser}")),
         ("options", format!("-crole={superuser}")),
         ("options", format!("-c ROLE={superuser}")),
-        ("options", format!("-c is_superuser=on")),
+        ("options", "-c is_superuser=on".into()),
         ("options", "-c local_preload_libraries=x".into()),
         ("options", "-c session_preload_libraries=x".into()),
         ("options", "-c data_directory=/".into()),

@@ -14,6 +14,7 @@ pub mod diff;
 pub mod http;
 pub mod keys;
 mod packet;
+pub mod postmaster;
 pub mod tls;
 pub mod tools;
 pub mod wire;
