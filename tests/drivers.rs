@@ -19,7 +19,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use world::{World, bare, diff, eventually, tools};
+use world::{Plan, World, bare, diff, eventually, tools};
 
 /// The ways to one tenant's database.
 const MODES: [(&str, &str); 2] = [("transaction", ""), ("session", "-c pgusher.pool_mode=session")];
@@ -104,8 +104,10 @@ fn run(words: &Words, program: PathBuf, script: &str) -> String {
 
 /// The tour, direct and in both modes.
 fn tour(program: impl Fn() -> PathBuf, script: &str) {
-    // One after another: a script's schema is its own, but it is one schema.
-    let world = World::shared();
+    tour_in(World::shared(), program, script);
+}
+
+fn tour_in(world: &World, program: impl Fn() -> PathBuf, script: &str) {
     let specification = run(&direct(world, 0), program(), script);
     assert!(!specification.contains("ENDED with"), "direct:\n{specification}");
     assert!(specification.lines().count() > 15, "a tour that saw nothing:\n{specification}");
@@ -184,4 +186,18 @@ fn tokio_postgres_sees_what_it_sees_directly() {
         assert!(difference.is_none(), "tokio-postgres in {mode} mode: {}", difference.unwrap());
     }
     world.assert_no_panic();
+}
+
+#[test]
+fn on_postgresql_18_it_is_the_same() {
+    if bare::wanted() {
+        return;
+    }
+    let plan = Plan { pg_bin: Some(tools::postgres_18()), ..Plan::default() };
+    let world = World::start(plan);
+    let version = world.superuser("postgres").one("show server_version").unwrap();
+    assert!(version.starts_with("18"), "{version}");
+    tour_in(&world, || tools::program("sh"), "psql.sh");
+    tour_in(&world, tools::python, "psycopg_sync.py");
+    tour_in(&world, tools::python, "asyncpg_tour.py");
 }

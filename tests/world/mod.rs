@@ -12,6 +12,7 @@
 pub mod bare;
 pub mod diff;
 pub mod http;
+pub mod keeper;
 pub mod keys;
 mod packet;
 pub mod postmaster;
@@ -20,13 +21,14 @@ pub mod tools;
 pub mod wire;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, Once, OnceLock, mpsc};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use keeper::Keeper;
 use serde_json::Value;
 use wire::{Conn, Login, Refusal};
 
@@ -98,11 +100,8 @@ pub struct World {
     pub dir: PathBuf,
     server: (String, u16, String),
     plan: Plan,
-    keeper: Option<(Child, ChildStdin)>,
+    keeper: Option<Keeper>,
 }
-
-/// Where the logs of the living worlds are, for the panic hook.
-static LOGS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 impl World {
     /// The one world of this test binary: two tenants, TLS.
@@ -129,11 +128,10 @@ impl World {
             plan,
             keeper: None,
         };
-        show_logs_on_panic(&world.log_path());
+        keeper::show_logs_on_panic(&world.log_path());
         if bare::wanted() {
             let (words, port) = bare::prepare(&world.dir);
-            let mut command = world.kept();
-            drop(world.spawn(command.args(words)));
+            world.keeper = Some(Keeper::start(Keeper::command(&world.dir).args(words)).0);
             world.ready(&bare::furnish(port, world.plan.tenants.max(2)));
         } else {
             world.launch();
@@ -151,7 +149,7 @@ impl World {
         let built = PathBuf::from(env!("CARGO_BIN_EXE_pgusher"));
         let program = self.plan.program.clone().unwrap_or(built);
         let tenants = self.plan.tenants.max(2).to_string();
-        let mut command = self.kept();
+        let mut command = Keeper::command(&self.dir);
         command.arg(program).args(["dev", "--json", "--data"]).arg(self.dir.join("data"));
         for flag in ["--listen", "--http", "--ops"] {
             command.args([flag, "127.0.0.1:0"]);
@@ -165,25 +163,12 @@ impl World {
         for (key, value) in &self.plan.set {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        let stdout = self.spawn(&mut command);
-        let line = first_json_line(stdout).unwrap_or_else(|why| {
+        let (keeper, stdout) = Keeper::start(&mut command);
+        self.keeper = Some(keeper);
+        let line = keeper::first_json_line(stdout, READY).unwrap_or_else(|why| {
             panic!("pgusher dev --json printed no line: {why}\n{}", self.log())
         });
         self.ready(&line);
-    }
-
-    fn kept(&self) -> Command {
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(KEEPER).arg(&self.dir);
-        command
-    }
-
-    fn spawn(&mut self, command: &mut Command) -> ChildStdout {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("sh runs");
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        self.keeper = Some((child, stdin));
-        stdout
     }
 
     fn ready(&mut self, line: &Value) {
@@ -202,10 +187,7 @@ impl World {
 
     /// Ends pgusher: SIGTERM, then SIGKILL after ten seconds, then whatever PostgreSQL it left.
     pub fn stop(&mut self) {
-        if let Some((mut child, stdin)) = self.keeper.take() {
-            drop(stdin);
-            child.wait().unwrap();
-        }
+        drop(self.keeper.take());
     }
 
     /// pgusher's process id.
@@ -312,33 +294,12 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.stop();
-        LOGS.lock().unwrap().retain(|path| *path != self.dir.join("log"));
+        keeper::forget(&self.log_path());
         if std::env::var_os("PGUSHER_TEST_KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
 }
-
-/// Runs pgusher and waits for the end of its own standard input, which is ours to close. `$0` is
-/// the world's directory, the rest is the command. Removes what the test process can no longer
-/// remove itself when it was a `static`'s world.
-const KEEPER: &str = r#"
-ulimit -n "$(ulimit -Hn)"
-"$@" 2>>"$0/log" &
-pid=$!
-echo $pid >"$0/pid"
-exec 1>&- 2>/dev/null
-while read -r _; do :; done
-kill -TERM $pid 2>/dev/null
-n=0
-while kill -0 $pid 2>/dev/null && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
-kill -KILL $pid 2>/dev/null
-wait $pid
-find "$0" -name postmaster.pid 2>/dev/null | while read -r f; do
-    kill -QUIT "$(head -n 1 "$f")" 2>/dev/null
-done
-if [ -z "$PGUSHER_TEST_KEEP" ] && ! kill -0 $PPID 2>/dev/null; then rm -rf "$0"; fi
-"#;
 
 fn text(value: &Value, key: &str) -> String {
     let text = value[key].as_str();
@@ -355,40 +316,6 @@ fn tenant(value: &Value) -> Tenant {
         key_secret: text(&value["apiKey"], "secret"),
         url: text(value, "url"),
     }
-}
-
-fn first_json_line(stdout: impl std::io::Read + Send + 'static) -> Result<Value, String> {
-    let (say, hear) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        let line = lines.find(|line| line.starts_with('{'));
-        let _ = say.send(line);
-        // The pipe stays open: what else is printed goes nowhere, and blocks nobody.
-        lines.for_each(drop);
-    });
-    let line = hear.recv_timeout(READY).map_err(|_| format!("not ready after {READY:?}"))?;
-    let line = line.ok_or("it ended")?;
-    serde_json::from_str(&line).map_err(|e| format!("{e}: {line}"))
-}
-
-fn show_logs_on_panic(log: &Path) {
-    static HOOK: Once = Once::new();
-    LOGS.lock().unwrap().push(log.to_owned());
-    HOOK.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            before(info);
-            for path in LOGS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
-                let log = fs::read(path).unwrap_or_default();
-                let log = String::from_utf8_lossy(&log);
-                let lines: Vec<_> = log.lines().collect();
-                eprintln!("--- the end of {}", path.display());
-                for line in &lines[lines.len().saturating_sub(40)..] {
-                    eprintln!("{line}");
-                }
-            }
-        }));
-    });
 }
 
 /// What PostgreSQL shows of tenants' sessions now: database, count.
@@ -426,6 +353,3 @@ pub fn code<T>(result: Result<T, Refusal>) -> String {
 pub fn report(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "    {line}");
 }
-
-/// Keeps `Arc` where a helper needs one of the client's TLS settings.
-pub type Tls = Arc<rustls::ClientConfig>;
