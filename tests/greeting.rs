@@ -89,6 +89,9 @@ fn nothing_said_before_tls_is_heard_after_it() {
             }
         }
     }
+    if bare::wanted() {
+        return; // Debian's PostgreSQL knows GSS.
+    }
     // The same with GSSENCRequest: refused with N, and nothing stuffed behind it is trusted as GSS.
     let mut conn = Conn::dial(world.listen);
     conn.say(&sized(&wire::GSS_REQUEST.to_be_bytes())).unwrap();
@@ -102,6 +105,9 @@ fn nothing_said_before_tls_is_heard_after_it() {
 
 #[test]
 fn each_kind_of_encryption_is_asked_for_once() {
+    if bare::wanted() {
+        return;
+    }
     let world = World::shared();
     for request in [wire::GSS_REQUEST, wire::SSL_REQUEST] {
         let mut conn = Conn::dial(world.listen);

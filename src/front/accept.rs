@@ -50,7 +50,11 @@ impl Front {
             }
         }
         let limits = Limits::new(settings, registry).map_err(|e| vec![e.to_string()])?;
-        if problems.is_empty() { Ok(Self { listeners, limits: Arc::new(limits) }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self { listeners, limits: Arc::new(limits) })
+        } else {
+            Err(problems)
+        }
     }
 
     /// The TCP addresses, with the ports that were found for port 0.

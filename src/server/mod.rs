@@ -19,7 +19,7 @@ mod statements;
 pub use answer::Answer;
 pub use cancel::send_cancel;
 pub use conn::Server;
-pub use dial::{Account, Dialer, Endpoint, DialSettings};
+pub use dial::{Account, DialSettings, Dialer, Endpoint};
 pub use fail::DialError;
 pub use gate::{CancelGate, InFlight};
 pub use params::Params;
