@@ -1,7 +1,7 @@
 //! The configuration keys the tests turn, in one place.
 
-pub const TLS_CERT: &str = "listen.tls.certificate";
-pub const TLS_KEY: &str = "listen.tls.key";
+pub const TLS_CERT: &str = "tls.certificate";
+pub const TLS_KEY: &str = "tls.key";
 pub const SERVER_MAX: &str = "limits.server_max";
 pub const CLIENT_MAX: &str = "limits.client_max";
 pub const QUEUE_MAX: &str = "limits.queue_max";
