@@ -1,5 +1,6 @@
 # make demo    run it: PostgreSQL, registry, two sample tenants, a psql line for each
 # make test    test it: everything, from a machine with only Rust, git and make
+# make soak    the long versions: five minutes of pgbench, 2 GiB of COPY, a longer fuzz
 # make lint    format, clippy, what may come into the build
 # make help    the rest
 
@@ -7,7 +8,7 @@ CARGO ?= cargo
 # What is handed to `cargo test`: make test ARGS='--test rooms'
 ARGS ?=
 
-.PHONY: help demo test unit lint fmt deny reference install-demo install-test clean
+.PHONY: help demo test soak unit lint fmt deny reference install-demo install-test clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -27,6 +28,11 @@ demo: install-demo
 
 test: install-test
 	$(CARGO) test --locked $(ARGS)
+
+soak: install-test
+	PGUSHER_SOAK_SECONDS=300 PGUSHER_COPY_MIB=2048 PGUSHER_MESSAGE_MIB=1024 \
+		PGUSHER_FUZZ_ROUNDS=20000 $(CARGO) test --release --locked \
+		--test caps --test copy --test idle --test fuzz -- --nocapture
 
 unit:
 	$(CARGO) test --locked --lib --test rooms --test config_reference --test command_line
