@@ -156,10 +156,10 @@ async fn listen_once(
 }
 
 fn tell(message: Option<AsyncMessage>, sink: &(impl Fn(Change) + Send + Sync)) {
-    if let Some(AsyncMessage::Notification(notification)) = message {
-        if let Some(change) = Change::parse(notification.payload()) {
-            sink(change);
-        }
+    if let Some(AsyncMessage::Notification(notification)) = message
+        && let Some(change) = Change::parse(notification.payload())
+    {
+        sink(change);
     }
 }
 

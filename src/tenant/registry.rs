@@ -27,7 +27,7 @@ pub struct Registry {
 const TENANT_COLUMNS: &str = r#"
     t."id"::text, t."name"::text, t."status"::text, t."databaseUrl"::text,
     t."subscriptionPlan"::text, t."subscriptionStatus"::text, t."schemaVersion"::text,
-    extract(epoch FROM t."trialEndsAt")::bigint,
+    floor(extract(epoch FROM t."trialEndsAt"))::bigint,
     p.managed, p.server, p.key_version, p.pool_mode, p.suspended_at IS NOT NULL,
     p.server_max, p.server_min, p.weight, p.client_max, p.queue_max, p.queue_timeout_ms
     FROM public."Tenant" t LEFT JOIN pgusher.tenants p ON p.tenant_id = t."id""#;
