@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio_postgres::AsyncMessage;
 
 use crate::ident::TenantId;
-use crate::tenant::{self, Registry};
+use crate::tenant::{Dial, DialError, Registry};
 
 /// One change. The receiver drops caches, cuts sessions, sets limits anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,9 +116,9 @@ pub async fn listen(registry: &Registry, sink: impl Fn(Change) + Send + Sync) {
 async fn listen_once(
     registry: &Registry,
     sink: &(impl Fn(Change) + Send + Sync),
-) -> Result<(), tokio_postgres::Error> {
-    let config = tenant::configured(registry.url(), registry.connect_timeout());
-    let (client, mut messages) = tenant::connect_with(&config).await?;
+) -> Result<(), DialError> {
+    let dial = Dial::new(registry.url(), registry.connect_timeout());
+    let (client, mut messages) = dial.connect().await?;
     // The connection moves only while its messages are polled.
     let ask = client.batch_execute("LISTEN pgusher_changes");
     tokio::pin!(ask);
@@ -156,10 +156,10 @@ async fn listen_once(
 }
 
 fn tell(message: Option<AsyncMessage>, sink: &(impl Fn(Change) + Send + Sync)) {
-    if let Some(AsyncMessage::Notification(notification)) = message {
-        if let Some(change) = Change::parse(notification.payload()) {
-            sink(change);
-        }
+    if let Some(AsyncMessage::Notification(notification)) = message
+        && let Some(change) = Change::parse(notification.payload())
+    {
+        sink(change);
     }
 }
 

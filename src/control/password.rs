@@ -100,12 +100,10 @@ impl Passwords {
     /// [`Refused::Busy`] when too many wait.
     pub async fn verify(&self, password: Secret, hash: Option<Secret>) -> Result<Match, Refused> {
         let (argon, dummy) = (self.argon.clone(), Arc::clone(&self.dummy));
-        self.off_thread(move || match hash {
-            Some(hash) => compared(&argon, password.expose(), hash.expose()),
-            None => {
-                let _ = compared(&argon, password.expose(), &dummy);
-                Match::Wrong
-            }
+        self.off_thread(move || {
+            let compared =
+                compared(&argon, password.expose(), hash.as_ref().map_or(&dummy, Secret::expose));
+            if hash.is_some() { compared } else { Match::Wrong }
         })
         .await
     }

@@ -90,16 +90,15 @@ where
         }))
     }
 
-    /// What is remembered and fresh. Never waits.
-    pub(super) fn cached(&self, key: &K) -> Option<Option<Arc<V>>> {
-        let entry = self.0.entries.get(key)?;
-        self.0.is_fresh(&entry).then_some(entry.value)
+    /// What is remembered and fresh, "no" aside. Never waits.
+    pub(super) fn cached(&self, key: &K) -> Option<Arc<V>> {
+        self.0.fresh(key)?.value
     }
 
     /// The row, from memory or from the source.
     pub(super) async fn find(&self, key: &K) -> Found<V> {
-        if let Some(value) = self.cached(key) {
-            return Found::Hit(value);
+        if let Some(entry) = self.0.fresh(key) {
+            return Found::Hit(entry.value);
         }
         match self.0.flight(key).await {
             Ok(value) => Found::Loaded(value),
@@ -130,10 +129,12 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    fn is_fresh(&self, entry: &Entry<V>) -> bool {
+    fn fresh(&self, key: &K) -> Option<Entry<V>> {
+        let entry = self.entries.get(key)?;
         let age_max = if entry.value.is_some() { self.bounds.fresh } else { self.bounds.negative };
-        entry.generation == self.generation.load(Ordering::Acquire)
-            && entry.loaded_at.elapsed() < age_max
+        let fresh = entry.generation == self.generation.load(Ordering::Acquire)
+            && entry.loaded_at.elapsed() < age_max;
+        fresh.then_some(entry)
     }
 
     /// Joins the load of `key` that is under way, or begins one.

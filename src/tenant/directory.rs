@@ -69,7 +69,7 @@ impl Directory {
 
     /// The tenant, if it is known and fresh. Never waits.
     pub fn cached(&self, id: &TenantId) -> Option<Arc<Tenant>> {
-        self.tenants.cached(id).flatten()
+        self.tenants.cached(id)
     }
 
     /// The API key, or `None` when there is none of that id.

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use deadpool_postgres::Pool;
 use tokio_postgres::Row as SqlRow;
 
-use super::connect::{configured, pool};
-use super::tenant::Row;
-use super::{DatabaseUrl, KeyRow, LimitOverrides, MasterKey, PoolMode, RegistrySettings};
+use super::record::Row;
+use super::{DatabaseUrl, Dial, KeyRow, LimitOverrides, MasterKey, PoolMode, RegistrySettings};
 use super::{Status, Tenant};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
@@ -27,7 +26,7 @@ pub struct Registry {
 const TENANT_COLUMNS: &str = r#"
     t."id"::text, t."name"::text, t."status"::text, t."databaseUrl"::text,
     t."subscriptionPlan"::text, t."subscriptionStatus"::text, t."schemaVersion"::text,
-    extract(epoch FROM t."trialEndsAt")::bigint,
+    floor(extract(epoch FROM t."trialEndsAt"))::bigint,
     p.managed, p.server, p.key_version, p.pool_mode, p.suspended_at IS NOT NULL,
     p.server_max, p.server_min, p.weight, p.client_max, p.queue_max, p.queue_timeout_ms
     FROM public."Tenant" t LEFT JOIN pgusher.tenants p ON p.tenant_id = t."id""#;
@@ -41,11 +40,12 @@ impl Registry {
         let url =
             DatabaseUrl::parse(settings.url.expose()).map_err(|e| format!("registry.url {e}"))?;
         let connect_timeout = settings.connect_timeout.get();
-        let mut config = configured(&url, connect_timeout);
         let query_ms = settings.query_timeout.get().as_millis();
         // The registry's timestamps have no zone: everybody writes them in UTC.
-        config.options(format!("-c statement_timeout={query_ms} -c timezone=UTC"));
-        let pool = pool(config, settings.connections_max, connect_timeout)
+        let options = format!("-c statement_timeout={query_ms} -c timezone=UTC");
+        let pool = Dial::new(&url, connect_timeout)
+            .options(&options)
+            .pool(settings.connections_max)
             .map_err(|e| format!("registry: {e}"))?;
         Ok(Self { pool, url, key, connect_timeout })
     }

@@ -3,6 +3,7 @@
 //! Never demands a port, reads Prisma's `connection_limit` and `pool_timeout`, ignores what it
 //! does not know, and answers anything else with a reason instead of a panic.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::net::tls::SslMode;
@@ -216,10 +217,10 @@ impl DatabaseUrl {
             text.push_str(&encoded(root));
         }
         if let Some(limit) = self.connection_limit {
-            text.push_str(&format!("&connection_limit={limit}"));
+            let _ = write!(text, "&connection_limit={limit}");
         }
         if let Some(timeout) = self.pool_timeout {
-            text.push_str(&format!("&pool_timeout={}", timeout.as_secs()));
+            let _ = write!(text, "&pool_timeout={}", timeout.as_secs());
         }
         text
     }
@@ -263,7 +264,9 @@ fn encoded(text: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 out.push(char::from(byte));
             }
-            _ => out.push_str(&format!("%{byte:02X}")),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
         }
     }
     out

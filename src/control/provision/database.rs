@@ -15,7 +15,7 @@ use crate::control::sql::{ident, literal};
 use crate::control::verifier::scram_verifier;
 use crate::fault::Fault;
 use crate::ident::{Role, TenantId};
-use crate::tenant::MasterKey;
+use crate::tenant::{DialError, MasterKey};
 use crate::units::Secret;
 
 /// Derived passwords have 256 bits: iterations would slow the dial and no attacker.
@@ -227,6 +227,8 @@ pub(super) async fn set_login(
 pub(super) enum Step {
     #[error(transparent)]
     Sql(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    Dial(#[from] DialError),
     #[error(transparent)]
     Fault(#[from] Fault),
     #[error(transparent)]

@@ -14,7 +14,7 @@ use super::{ProvisionMetrics, ServerSettings, doors};
 use crate::control::schema::MigrationSet;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
-use crate::tenant::{self, DatabaseUrl, MasterKey};
+use crate::tenant::{self, DatabaseUrl, Dial, MasterKey};
 
 /// Every server tenants may be made on, by name.
 pub type Servers = BTreeMap<Arc<str>, Arc<Provisioner>>;
@@ -67,8 +67,8 @@ impl Provisioner {
             tenants.root_cert = Some(settings.sslrootcert.clone());
         }
         let timeout = settings.step_timeout.get();
-        let config = tenant::configured(&admin, timeout);
-        let pool = tenant::pool(config, settings.admin_connections_max, timeout)
+        let pool = Dial::new(&admin, timeout)
+            .pool(settings.admin_connections_max)
             .map_err(|e| at("admin_url", &e))?;
         Ok(Self {
             name: name.into(),

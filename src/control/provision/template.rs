@@ -83,7 +83,7 @@ impl Template {
         );
         admin.batch_execute(&open).await.map_err(failed)?;
         let mut inside =
-            tenant::connect(&url.with_database(&self.name()), timeout).await.map_err(failed)?;
+            tenant::connect(&url.with_database(&self.name()), timeout).await?;
         self.fill(&mut inside, powers).await?;
         drop(inside);
         let close = format!(

@@ -140,7 +140,8 @@ impl Registration {
         let organisation = organisation.checked()?;
         let key = idempotency_key.map(|key| self.0.key_digest(key)).transpose()?;
         let parts = Arc::clone(&self.0);
-        let task = tokio::spawn(async move { parts.registered(organisation, key).await });
+        let work = async move { Box::pin(parts.registered(organisation, key)).await };
+        let task = tokio::spawn(work);
         task.await.map_err(failed::internal)?
     }
 

@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::{Migration, MigrationSet};
 use crate::control::sql::ident;
+use crate::tenant::DialError;
 
 /// Where a database remembers what was applied to it.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,9 @@ pub enum SchemaError {
         /// Why.
         cause: tokio_postgres::Error,
     },
+    /// The database cannot be reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// A file was edited after it was applied.
     #[error("migration {0} was changed after it was applied; add a new one instead")]
     Changed(String),

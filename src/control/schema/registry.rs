@@ -37,7 +37,7 @@ pub async fn migrate_registry(
     timeout: Duration,
 ) -> Result<RegistryReport, SchemaError> {
     let failed = |cause| SchemaError::Sql { name: "the registry".to_owned(), cause };
-    let mut client = tenant::connect(url, timeout).await.map_err(failed)?;
+    let mut client = tenant::connect(url, timeout).await?;
     let adopted = is_adopted(&client).await.map_err(failed)?;
     let schema = if adopted { "pgusher" } else { "public" };
     let applied = apply(&mut client, set, History { schema, run_as: None }).await?;
