@@ -62,10 +62,10 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
         .map_err(|fault| vec![fault.to_string()])?;
     let mut addresses = Addresses { listen: front.addresses(), ..Addresses::default() };
     let mut tasks = keepers(&built, data.handle(), &presence);
-    let doors = doors::open(config, &built, data.handle(), &presence).await?;
+    let doors = Box::pin(doors::open(config, &built, data.handle(), &presence)).await?;
     (addresses.http, addresses.ops) = (doors.http, doors.ops);
     tasks.extend(doors.tasks);
-    front.open(&built.shared, data.handle(), closed);
+    front.open(&built.shared, data.handle(), &closed);
     Ok(Running {
         built,
         addresses,

@@ -20,7 +20,8 @@ pub(super) fn serve(common: &Common) -> Result<Answer, Failure> {
     config.log.install().map_err(Failure::new)?;
     control_runtime(&config)?.block_on(async move {
         let mut told = Told::listen().map_err(Failure::new)?;
-        let running = boot::start(&config).await.map_err(|all| Failure::new(all.join("\n")))?;
+        let running =
+            Box::pin(boot::start(&config)).await.map_err(|all| Failure::new(all.join("\n")))?;
         let addresses = &running.addresses;
         tracing::info!(
             listen = ?addresses.listen,
@@ -29,7 +30,7 @@ pub(super) fn serve(common: &Common) -> Result<Answer, Failure> {
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
-        told.to_stop().await;
+        told.stopped().await;
         tracing::info!("draining");
         running.drain().await;
         Ok(Answer::new("stopped", json!({ "stopped": true })))
@@ -71,7 +72,7 @@ impl Told {
     }
 
     /// Waits for one of them. Cancel-safe.
-    pub(super) async fn to_stop(&mut self) {
+    pub(super) async fn stopped(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -67,7 +67,7 @@ impl Front {
         self,
         shared: &Arc<Shared>,
         data: &Handle,
-        closed: tokio::sync::watch::Receiver<bool>,
+        closed: &tokio::sync::watch::Receiver<bool>,
     ) {
         for listener in self.listeners {
             let (limits, shared) = (Arc::clone(&self.limits), Arc::clone(shared));

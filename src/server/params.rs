@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The reported values, shared until one changes. Cheap to clone and to compare.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Params(Arc<Inner>);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,12 +18,6 @@ struct Inner {
 
 /// More names than any server reports; a hostile one could otherwise grow the list for ever.
 const PARAMS_MAX: usize = 64;
-
-impl Default for Params {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
 
 impl Params {
     /// Takes one report in. Beyond 64 names new ones are ignored.

@@ -34,11 +34,11 @@ impl HalfOpen {
     pub fn enter(&self) -> HalfOpenSeat {
         let (evict, evicted) = oneshot::channel();
         let mut seats = self.0.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        if seats.taken.len() >= self.0.max {
-            if let Some((_, oldest)) = seats.taken.pop_first() {
-                // Gone already: then the seat is free all the same.
-                let _ = oldest.send(());
-            }
+        if seats.taken.len() >= self.0.max
+            && let Some((_, oldest)) = seats.taken.pop_first()
+        {
+            // Gone already: then the seat is free all the same.
+            let _ = oldest.send(());
         }
         let id = seats.next;
         seats.next += 1;

@@ -4,6 +4,8 @@
 //! named such a thing, one query tells which settings differ, and whether anything is there that
 //! cannot be carried to another server.
 
+use std::fmt::Write as _;
+
 use crate::pool::{Pin, Pins};
 use crate::server::{DialError, Server, Settings};
 
@@ -75,7 +77,9 @@ fn script<'a>(custom: &[String], carried: impl Iterator<Item = (&'a str, &'a str
     for name in names {
         let quoted = crate::server::quote_literal(name);
         // A custom setting that was reset reads as empty.
-        sql += &format!(
+        // A String takes whatever is written to it.
+        let _ = write!(
+            sql,
             " UNION ALL SELECT {quoted}, v FROM pg_catalog.current_setting({quoted}, true) v \
              WHERE v OPERATOR(pg_catalog.<>) ''"
         );

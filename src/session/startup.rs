@@ -40,17 +40,11 @@ impl Wish {
         let database = database.unwrap_or(&user).to_owned();
         let mut wish = Self { user, database, settings: Settings::default(), pool_mode: None };
         let mut pairs = Vec::new();
-        for (name, value) in &message.parameters {
-            match name.as_str() {
-                "user" | "database" => {}
-                "replication" if matches!(value.as_str(), "false" | "off" | "no" | "0") => {}
-                // As in PostgreSQL, what `options` says gives way to the parameters proper.
-                "options" => {
-                    for (name, value) in options(value)? {
-                        wish.take(&name, value, rules, &mut pairs)?;
-                    }
-                }
-                _ => {}
+        // As in PostgreSQL, what `options` says gives way to the parameters proper.
+        let given = message.parameters.iter().filter(|(name, _)| name == "options");
+        for (_, text) in given {
+            for (name, value) in options(text)? {
+                wish.take(&name, value, rules, &mut pairs)?;
             }
         }
         for (name, value) in &message.parameters {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crate::server::Prepared;
 
+type Named = HashMap<Box<[u8]>, Arc<Prepared>>;
+
 /// What a client has prepared. Empty for most clients, and then two words.
 #[derive(Debug, Default)]
 pub(super) struct ClientStatements {
-    named: Option<Box<HashMap<Box<[u8]>, Arc<Prepared>>>>,
+    named: Option<Box<Named>>,
     unnamed: Option<Box<[u8]>>,
 }
 

@@ -14,7 +14,7 @@ use pgusher::control::registration::{
 use pgusher::control::schema::{MigrationSet, migrate_registry};
 use pgusher::control::seams::{Caller, Claims, Gate, Mint, SharedMint, TenantDoor};
 use pgusher::control::{
-    EmailIndex, LegacyEmailHash, PasswordSettings, Passwords, Presence, SessionSettings, Sessions,
+    EmailIndex, LegacyEmailHash, PasswordSettings, Passwords, Presence, RefreshSettings, Sessions,
 };
 use pgusher::fault::{Blame, Fault, SqlState};
 use pgusher::ident::{Role, TenantId};
@@ -143,7 +143,7 @@ impl Office {
         let passwords = Passwords::new(&cheap).unwrap();
         let emails = EmailIndex::new(key, wish.legacy);
         let mint: SharedMint = Arc::new(FakeMint);
-        let sessions = Sessions::new(registry.clone(), mint.clone(), &SessionSettings::default());
+        let sessions = Sessions::new(registry.clone(), mint.clone(), &RefreshSettings::default());
         let warm = WarmSettings { target: wish.warm, creators: 2 };
         let warm = Warm::new(registry.clone(), servers.clone(), presence.clone(), warm);
         let metrics = TenantMetrics::new(&prometheus).unwrap();

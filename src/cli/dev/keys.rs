@@ -5,6 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::auth::generate_signing_key;
 use crate::units::Secret;
 
@@ -23,7 +26,7 @@ impl DevKeys {
         let master_key = keep(&home.join("master.key"), || {
             let mut raw = [0; 32];
             aws_lc_rs::rand::fill(&mut raw).map_err(|_| "no random bytes".to_owned())?;
-            Ok(raw.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            Ok(URL_SAFE_NO_PAD.encode(raw))
         })?;
         let signing_key = keep(&home.join("signing.pem"), || {
             // Into its own file, and nowhere else.

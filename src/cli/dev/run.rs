@@ -14,7 +14,6 @@ use crate::cli::command::Common;
 use crate::cli::serve::{Told, control_runtime};
 use crate::cli::{Answer, Client, Failure};
 use crate::config::Config;
-use crate::control::provision::ServerSettings;
 use crate::control::schema::{MigrationSet, migrate_registry};
 use crate::ident::{Role, TenantId};
 use crate::tenant::DatabaseUrl;
@@ -45,7 +44,7 @@ pub(crate) fn dev(common: &Common, arguments: &DevArguments) -> Result<Answer, F
         let mut cluster = Cluster::start(&arguments.cluster()).await.map_err(Failure::new)?;
         let outcome = tokio::select! {
             outcome = run(config, &arguments, &mut cluster, json) => outcome,
-            () = told.to_stop() => Ok(()),
+            () = told.stopped() => Ok(()),
         };
         cluster.stop().await.map_err(Failure::new)?;
         outcome.map(|()| Answer::new("stopped", json!({ "stopped": true })))
@@ -62,7 +61,8 @@ async fn run(
     let keys = DevKeys::load(cluster.home()).map_err(Failure::new)?;
     settle(&mut config, arguments, cluster, &keys);
     prepare_registry(&config, cluster).await?;
-    let running = boot::start(&config).await.map_err(|all| Failure::new(all.join("\n")))?;
+    let running =
+        Box::pin(boot::start(&config)).await.map_err(|all| Failure::new(all.join("\n")))?;
     let running = Guard(Some(running));
     let ready = ready(&running, arguments, cluster).await?;
     let text =
@@ -91,9 +91,9 @@ fn settle(config: &mut Config, arguments: &DevArguments, cluster: &Cluster, keys
             ..SigningKeySettings::default()
         }];
     }
-    let server = config.servers.entry(SERVER.to_owned()).or_insert_with(ServerSettings::default);
+    let server = config.servers.entry(SERVER.to_owned()).or_default();
     server.admin_url = cluster.url("postgres").into();
-    server.host = cluster.host().to_owned();
+    cluster.host().clone_into(&mut server.host);
     server.port = cluster.port();
 }
 

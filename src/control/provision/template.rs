@@ -82,8 +82,7 @@ impl Template {
              ALTER DATABASE {name} ALLOW_CONNECTIONS true"
         );
         admin.batch_execute(&open).await.map_err(failed)?;
-        let mut inside =
-            tenant::connect(&url.with_database(&self.name()), timeout).await?;
+        let mut inside = tenant::connect(&url.with_database(&self.name()), timeout).await?;
         self.fill(&mut inside, powers).await?;
         drop(inside);
         let close = format!(

@@ -298,7 +298,7 @@ impl Relay {
         moved: &mut bool,
     ) -> Option<Event> {
         let mut server_ended = false;
-        if !(self.down.buffer.is_full() && !self.down.is_flushed()) {
+        if !self.down.buffer.is_full() || self.down.is_flushed() {
             match self.down.buffer.poll_fill(cx, &mut ends.server.stream) {
                 Poll::Ready(Ok(0) | Err(_)) => server_ended = true,
                 Poll::Ready(Ok(_)) => *moved = true,

@@ -9,6 +9,7 @@ use super::Relay;
 const KEPT_MAX: usize = 64;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "they are lent as boxes: moving one is moving a pointer")]
     static KEPT: RefCell<Vec<Box<Relay>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -186,12 +186,11 @@ impl Upstream {
             match Header::frontend(self.buffer.unparsed()) {
                 None => return Ok(false),
                 Some(header) => match header? {
-                    Header { tag: tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL, body } => {
-                        self.buffer.skip(HEADER_BYTES);
-                        (self.rest, self.body) = (body, Body::Drop);
-                    }
                     // A Flush without anything before it has nothing to flush.
-                    Header { tag: tag::FLUSH, body } => {
+                    Header {
+                        tag: tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH,
+                        body,
+                    } => {
                         self.buffer.skip(HEADER_BYTES);
                         (self.rest, self.body) = (body, Body::Drop);
                     }
@@ -289,7 +288,7 @@ impl Upstream {
                 }
                 Ok(_) if whole => self.parse_named(header, desk),
                 Ok(_) if header.body > NAMED_PARSE_BYTES_MAX => Ok(Some(Stop::TooManyStatements)),
-                Ok(_) => self.starve(header.total()),
+                Ok(_) => Ok(Some(self.starve(header.total()))),
                 Err(_) => self.starve_unless(whole, header.total().min(NAMED_PARSE_BYTES_MAX)),
             },
             tag::BIND => match bind_names(body) {
@@ -300,7 +299,7 @@ impl Upstream {
                 }
                 Err(_) => self.starve_unless(whole, header.total().min(NAMED_PARSE_BYTES_MAX)),
             },
-            _ if !whole => self.starve(header.total()),
+            _ if !whole => Ok(Some(self.starve(header.total()))),
             tag::DESCRIBE => {
                 let (kind, name) = describe_target(body)?;
                 let name = name.to_vec();
@@ -317,18 +316,18 @@ impl Upstream {
     }
 
     /// Waits for `wanted` bytes of the current message, in a larger buffer if need be.
-    fn starve(&mut self, wanted: usize) -> Result<Option<Stop>, Malformed> {
+    fn starve(&mut self, wanted: usize) -> Stop {
         if wanted > self.buffer.capacity() {
             self.buffer.resize(wanted);
         }
-        Ok(Some(Stop::Starved))
+        Stop::Starved
     }
 
     fn starve_unless(&mut self, whole: bool, wanted: usize) -> Result<Option<Stop>, Malformed> {
         if whole || self.buffer.unparsed().len() >= wanted {
             return Err(Malformed::Body);
         }
-        self.starve(wanted)
+        Ok(Some(self.starve(wanted)))
     }
 
     fn parse_unnamed(&mut self, header: Header, whole: bool, desk: &mut Desk<'_>) {
@@ -372,20 +371,13 @@ impl Upstream {
         } else if desk.server.touch(prepared.id) {
             own::close_nothing(out);
             desk.exchange.sent(Sent::Close, Reply::AsParse);
-            self.insert(&name, prepared, desk);
+            insert(&name, prepared, desk);
         } else {
             own::prepare(&prepared, Reply::Forward, out, desk);
-            self.insert(&name, prepared, desk);
+            insert(&name, prepared, desk);
         }
         self.buffer.skip(header.total());
         Ok(None)
-    }
-
-    fn insert(&self, name: &[u8], prepared: Arc<Prepared>, desk: &mut Desk<'_>) {
-        // While the server skips to a Sync it prepares nothing.
-        if !desk.exchange.is_skipping() {
-            desk.client.insert(name, prepared);
-        }
     }
 
     fn bind(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
@@ -454,5 +446,12 @@ impl Upstream {
             self.buffer.pass(header.total());
         }
         desk.exchange.sent(Sent::Close, Reply::Forward);
+    }
+}
+
+/// While the server skips to a Sync it prepares nothing.
+fn insert(name: &[u8], prepared: Arc<Prepared>, desk: &mut Desk<'_>) {
+    if !desk.exchange.is_skipping() {
+        desk.client.insert(name, prepared);
     }
 }
