@@ -1,5 +1,7 @@
 //! The HTTP API from outside: answers without a wrapper, problems for everything else.
 
+#![allow(clippy::unwrap_used, clippy::large_futures, reason = "a test may fail and may be large")]
+
 mod cluster;
 
 use std::net::SocketAddr;

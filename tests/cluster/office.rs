@@ -89,6 +89,7 @@ pub struct Office {
     pub presence: Presence,
 }
 
+#[derive(Clone, Copy)]
 pub struct Wish {
     pub warm: u32,
     pub legacy: LegacyEmailHash,

@@ -54,6 +54,7 @@ impl Janitor {
     /// When the registry fails. What could not be done on a PostgreSQL server is counted as left.
     pub async fn pass(&self) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
+        self.presence.bury().await?;
         self.presence.beat().await?;
         let mut left = Vec::new();
         for _ in 0..JOBS_MAX {
