@@ -101,6 +101,7 @@ async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell
                 greeter.asked_gss = true;
                 greeter.answer(b'N').await?;
             }
+            Ok(GreetingHeader::Mangled) => return Err(Farewell::silent(greeter.stream)),
             Ok(GreetingHeader::Cancel { body }) => {
                 let packet = greeter.body(body).await.map(|body| Greeting::cancel(&body));
                 if let Ok(Ok(Greeting::Cancel { pid, secret })) = packet {

@@ -43,6 +43,14 @@ enum Refused {
     Failed(Fault, Option<String>),
 }
 
+impl Refused {
+    /// Only a failure of the client's own is penalised; ours (keys that cannot be fetched) is not.
+    fn of(fault: Fault, key: Option<String>) -> Self {
+        let own = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION];
+        if own.contains(&fault.state()) { Self::Failed(fault, key) } else { Self::Plainly(fault) }
+    }
+}
+
 /// Proves who the client is and whose database it may have.
 pub(super) async fn prove(shared: &Arc<Shared>, mut greeted: Greeted) -> Result<Proven, Farewell> {
     let proof = match ApiKey::id_of_user(&greeted.wish.user).map(str::to_owned) {
@@ -94,7 +102,7 @@ async fn by_token(shared: &Arc<Shared>, greeted: &mut Greeted) -> Result<Identit
     let audience = if inside { Audience::Sidecar } else { Audience::Tenant };
     let verified =
         shared.parts.verifier.verify_refreshing(token, SystemTime::now(), audience).await;
-    verified.map_err(|fault| Refused::Failed(fault, None))
+    verified.map_err(|fault| Refused::of(fault, None))
 }
 
 /// Bytes in the clear are read by whoever is on the way; on this machine nobody is.
@@ -118,7 +126,7 @@ async fn by_key(
     let body = read_password(&mut greeted.stream, SASL_BYTES_MAX).await?;
     let (mechanism, first) = sasl_initial(&body).ok_or_else(|| Refused::Plainly(bad_packet()))?;
     let key = find_key(shared, id).await.map_err(Refused::Plainly)?;
-    let failed = |fault| Refused::Failed(fault, Some(id.to_owned()));
+    let failed = |fault| Refused::of(fault, Some(id.to_owned()));
     let began = KeyLogin::begin((id, key), &shared.parts.mock, binding, (mechanism, first));
     let (challenge, login) = began.map_err(failed)?;
     packet.clear();
@@ -127,7 +135,8 @@ async fn by_key(
     let body = read_password(&mut greeted.stream, SASL_BYTES_MAX).await?;
     let (last, identity) = login.finish(&body, SystemTime::now()).map_err(failed)?;
     if shared.parts.verifier.revocations().cover(&identity) {
-        let text = "authentication failed: the token was not accepted";
+        // In the same words as a key that is unknown or wrong.
+        let text = "authentication failed: the key was not accepted";
         return Err(failed(Fault::new(Blame::Client, SqlState::INVALID_PASSWORD, text)));
     }
     packet.clear();

@@ -29,6 +29,8 @@ pub enum GreetingHeader {
         /// Bytes still to read.
         body: usize,
     },
+    /// A request of a length it cannot have: to be closed without an answer.
+    Mangled,
     /// A startup message; `body` bytes of parameters follow.
     Startup {
         /// What the client speaks.
@@ -58,7 +60,7 @@ impl GreetingHeader {
             CANCEL_REQUEST if body >= 4 && SECRET_BYTES.contains(&(body - 4)) => {
                 Ok(Self::Cancel { body })
             }
-            SSL_REQUEST | GSSENC_REQUEST | CANCEL_REQUEST => Err(Malformed::Length),
+            SSL_REQUEST | GSSENC_REQUEST | CANCEL_REQUEST => Ok(Self::Mangled),
             _ => {
                 let version = ProtocolVersion::from_code(code);
                 if version.major == 3 && body > 0 {
@@ -195,12 +197,12 @@ mod tests {
     #[test]
     fn requests_have_their_exact_length() {
         assert_eq!(header(8, SSL_REQUEST), Ok(GreetingHeader::Ssl));
-        assert_eq!(header(9, SSL_REQUEST), Err(Malformed::Length));
+        assert_eq!(header(9, SSL_REQUEST), Ok(GreetingHeader::Mangled));
         assert_eq!(header(8, GSSENC_REQUEST), Ok(GreetingHeader::Gss));
         assert_eq!(header(16, CANCEL_REQUEST), Ok(GreetingHeader::Cancel { body: 8 }));
         assert_eq!(header(268, CANCEL_REQUEST), Ok(GreetingHeader::Cancel { body: 260 }));
         for wrong in [8, 12, 15, 269] {
-            assert_eq!(header(wrong, CANCEL_REQUEST), Err(Malformed::Length), "{wrong}");
+            assert_eq!(header(wrong, CANCEL_REQUEST), Ok(GreetingHeader::Mangled), "{wrong}");
         }
     }
 

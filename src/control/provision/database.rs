@@ -103,6 +103,7 @@ pub(super) async fn open(admin: &Client, tenant: &TenantId) -> Result<(), Step> 
     let sql = format!(
         "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
          GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {owner}, {app};
+         GRANT CREATE ON DATABASE {database} TO {owner};
          GRANT CONNECT ON DATABASE {database} TO {readonly}, {sidecar};
          ALTER DATABASE {database} ALLOW_CONNECTIONS true",
         owner = role(Role::Owner),
