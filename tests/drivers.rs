@@ -102,9 +102,16 @@ fn run(words: &Words, program: PathBuf, script: &str) -> String {
     text
 }
 
+/// All tours run at once, each with sessions of its own, direct ones too: the database's
+/// CONNECTION LIMIT is the cap.
+fn wide() -> &'static World {
+    static WIDE: std::sync::OnceLock<World> = std::sync::OnceLock::new();
+    WIDE.get_or_init(|| World::start(world::Plan::default().set(world::keys::SERVER_MAX, "60")))
+}
+
 /// The tour, direct and in both modes.
 fn tour(program: impl Fn() -> PathBuf, script: &str) {
-    tour_in(World::shared(), program, script);
+    tour_in(wide(), program, script);
 }
 
 fn tour_in(world: &World, program: impl Fn() -> PathBuf, script: &str) {
@@ -170,7 +177,7 @@ fn pgbench_sees_what_it_sees_directly() {
 
 #[test]
 fn tokio_postgres_sees_what_it_sees_directly() {
-    let world = World::shared();
+    let world = wide();
     let tls = world.tls.client(&[]);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

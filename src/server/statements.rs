@@ -29,17 +29,21 @@ impl StatementId {
 /// A statement as a client prepared it.
 #[derive(Debug)]
 pub struct Prepared {
-    /// By content.
+    /// By content and by what it was read under.
     pub id: StatementId,
+    /// What it was read under: see [`Prepared::new`].
+    pub salt: u64,
     /// The body of its Parse behind the name: query text, zero, parameter types.
     pub body: Box<[u8]>,
 }
 
 impl Prepared {
-    /// Takes the body of a Parse behind the name.
-    pub fn new(body: &[u8]) -> Arc<Self> {
-        let id = StatementId(HASHES.0.hash_one(body), HASHES.1.hash_one(body));
-        Arc::new(Self { id, body: body.into() })
+    /// Takes the body of a Parse behind the name. The same text means other tables under another
+    /// `search_path` and other columns after a migration: `salt` stands for all that, and
+    /// statements are shared only under the same.
+    pub fn new(body: &[u8], salt: u64) -> Arc<Self> {
+        let id = StatementId(HASHES.0.hash_one((salt, body)), HASHES.1.hash_one((salt, body)));
+        Arc::new(Self { id, salt, body: body.into() })
     }
 }
 
@@ -70,6 +74,11 @@ impl ServerStatements {
         let oldest = self.known.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id)?;
         self.known.remove(&oldest);
         Some(oldest)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = StatementId> + '_ {
+        self.known.keys().copied()
     }
 
     /// It is gone, or was never made.
@@ -114,15 +123,16 @@ mod tests {
 
     #[test]
     fn content_makes_the_name() {
-        let (a, b) = (Prepared::new(b"select 1\0\0\0"), Prepared::new(b"select 1\0\0\0"));
+        let (a, b) = (Prepared::new(b"select 1\0\0\0", 0), Prepared::new(b"select 1\0\0\0", 0));
         assert_eq!(a.id.server_name(), b.id.server_name());
-        assert_ne!(a.id, Prepared::new(b"select 2\0\0\0").id);
+        assert_ne!(a.id, Prepared::new(b"select 2\0\0\0", 0).id);
+        assert_ne!(a.id, Prepared::new(b"select 1\0\0\0", 1).id);
         assert!(a.id.server_name().iter().all(u8::is_ascii));
     }
 
     #[test]
     fn the_least_used_statement_makes_room() {
-        let ids: Vec<_> = (0..3u8).map(|n| Prepared::new(&[n]).id).collect();
+        let ids: Vec<_> = (0..3u8).map(|n| Prepared::new(&[n], 0).id).collect();
         let mut statements = ServerStatements::default();
         assert_eq!(statements.insert(ids[0], 2), None);
         assert_eq!(statements.insert(ids[1], 2), None);

@@ -174,6 +174,7 @@ fn enter(
     let length = if version.has_long_keys() { LONG_SECRET_BYTES } else { 4 };
     let secret: Box<[u8]> = if random { secret[..length].into() } else { Box::default() };
     let pid = settled.held.as_ref().and_then(|lease| lease.gate().key()).map(|key| key.pid);
+    let tenant = identity.tenant().clone();
     let entry = shared.parts.roster.enter(identity, stream.peer(), pid, secret);
     let gauge = shared.parts.metrics.sessions.clone();
     gauge.inc();
@@ -188,6 +189,7 @@ fn enter(
         startup: settled.settings.clone(),
         settings: settled.settings,
         statements: ClientStatements::default(),
+        schema: shared.schemas.of(&tenant),
         _counted: Counted(gauge),
     }
 }

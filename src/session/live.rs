@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::farewell::Farewell;
 use super::relay::{Relay, Stocked};
 use super::roster::Entry;
+use super::schema::Schema;
 use super::shared::Shared;
 use super::statements::ClientStatements;
 use super::taking::Seat;
@@ -38,6 +39,8 @@ pub(super) struct Live {
     /// What `RESET` returns to: the settings of the startup packet.
     pub(super) startup: Settings,
     pub(super) statements: ClientStatements,
+    /// What the tenant's statements are read under.
+    pub(super) schema: Schema,
     /// Counted while the session lives.
     pub(super) _counted: Counted,
 }

@@ -17,6 +17,7 @@ mod metrics;
 mod probe;
 mod relay;
 mod roster;
+mod schema;
 mod settings;
 mod shared;
 mod startup;

@@ -64,12 +64,15 @@ pub struct Card {
     waker: AtomicWaker,
     /// The server that runs this client's query now.
     serving: Mutex<Option<Arc<CancelGate>>>,
-    /// When the last cancel was let through, in milliseconds of this process.
-    cancelled_at: AtomicU64,
+    /// When the cancels let through so far are paid off, in milliseconds of this process.
+    cancels_paid_at: AtomicU64,
 }
 
-/// A session's cancels closer together than this are dropped: each costs PostgreSQL a fork.
-const CANCEL_EVERY_MS: u64 = 20;
+/// Each cancel costs PostgreSQL a fork: a session may send one every so often, in the long run,
+const CANCEL_EVERY_MS: u64 = 50;
+
+/// and this many at once.
+const CANCEL_BURST: u64 = 20;
 
 impl Card {
     /// Whose session it is.
@@ -136,15 +139,14 @@ impl Card {
     /// Whether a cancel of this session is due, and not one of a flood.
     pub(super) fn may_cancel(&self) -> bool {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        // Starts at one interval, so that the first cancel passes.
-        let elapsed = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let now = elapsed.saturating_add(CANCEL_EVERY_MS);
-        let last = self.cancelled_at.load(Ordering::Acquire);
-        now >= last.saturating_add(CANCEL_EVERY_MS)
-            && self
-                .cancelled_at
-                .compare_exchange(last, now, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
+        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let limit = now.saturating_add(CANCEL_EVERY_MS * CANCEL_BURST);
+        let pay = |paid: u64| {
+            let next = paid.max(now).saturating_add(CANCEL_EVERY_MS);
+            (next <= limit).then_some(next)
+        };
+        let paid = &self.cancels_paid_at;
+        paid.fetch_update(Ordering::AcqRel, Ordering::Acquire, pay).is_ok()
     }
 
     fn serving(&self) -> MutexGuard<'_, Option<Arc<CancelGate>>> {
@@ -192,7 +194,7 @@ impl Roster {
             cut: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             serving: Mutex::new(None),
-            cancelled_at: AtomicU64::new(0),
+            cancels_paid_at: AtomicU64::new(0),
         });
         self.shard(pid).entry(pid).or_default().push(Arc::clone(&card));
         Entry { roster: Arc::clone(self), card }
@@ -313,6 +315,14 @@ mod tests {
         roster.cut(Cut::Drain, |_| true);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Revoked));
+    }
+
+    #[test]
+    fn a_flood_of_cancels_is_cut_short() {
+        let roster = Arc::new(Roster::default());
+        let entry = entry(&roster, None, 1);
+        let let_through = (0..1_000).filter(|_| entry.card().may_cancel()).count();
+        assert!((20..40).contains(&let_through), "{let_through}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::tenant::{Directory, LimitOverrides, Tenant};
 
 use super::metrics::SessionMetrics;
 use super::roster::Roster;
+use super::schema::Schemas;
 use super::settings::SessionSettings;
 
 /// The parts a composition root hands in.
@@ -74,6 +75,7 @@ impl LimitRules {
 /// [`SharedParts`] and what sessions learn from one another.
 pub struct Shared {
     pub(super) parts: SharedParts,
+    pub(super) schemas: Schemas,
     pub(super) welcomes: moka::sync::Cache<WelcomeKey, (Params, Settings)>,
 }
 
@@ -98,7 +100,7 @@ impl Shared {
             .max_capacity(WELCOMES_MAX)
             .time_to_live(std::time::Duration::from_secs(WELCOME_SECONDS))
             .build();
-        Arc::new(Self { parts, welcomes })
+        Arc::new(Self { parts, schemas: Schemas::default(), welcomes })
     }
 
     /// The rooms of all tenants.

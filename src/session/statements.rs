@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::server::Prepared;
+use crate::server::{Prepared, StatementId};
 
 type Named = HashMap<Box<[u8]>, Arc<Prepared>>;
 
@@ -23,6 +23,11 @@ impl ClientStatements {
     /// How many named ones there are.
     pub(super) fn len(&self) -> usize {
         self.named.as_ref().map_or(0, |map| map.len())
+    }
+
+    /// Whether the client has a statement of that id.
+    pub(super) fn has(&self, id: StatementId) -> bool {
+        self.named.as_ref().is_some_and(|map| map.values().any(|p| p.id == id))
     }
 
     /// Takes a named statement in.

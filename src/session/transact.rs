@@ -1,5 +1,6 @@
 //! One lease after another: a transaction on a shared server, or a session on its own.
 
+use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -68,6 +69,9 @@ impl Live {
         loop {
             let event = poll_fn(|cx| self.poll_event(cx, relay, hold)).await?;
             self.shared.parts.metrics.transactions.inc_by(u64::from(relay.take_ends()));
+            if relay.take_migrated() {
+                self.schema.migrated();
+            }
             match event {
                 Event::Done => {
                     if self.done(relay, hold).await? {
@@ -101,12 +105,14 @@ impl Live {
             return Poll::Ready(Err(End::Fatal(why.fault())));
         }
         let Some(lease) = &mut self.held else { return Poll::Ready(Err(End::Silent)) };
+        let lease_is_plain = !lease.pins().has(Pin::TempTable);
         let mut ends = Ends {
             client: &mut self.client,
             server: lease,
             statements: &mut self.statements,
             params: &mut self.params,
             shared: self.seat.mode == PoolMode::Transaction,
+            salt: lease_is_plain.then(|| self.schema.salt(&self.settings)),
             server_statements_max: self.shared.parts.dialer.prepared_statements_max(),
             client_statements_max: self.shared.parts.settings.prepared_statements_max,
         };
@@ -141,14 +147,41 @@ impl Live {
         // What RESET took away goes back to what the startup packet said.
         self.settings = state.settings.or(&self.startup);
         self.params = lease.params.clone();
-        let mut pins = state.pins;
-        if hints.contains(Hints::LOAD) || lease.pins().has(Pin::Load) {
+        let (mut pins, before) = (state.pins, lease.pins());
+        if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
             pins = pins.with(Pin::Load);
         }
-        if hints.contains(Hints::SEQ_READ) || lease.pins().has(Pin::Sequence) {
+        if hints.contains(Hints::SEQ_READ) || before.has(Pin::Sequence) {
             pins = pins.with(Pin::Sequence);
         }
+        if !pins.is_empty() {
+            self.forget_others().await?;
+        }
         Ok(pins)
+    }
+
+    /// A session that keeps its server sees its own prepared statements there, nobody else's.
+    async fn forget_others(&mut self) -> Result<(), End> {
+        let Some(lease) = &mut self.held else { return Ok(()) };
+        let others: Vec<_> =
+            lease.statements.iter().filter(|id| !self.statements.has(*id)).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let mut sql = String::new();
+        for id in &others {
+            let name = id.server_name();
+            let _ = write!(sql, "DEALLOCATE {};", String::from_utf8_lossy(&name));
+        }
+        let answer = lease.ask(&sql).await;
+        for id in others {
+            lease.statements.remove(id);
+        }
+        match answer {
+            Ok(answer) if answer.is_clean() => Ok(()),
+            Ok(_) => Err(self.lose(DialError::Protocol("DEALLOCATE failed"))),
+            Err(error) => Err(self.lose(error)),
+        }
     }
 
     /// Keeps the server for what is on it, or lets it go. `true` when it is let go.

@@ -28,6 +28,8 @@ pub(super) struct Heard {
     pub(super) hints: Hints,
     /// Transactions and autocommitted statements that ended.
     pub(super) ends: u32,
+    /// A command changed the schema.
+    pub(super) migrated: bool,
     /// The server ends the session and said so.
     pub(super) fatal: bool,
 }
@@ -191,7 +193,11 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
             with.client.clear();
             Hints::DISCARD
         }
-        _ => return,
+        _ => {
+            let first = tag.split(|b| *b == b' ').next().unwrap_or_default();
+            with.heard.migrated |= matches!(first, b"CREATE" | b"ALTER" | b"DROP");
+            return;
+        }
     };
     with.heard.hints |= hints;
 }

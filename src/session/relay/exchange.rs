@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_statement_behind_an_error_is_unmade() {
-        let id = crate::server::Prepared::new(b"x").id;
+        let id = crate::server::Prepared::new(b"x", 0).id;
         let mut exchange = after("B");
         exchange.sent(Sent::Parse(Some(id)), Reply::Forward);
         receive(&mut exchange, "E");

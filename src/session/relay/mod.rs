@@ -56,6 +56,8 @@ pub(super) struct Ends<'a> {
     pub(super) params: &'a mut Params,
     /// Transaction mode: statements are renamed, session state is watched.
     pub(super) shared: bool,
+    /// What prepared statements are read under now, where that is certain.
+    pub(super) salt: Option<u64>,
     pub(super) server_statements_max: usize,
     pub(super) client_statements_max: usize,
 }
@@ -198,6 +200,11 @@ impl Relay {
         std::mem::take(&mut self.heard.ends)
     }
 
+    /// Whether a command has changed the schema since the last call.
+    pub(super) fn take_migrated(&mut self) -> bool {
+        std::mem::take(&mut self.heard.migrated)
+    }
+
     /// What was done to session state since the last call, and which custom settings were named.
     pub(super) fn take_hints(&mut self) -> (Hints, Vec<String>) {
         let hints = self.up.hints | std::mem::take(&mut self.heard.hints);
@@ -269,6 +276,7 @@ impl Relay {
             client: ends.statements,
             server: &mut ends.server.statements,
             shared: ends.shared,
+            salt: ends.salt,
             server_statements_max: ends.server_statements_max,
             client_statements_max: ends.client_statements_max,
         };

@@ -1,6 +1,7 @@
 //! Client → server: understand the headers, rename prepared statements, forward the rest.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::exchange::{Exchange, Reply, Sent};
 use super::outbox::Outbox;
@@ -43,6 +44,9 @@ pub(super) struct Desk<'a> {
     pub(super) server: &'a mut ServerStatements,
     /// Rename prepared statements and watch session state: transaction mode.
     pub(super) shared: bool,
+    /// What statements are read under now; `None` when that is not known for certain, because the
+    /// transaction has changed settings or made temporary tables.
+    pub(super) salt: Option<u64>,
     /// How many statements the server keeps.
     pub(super) server_statements_max: usize,
     /// How many named statements the client may have.
@@ -351,7 +355,8 @@ impl Upstream {
     ) -> Result<Option<Stop>, Malformed> {
         let body = &self.buffer.unparsed()[HEADER_BYTES..header.total()];
         let named = parse_name(body)?;
-        let (name, prepared) = (named.name.to_vec(), Prepared::new(named.rest));
+        let salt = self.salt(desk);
+        let (name, prepared) = (named.name.to_vec(), Prepared::new(named.rest, salt));
         self.lexer.feed(&prepared.body);
         let facts = self.lexer.finish();
         self.note(facts);
@@ -382,7 +387,7 @@ impl Upstream {
 
     fn bind(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
         let names = portal.len() + name.len() + 2;
-        let prepared = desk.client.named(name).map(Arc::clone);
+        let prepared = self.refreshed(name, desk);
         if name.is_empty() {
             self.ensure_unnamed(desk);
         }
@@ -396,6 +401,33 @@ impl Upstream {
         }
         desk.exchange.sent(Sent::Bind, Reply::Forward);
         (self.rest, self.body) = (header.body - names, Body::Forward);
+    }
+
+    /// What a statement prepared now is read under. Where that is not certain it is shared with
+    /// nobody.
+    fn salt(&self, desk: &Desk<'_>) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
+        let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
+        match desk.salt {
+            Some(salt) if certain => salt,
+            _ => NEXT.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// The client's statement of that name. Outside a transaction one that was read under
+    /// something else, before a migration say, is prepared anew: PostgreSQL would refuse it
+    /// ("cached plan must not change result type").
+    fn refreshed(&self, name: &[u8], desk: &mut Desk<'_>) -> Option<Arc<Prepared>> {
+        let prepared = desk.client.named(name).map(Arc::clone)?;
+        let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
+        match desk.salt {
+            Some(salt) if certain && salt != prepared.salt && desk.exchange.is_done() => {
+                let fresh = Prepared::new(&prepared.body, salt);
+                desk.client.insert(name, Arc::clone(&fresh));
+                Some(fresh)
+            }
+            _ => Some(prepared),
+        }
     }
 
     /// The unnamed statement on the server is whoever's used it last. Puts the client's own there,
@@ -416,7 +448,7 @@ impl Upstream {
     }
 
     fn describe(&mut self, header: Header, kind: u8, name: &[u8], desk: &mut Desk<'_>) {
-        let prepared = if kind == b'S' { desk.client.named(name).map(Arc::clone) } else { None };
+        let prepared = if kind == b'S' { self.refreshed(name, desk) } else { None };
         if kind == b'S' && name.is_empty() {
             self.ensure_unnamed(desk);
         }
