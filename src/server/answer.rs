@@ -14,6 +14,8 @@ pub struct Answer {
     pub error: Option<String>,
     /// The transaction status at the end: `I`, `T` or `E`.
     pub status: u8,
+    /// Notifications that came meanwhile, as whole messages: they are the session's.
+    pub notifications: Vec<u8>,
 }
 
 impl Answer {

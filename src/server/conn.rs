@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::answer::ANSWER_BYTES_MAX;
 use super::login::read_parameter;
-use super::{Answer, CancelGate, DialError, Endpoint, Params, ServerStatements, Settings};
+use super::{Answer, CancelGate, DialError, Endpoint, Params, Prepared};
+use super::{ServerStatements, Settings, description};
 use crate::net::Stream;
 use crate::pool::{Class, Conn, Slot};
 use crate::wire::{CancelKey, HEADER_BYTES, Header, Writer, tag};
@@ -87,19 +88,20 @@ impl Server {
         let (mut answer, mut total) = (Answer::default(), 0_usize);
         let mut body = Vec::new();
         loop {
-            let mut header = [0; HEADER_BYTES];
-            self.stream.read_exact(&mut header).await?;
-            let header = Header::backend(&header).ok_or(DialError::Protocol("header"))??;
-            total = total.saturating_add(header.total());
+            let kind = self.read_message(&mut body).await?;
+            total = total.saturating_add(body.len());
             if total > ANSWER_BYTES_MAX {
                 return Err(DialError::Protocol("answer too long"));
             }
-            body.resize(header.body, 0);
-            self.stream.read_exact(&mut body).await?;
-            match header.tag {
+            match kind {
                 tag::DATA_ROW => answer.take_row(&body)?,
                 tag::ERROR_RESPONSE => answer.take_error(&body),
                 tag::PARAMETER_STATUS => self.report(&body)?,
+                tag::NOTIFICATION_RESPONSE => {
+                    let mut whole = Writer::new();
+                    whole.message(kind, |b| b.extend_from_slice(&body));
+                    answer.notifications.extend_from_slice(whole.bytes());
+                }
                 tag::READY_FOR_QUERY => {
                     answer.status = *body.first().ok_or(DialError::Protocol("ReadyForQuery"))?;
                     return Ok(answer);
@@ -107,6 +109,51 @@ impl Server {
                 _ => {}
             }
         }
+    }
+
+    /// Prepares `prepared` and asks what it returns; `None` when PostgreSQL refuses it. As
+    /// [`Self::ask`], not cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn describe(&mut self, prepared: &Prepared) -> Result<Option<u64>, DialError> {
+        let name = prepared.id.server_name();
+        let mut packet = Writer::new();
+        packet.message(tag::PARSE, |b| {
+            b.extend_from_slice(&name);
+            b.push(0);
+            b.extend_from_slice(&prepared.body);
+        });
+        packet.message(tag::DESCRIBE, |b| {
+            b.push(b'S');
+            b.extend_from_slice(&name);
+            b.push(0);
+        });
+        packet.message(tag::SYNC, |_| {});
+        self.stream.write_all(packet.bytes()).await?;
+        self.stream.flush().await?;
+        let (mut found, mut body) = (None, Vec::new());
+        loop {
+            let kind = self.read_message(&mut body).await?;
+            match kind {
+                tag::ROW_DESCRIPTION | tag::NO_DATA => found = Some(description(kind, &body)),
+                tag::PARAMETER_STATUS => self.report(&body)?,
+                tag::READY_FOR_QUERY => return Ok(found),
+                _ => {}
+            }
+        }
+    }
+
+    async fn read_message(&mut self, body: &mut Vec<u8>) -> Result<u8, DialError> {
+        let mut raw = [0; HEADER_BYTES];
+        self.stream.read_exact(&mut raw).await?;
+        let header = Header::backend(&raw).ok_or(DialError::Protocol("header"))??;
+        if header.body > ANSWER_BYTES_MAX {
+            return Err(DialError::Protocol("answer too long"));
+        }
+        body.resize(header.body, 0);
+        self.stream.read_exact(body).await?;
+        Ok(header.tag)
     }
 
     /// Brings the server's settings to `target`. Equal sets cost a pointer comparison.

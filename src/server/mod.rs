@@ -24,4 +24,4 @@ pub use fail::DialError;
 pub use gate::{CancelGate, InFlight};
 pub use params::Params;
 pub use settings::{Settings, quote_literal};
-pub use statements::{Prepared, ServerStatements, StatementId};
+pub use statements::{Prepared, ServerStatements, StatementId, description};

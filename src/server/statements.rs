@@ -47,6 +47,11 @@ impl Prepared {
     }
 }
 
+/// A hash of what a statement returns: the RowDescription or NoData that describes it.
+pub fn description(tag: u8, body: &[u8]) -> u64 {
+    HASHES.0.hash_one((tag, body))
+}
+
 /// What one server connection has prepared, oldest use first to go.
 #[derive(Debug, Default)]
 pub struct ServerStatements {
@@ -54,6 +59,8 @@ pub struct ServerStatements {
     tick: u64,
     /// Whether the unnamed statement is the present client's.
     unnamed: bool,
+    /// Statements to be closed when something else is sent.
+    doomed: Vec<StatementId>,
 }
 
 impl ServerStatements {
@@ -76,6 +83,16 @@ impl ServerStatements {
         Some(oldest)
     }
 
+    /// It has to be closed with the next messages that are sent.
+    pub fn forget_later(&mut self, id: StatementId) {
+        self.doomed.push(id);
+    }
+
+    /// One that has to be closed.
+    pub fn next_doomed(&mut self) -> Option<StatementId> {
+        self.doomed.pop()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = StatementId> + '_ {
         self.known.keys().copied()
@@ -89,6 +106,7 @@ impl ServerStatements {
     /// All are gone.
     pub fn clear(&mut self) {
         self.known.clear();
+        self.doomed.clear();
     }
 
     /// The present client has parsed its unnamed statement here.

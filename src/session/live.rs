@@ -187,6 +187,16 @@ impl Live {
         fault.log();
         let simple = matches!(relay.next_tag(), Some(tag::QUERY | tag::FUNCTION_CALL));
         relay.say().error("ERROR", fault);
+        self.skip_to_sync(relay, simple).await
+    }
+
+    /// Drops what the client sends up to its next Sync and answers that; with `simple` the first
+    /// query or function call is answered instead.
+    pub(super) async fn skip_to_sync(
+        &mut self,
+        relay: &mut Relay,
+        simple: bool,
+    ) -> Result<(), End> {
         while !relay.skip_refused(simple)? {
             let (card, client) = (self.entry.card(), &mut self.client);
             poll_fn(|cx| {

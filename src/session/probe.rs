@@ -16,6 +16,8 @@ pub(super) struct State {
     pub(super) settings: Settings,
     /// Why the session has to keep this server; empty when it need not.
     pub(super) pins: Pins,
+    /// Notifications that came meanwhile.
+    pub(super) notifications: Vec<u8>,
 }
 
 /// Every name is qualified, operators included: the session's `search_path` is the tenant's own.
@@ -58,7 +60,8 @@ pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State
             pairs.push((name.to_ascii_lowercase(), value.clone()));
         }
     }
-    Ok(State { settings: Settings::from_pairs(pairs), pins })
+    let settings = Settings::from_pairs(pairs);
+    Ok(State { settings, pins, notifications: answer.notifications })
 }
 
 /// `pg_settings` does not show custom settings, the role, and the session user: these are asked

@@ -5,7 +5,24 @@ use std::sync::Arc;
 
 use crate::server::{Prepared, StatementId};
 
-type Named = HashMap<Box<[u8]>, Arc<Prepared>>;
+type Named = HashMap<Box<[u8]>, Entry>;
+
+#[derive(Debug)]
+struct Entry {
+    prepared: Arc<Prepared>,
+    told: Told,
+}
+
+/// What the client was told that a statement returns. Some drivers never ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It never asked.
+    Nothing,
+    /// A description with this hash.
+    Description(u64),
+    /// A description too long to be looked at.
+    Unknown,
+}
 
 /// What a client has prepared. Empty for most clients, and then two words.
 #[derive(Debug, Default)]
@@ -17,7 +34,34 @@ pub(super) struct ClientStatements {
 impl ClientStatements {
     /// The statement of that name.
     pub(super) fn named(&self, name: &[u8]) -> Option<&Arc<Prepared>> {
-        self.named.as_ref()?.get(name)
+        self.named.as_ref()?.get(name).map(|entry| &entry.prepared)
+    }
+
+    /// Whether the client was told what the statement of that name returns.
+    pub(super) fn was_told(&self, name: &[u8]) -> bool {
+        let entry = self.named.as_ref().and_then(|map| map.get(name));
+        entry.is_some_and(|entry| entry.told != Told::Nothing)
+    }
+
+    /// The client was told what a statement returns.
+    pub(super) fn told(&mut self, id: StatementId, what: Told) {
+        let entries = self.named.iter_mut().flat_map(|map| map.values_mut());
+        entries.filter(|entry| entry.prepared.id == id).for_each(|entry| entry.told = what);
+    }
+
+    /// What the client was told that a statement returns.
+    pub(super) fn told_of(&self, id: StatementId) -> Told {
+        let mut entries = self.named.iter().flat_map(|map| map.values());
+        entries.find(|entry| entry.prepared.id == id).map_or(Told::Nothing, |entry| entry.told)
+    }
+
+    /// Puts `fresh` in the place of the statement `old`, under all its names; what was told of it
+    /// stays true.
+    pub(super) fn renew(&mut self, old: StatementId, fresh: &Arc<Prepared>) {
+        let entries = self.named.iter_mut().flat_map(|map| map.values_mut());
+        entries
+            .filter(|entry| entry.prepared.id == old)
+            .for_each(|entry| entry.prepared = Arc::clone(fresh));
     }
 
     /// How many named ones there are.
@@ -27,12 +71,13 @@ impl ClientStatements {
 
     /// Whether the client has a statement of that id.
     pub(super) fn has(&self, id: StatementId) -> bool {
-        self.named.as_ref().is_some_and(|map| map.values().any(|p| p.id == id))
+        self.named.iter().flat_map(|map| map.values()).any(|entry| entry.prepared.id == id)
     }
 
     /// Takes a named statement in.
     pub(super) fn insert(&mut self, name: &[u8], prepared: Arc<Prepared>) {
-        self.named.get_or_insert_default().insert(name.into(), prepared);
+        let entry = Entry { prepared, told: Told::Nothing };
+        self.named.get_or_insert_default().insert(name.into(), entry);
     }
 
     /// Forgets a named statement.
@@ -50,10 +95,10 @@ impl ClientStatements {
         self.named = None;
     }
 
-    /// The client's names for the statement the server knows by `server_name`.
+    /// The client's name for the statement the server knows by `server_name`.
     pub(super) fn name_of(&self, server_name: &[u8]) -> Option<&[u8]> {
         let map = self.named.as_ref()?;
-        let found = map.iter().find(|(_, p)| p.id.server_name() == server_name)?;
+        let found = map.iter().find(|(_, e)| e.prepared.id.server_name() == server_name)?;
         Some(found.0)
     }
 

@@ -9,9 +9,10 @@ use super::lexer::Hints;
 use super::live::{End, Live, ServerLease};
 use super::probe;
 use super::relay::{Ends, Event, Relay};
+use super::statements::Told;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::pool::{Pin, Pins};
-use crate::server::DialError;
+use crate::server::{DialError, Prepared};
 use crate::tenant::PoolMode;
 use crate::wire::tag;
 
@@ -81,6 +82,11 @@ impl Live {
                 Event::ClientGone => return Err(End::Silent),
                 Event::ClientBroke(malformed) => return Err(malformed.into()),
                 Event::TooManyStatements => return Err(too_many_statements()),
+                Event::Stale(prepared) => {
+                    if !self.renew(relay, &prepared).await? {
+                        return Ok(());
+                    }
+                }
                 Event::ServerGone(said) => {
                     self.destroy();
                     return Err(if said { End::Silent } else { End::Fatal(server_lost()) });
@@ -123,7 +129,7 @@ impl Live {
     async fn done(&mut self, relay: &mut Relay, hold: bool) -> Result<bool, End> {
         let (hints, custom) = relay.take_hints();
         if hints.intersects(Hints::STATE) {
-            let pins = Box::pin(self.look(hints, &custom)).await?;
+            let pins = Box::pin(self.look(relay, hints, &custom)).await?;
             return self.repin(pins, hold);
         }
         // A pinned session is asked again only when it did something that could unpin it.
@@ -135,7 +141,12 @@ impl Live {
     }
 
     /// Asks the catalog what the session left on its server.
-    async fn look(&mut self, hints: Hints, custom: &[String]) -> Result<Pins, End> {
+    async fn look(
+        &mut self,
+        relay: &mut Relay,
+        hints: Hints,
+        custom: &[String],
+    ) -> Result<Pins, End> {
         self.entry.card().served_by_nobody();
         let Some(lease) = &mut self.held else { return Ok(Pins::default()) };
         lease.gate().clone().landed().await;
@@ -143,6 +154,7 @@ impl Live {
             Ok(state) => state,
             Err(error) => return Err(self.lose(error)),
         };
+        relay.say().raw(&state.notifications);
         lease.settings = state.settings.clone();
         // What RESET took away goes back to what the startup packet said.
         self.settings = state.settings.or(&self.startup);
@@ -155,13 +167,49 @@ impl Live {
             pins = pins.with(Pin::Sequence);
         }
         if !pins.is_empty() {
-            self.forget_others().await?;
+            self.forget_others(relay).await?;
         }
         Ok(pins)
     }
 
+    /// The schema has changed since the client prepared a statement and was told what it returns.
+    /// If it returns the same now it is prepared anew and nobody notices; if not, the client is
+    /// told as PostgreSQL tells it, and asks again. `false` when the lease is over.
+    async fn renew(&mut self, relay: &mut Relay, old: &Arc<Prepared>) -> Result<bool, End> {
+        let salt = self.schema.salt(&self.settings);
+        let fresh = Prepared::new(&old.body, salt);
+        let Some(lease) = &mut self.held else { return Ok(false) };
+        let described = match Box::pin(lease.describe(&fresh)).await {
+            Ok(described) => described,
+            Err(error) => return Err(self.lose(error)),
+        };
+        if described.is_some() {
+            let max = self.shared.parts.dialer.prepared_statements_max();
+            if let Some(oldest) = lease.statements.insert(fresh.id, max) {
+                lease.statements.forget_later(oldest);
+            }
+        }
+        if described.map(Told::Description) == Some(self.statements.told_of(old.id)) {
+            self.statements.renew(old.id, &fresh);
+            return Ok(true);
+        }
+        let pinned = !lease.pins().is_empty();
+        if !pinned {
+            self.release();
+        }
+        relay.say().message(tag::ERROR_RESPONSE, |b| {
+            // With the routine, by which drivers know it.
+            b.extend_from_slice(
+                b"SERROR\0VERROR\0C0A000\0Mcached plan must not change result type\0\
+                  Fplancache.c\0RRevalidateCachedQuery\0\0",
+            );
+        });
+        self.skip_to_sync(relay, false).await?;
+        Ok(pinned)
+    }
+
     /// A session that keeps its server sees its own prepared statements there, nobody else's.
-    async fn forget_others(&mut self) -> Result<(), End> {
+    async fn forget_others(&mut self, relay: &mut Relay) -> Result<(), End> {
         let Some(lease) = &mut self.held else { return Ok(()) };
         let others: Vec<_> =
             lease.statements.iter().filter(|id| !self.statements.has(*id)).collect();
@@ -178,7 +226,10 @@ impl Live {
             lease.statements.remove(id);
         }
         match answer {
-            Ok(answer) if answer.is_clean() => Ok(()),
+            Ok(answer) if answer.is_clean() => {
+                relay.say().raw(&answer.notifications);
+                Ok(())
+            }
             Ok(_) => Err(self.lose(DialError::Protocol("DEALLOCATE failed"))),
             Err(error) => Err(self.lose(error)),
         }

@@ -3,9 +3,9 @@
 
 use super::exchange::{Doubt, Exchange, Verdict};
 use super::outbox::Outbox;
-use crate::server::{Params, Server};
+use crate::server::{Params, Server, description};
 use crate::session::lexer::Hints;
-use crate::session::statements::ClientStatements;
+use crate::session::statements::{ClientStatements, Told};
 use crate::wire::{
     Buffer, ErrorFields, HEADER_BYTES, Header, Malformed, SMALL_BYTES_MAX, Writer, tag,
 };
@@ -104,8 +104,7 @@ impl Downstream {
             let small = header.body <= SMALL_BYTES_MAX;
             let inspected = !matches!(
                 header.tag,
-                tag::ROW_DESCRIPTION
-                    | tag::NOTICE_RESPONSE
+                tag::NOTICE_RESPONSE
                     | tag::NOTIFICATION_RESPONSE
                     | tag::FUNCTION_CALL_RESPONSE
                     | tag::PARAMETER_DESCRIPTION
@@ -138,6 +137,11 @@ impl Downstream {
         let body = &self.buffer.unparsed()[HEADER_BYTES..here];
         let status = body.first().copied().unwrap_or(0);
         let verdict = with.exchange.received(header.tag, status)?;
+        if let Some(id) = with.exchange.take_described() {
+            let whole = body.len() == header.body;
+            let told = whole.then(|| description(header.tag, body));
+            with.client.told(id, told.map_or(Told::Unknown, Told::Description));
+        }
         match header.tag {
             tag::PARAMETER_STATUS => {
                 with.server.report(body).map_err(|_| Broken::Malformed)?;

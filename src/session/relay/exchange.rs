@@ -16,8 +16,8 @@ pub(super) enum Sent {
     Parse(Option<StatementId>),
     /// Bind.
     Bind,
-    /// Describe.
-    Describe,
+    /// Describe, of a renamed statement known by content if it is one.
+    Describe(Option<StatementId>),
     /// Execute.
     Execute,
     /// Close.
@@ -70,6 +70,8 @@ pub(super) struct Exchange {
     status: u8,
     /// Statements whose Parse was thrown away by an error.
     unmade: Vec<StatementId>,
+    /// The renamed statement whose description has just come.
+    described: Option<StatementId>,
 }
 
 /// More answers than a client may leave outstanding before it is read no further. The server
@@ -84,6 +86,7 @@ impl Default for Exchange {
             copying: false,
             status: b'I',
             unmade: Vec::new(),
+            described: None,
         }
     }
 }
@@ -155,12 +158,12 @@ impl Exchange {
             (tag::PARSE_COMPLETE, Sent::Parse(_))
             | (tag::BIND_COMPLETE, Sent::Bind)
             | (tag::CLOSE_COMPLETE, Sent::Close)
-            | (tag::ROW_DESCRIPTION | tag::NO_DATA, Sent::Describe)
+            | (tag::ROW_DESCRIPTION | tag::NO_DATA, Sent::Describe(_))
             | (
                 tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE | tag::PORTAL_SUSPENDED,
                 Sent::Execute,
             ) => true,
-            (tag::PARAMETER_DESCRIPTION, Sent::Describe)
+            (tag::PARAMETER_DESCRIPTION, Sent::Describe(_))
             | (
                 tag::ROW_DESCRIPTION | tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE,
                 Sent::Query,
@@ -175,6 +178,9 @@ impl Exchange {
         };
         if ends {
             self.owed.pop_front();
+            if let Sent::Describe(id) = front {
+                self.described = id;
+            }
         }
         Ok(match reply {
             Reply::Forward => Verdict::Forward,
@@ -186,6 +192,11 @@ impl Exchange {
     /// The statements an error left unmade since the last call.
     pub(super) fn unmade(&mut self) -> impl Iterator<Item = StatementId> + '_ {
         self.unmade.drain(..)
+    }
+
+    /// The renamed statement that the last message described.
+    pub(super) fn take_described(&mut self) -> Option<StatementId> {
+        self.described.take()
     }
 
     /// In copy mode the server ignores Sync, so those sent ahead of the data will not be answered.
@@ -265,7 +276,7 @@ mod tests {
             let message = match letter {
                 b'P' => Sent::Parse(None),
                 b'B' => Sent::Bind,
-                b'D' => Sent::Describe,
+                b'D' => Sent::Describe(None),
                 b'E' => Sent::Execute,
                 b'C' => Sent::Close,
                 b'S' => Sent::Sync,

@@ -13,6 +13,7 @@ mod stock;
 mod upstream;
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use downstream::{Downstream, Heard, Listener};
@@ -23,7 +24,7 @@ use upstream::{Desk, Stop, Upstream};
 use super::lexer::Hints;
 use super::statements::ClientStatements;
 use crate::net::Stream;
-use crate::server::{Params, Server};
+use crate::server::{Params, Prepared, Server};
 use crate::wire::{Malformed, Writer};
 
 /// Bytes of each direction's buffer. Two or three typical transactions fit; a bulk transfer costs
@@ -42,6 +43,8 @@ pub(super) enum Event {
     ClientBroke(Malformed),
     /// The client prepares more, or longer, than it may.
     TooManyStatements,
+    /// The client binds this statement, which was described to it under another schema.
+    Stale(Arc<Prepared>),
     /// The server's stream has ended; `true` when it said why and the client has heard it.
     ServerGone(bool),
     /// The server broke the protocol.
@@ -296,6 +299,7 @@ impl Relay {
                 None
             }
             Stop::TooManyStatements => Some(Event::TooManyStatements),
+            Stop::Stale(prepared) => Some(Event::Stale(prepared)),
         }
     }
 

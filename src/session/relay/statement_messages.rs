@@ -30,7 +30,10 @@ pub(super) fn prepare(
         return;
     }
     if let Some(oldest) = desk.server.insert(prepared.id, desk.server_statements_max) {
-        named(tag::CLOSE, &oldest.server_name(), out);
+        desk.server.forget_later(oldest);
+    }
+    while let Some(doomed) = desk.server.next_doomed() {
+        named(tag::CLOSE, &doomed.server_name(), out);
         desk.exchange.sent(Sent::Close, Reply::Drop);
     }
     parse(&prepared.id.server_name(), &prepared.body, out);

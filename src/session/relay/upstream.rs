@@ -54,7 +54,7 @@ pub(super) struct Desk<'a> {
 }
 
 /// Why parsing stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Stop {
     /// More bytes are needed.
     Starved,
@@ -62,6 +62,8 @@ pub(super) enum Stop {
     Terminate,
     /// The client prepares more than it may.
     TooManyStatements,
+    /// The client binds a statement that was read, and described, under another schema.
+    Stale(Arc<Prepared>),
 }
 
 /// The longest Parse of a named statement: it is kept whole to be prepared again elsewhere.
@@ -242,7 +244,7 @@ impl Upstream {
             tag::QUERY => Some(Sent::Query),
             tag::PARSE => Some(Sent::Parse(None)),
             tag::BIND => Some(Sent::Bind),
-            tag::DESCRIBE => Some(Sent::Describe),
+            tag::DESCRIBE => Some(Sent::Describe(None)),
             tag::EXECUTE => Some(Sent::Execute),
             tag::CLOSE => Some(Sent::Close),
             tag::SYNC => Some(Sent::Sync),
@@ -298,6 +300,9 @@ impl Upstream {
             tag::BIND => match bind_names(body) {
                 Ok((portal, named)) => {
                     let (portal, name) = (portal.to_vec(), named.name.to_vec());
+                    if let Some(stale) = self.stale(&name, desk) {
+                        return Ok(Some(Stop::Stale(stale)));
+                    }
                     self.bind(header, &portal, &name, desk);
                     Ok(None)
                 }
@@ -414,20 +419,30 @@ impl Upstream {
         }
     }
 
-    /// The client's statement of that name. Outside a transaction one that was read under
-    /// something else, before a migration say, is prepared anew: PostgreSQL would refuse it
-    /// ("cached plan must not change result type").
-    fn refreshed(&self, name: &[u8], desk: &mut Desk<'_>) -> Option<Arc<Prepared>> {
-        let prepared = desk.client.named(name).map(Arc::clone)?;
+    /// The client's statement of that name if it was read under something else, before a migration
+    /// say, and may be prepared anew: outside a transaction.
+    fn outdated(&self, name: &[u8], desk: &Desk<'_>) -> Option<(Arc<Prepared>, u64)> {
+        let prepared = desk.client.named(name)?;
         let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
-        match desk.salt {
-            Some(salt) if certain && salt != prepared.salt && desk.exchange.is_done() => {
-                let fresh = Prepared::new(&prepared.body, salt);
-                desk.client.insert(name, Arc::clone(&fresh));
-                Some(fresh)
-            }
-            _ => Some(prepared),
+        let salt = desk.salt.filter(|salt| certain && *salt != prepared.salt)?;
+        desk.exchange.is_done().then(|| (Arc::clone(prepared), salt))
+    }
+
+    /// An outdated statement whose description the client goes by: it has to be compared first.
+    fn stale(&self, name: &[u8], desk: &Desk<'_>) -> Option<Arc<Prepared>> {
+        let (prepared, _) = self.outdated(name, desk)?;
+        desk.client.was_told(name).then_some(prepared)
+    }
+
+    /// The client's statement of that name, prepared anew if it is outdated: nobody goes by what
+    /// it was.
+    fn refreshed(&self, name: &[u8], desk: &mut Desk<'_>) -> Option<Arc<Prepared>> {
+        if let Some((prepared, salt)) = self.outdated(name, desk) {
+            let fresh = Prepared::new(&prepared.body, salt);
+            desk.client.insert(name, Arc::clone(&fresh));
+            return Some(fresh);
         }
+        desk.client.named(name).map(Arc::clone)
     }
 
     /// The unnamed statement on the server is whoever's used it last. Puts the client's own there,
@@ -449,6 +464,7 @@ impl Upstream {
 
     fn describe(&mut self, header: Header, kind: u8, name: &[u8], desk: &mut Desk<'_>) {
         let prepared = if kind == b'S' { self.refreshed(name, desk) } else { None };
+        let described = prepared.as_ref().map(|prepared| prepared.id);
         if kind == b'S' && name.is_empty() {
             self.ensure_unnamed(desk);
         }
@@ -460,7 +476,7 @@ impl Upstream {
         } else {
             self.buffer.pass(header.total());
         }
-        desk.exchange.sent(Sent::Describe, Reply::Forward);
+        desk.exchange.sent(Sent::Describe(described), Reply::Forward);
     }
 
     /// Closing a renamed statement forgets the client's name; the server keeps it for others.
