@@ -31,6 +31,10 @@ pub async fn send_cancel(
         Ok(())
     };
     let sent = tokio::time::timeout(dialer.connect_timeout(), send).await;
+    let sent = sent.unwrap_or(Err(DialError::Timeout));
+    if sent.is_err() {
+        gate.doubt();
+    }
     drop(in_flight);
-    sent.map_err(|_| DialError::Timeout)?
+    sent
 }

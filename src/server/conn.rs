@@ -34,6 +34,9 @@ pub struct Server {
 /// A closed connection's answer is thrown away in pieces of this size.
 const DRAIN_BYTES: usize = 4_096;
 
+/// How long one of pgusher's own questions may take: they wait for no lock of a tenant's.
+const ASK_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long a goodbye may take to be written.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -81,6 +84,11 @@ impl Server {
     /// When the connection ends or the answer is not believable. An SQL error is no such error:
     /// see [`Answer::error`].
     pub async fn ask(&mut self, sql: &str) -> Result<Answer, DialError> {
+        let asked = self.ask_patiently(sql);
+        tokio::time::timeout(ASK_PATIENCE, asked).await.map_err(|_| DialError::Timeout)?
+    }
+
+    async fn ask_patiently(&mut self, sql: &str) -> Result<Answer, DialError> {
         let mut packet = Writer::new();
         packet.query(sql);
         self.stream.write_all(packet.bytes()).await?;
@@ -192,13 +200,17 @@ impl Server {
     fn absorb(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         let mut bytes = [0; 512];
-        let mut room = ReadBuf::new(&mut bytes);
-        match Pin::new(&mut self.stream).poll_read(&mut cx, &mut room) {
-            Poll::Pending => true,
-            Poll::Ready(Err(_)) => false,
-            Poll::Ready(Ok(())) => {
-                let filled = room.filled().to_vec();
-                !filled.is_empty() && self.absorb_messages(&filled) && self.absorb()
+        loop {
+            let mut room = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(&mut cx, &mut room) {
+                Poll::Pending => return true,
+                Poll::Ready(Err(_)) => return false,
+                Poll::Ready(Ok(())) => {
+                    let filled = room.filled().to_vec();
+                    if filled.is_empty() || !self.absorb_messages(&filled) {
+                        return false;
+                    }
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Holds a server back while a cancel request for it is on its way.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -19,6 +19,8 @@ pub struct CancelGate {
     endpoint: Arc<Endpoint>,
     key: Mutex<Option<CancelKey>>,
     in_flight: AtomicUsize,
+    /// A cancel may have been sent and was not seen to land.
+    doubtful: AtomicBool,
     landed: Notify,
 }
 
@@ -26,7 +28,8 @@ impl CancelGate {
     /// A gate without any cancel in flight.
     pub fn new(endpoint: Arc<Endpoint>, key: Option<CancelKey>) -> Self {
         let (in_flight, landed) = (AtomicUsize::new(0), Notify::new());
-        Self { endpoint, key: Mutex::new(key), in_flight, landed }
+        let doubtful = AtomicBool::new(false);
+        Self { endpoint, key: Mutex::new(key), in_flight, doubtful, landed }
     }
 
     /// Where the server is.
@@ -42,6 +45,16 @@ impl CancelGate {
     /// Whether a cancel is on its way.
     pub fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a cancel may still land that nobody waits for: the server must be closed.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Acquire)
+    }
+
+    /// A cancel's connection broke before it was seen to end.
+    pub(super) fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Release);
     }
 
     /// Counts a cancel in. The guard counts it out when the request's connection has ended.

@@ -7,15 +7,16 @@ use tokio::io::AsyncWriteExt;
 use super::farewell::Farewell;
 use super::live::{Counted, Live};
 use super::login::Proven;
+use super::roster::Cut;
 use super::shared::{Shared, WelcomeKey};
 use super::statements::ClientStatements;
 use super::taking::{Seat, take};
 use crate::auth::Identity;
-use crate::fault::Fault;
+use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, ServerKey};
 use crate::net::Stream;
 use crate::pool::{Class, Lease, Membership, Pin};
-use crate::server::{Account, Endpoint, Params, Server, Settings};
+use crate::server::{Account, DialError, Endpoint, Params, Server, Settings};
 use crate::tenant::PoolMode;
 use crate::tenant::Tenant;
 use crate::wire::{ProtocolVersion, Writer};
@@ -34,6 +35,10 @@ pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live,
     };
     let version = greeted.message.version.agreed();
     let mut live = enter(shared, identity, settled, greeted.stream, version);
+    // What was revoked while this session waited was cut before it was on the roster.
+    if let Err(cut) = still_welcome(shared, &live) {
+        return Err(Farewell::fatal(live.client, cut.fault()));
+    }
     let welcomed = welcome(&mut live, prelude).await;
     if welcomed.is_err() {
         return Err(Farewell::silent(live.client));
@@ -72,7 +77,7 @@ async fn settle(
     if mode == PoolMode::Session {
         let mut lease = take(shared, &membership, &seat).await?;
         lease.pin(Pin::Session)?;
-        lease.apply(&settings).await.map_err(refused_setting)?;
+        apply(&mut lease, &settings).await?;
         let params = lease.params.clone();
         return Ok(Settled { seat, membership, held: Some(lease), params, settings });
     }
@@ -119,9 +124,15 @@ async fn learn(
         return Ok((params, settings));
     }
     let mut lease = take(shared, membership, seat).await?;
-    lease.apply(&Settings::default()).await.map_err(crate::server::DialError::into_fault)?;
+    lease.apply(&Settings::default()).await.map_err(DialError::into_fault)?;
     let plain = lease.params.clone();
-    lease.apply(&key.settings).await.map_err(refused_setting)?;
+    if let Err(fault) = apply(&mut lease, &key.settings).await {
+        // Refused as a whole: the server is as it was, and others may have it.
+        if fault.state() == SqlState::INVALID_PARAMETER_VALUE {
+            lease.finish();
+        }
+        return Err(fault);
+    }
     let params = lease.params.clone();
     let own = key.settings.retain(|name, value| {
         let same = |(n, v): (&str, &str)| n.eq_ignore_ascii_case(name) && v == value;
@@ -150,15 +161,14 @@ fn without_plain_name(settings: &Settings) -> (Option<String>, Settings) {
 
 /// A startup setting PostgreSQL does not take ends the login, with PostgreSQL's own words: the
 /// token is proven, and the value is the client's.
-fn refused_setting(error: crate::server::DialError) -> Fault {
-    use crate::fault::{Blame, SqlState};
-    match error {
-        crate::server::DialError::Refused { message, .. } => {
+async fn apply(lease: &mut Lease<Box<Server>>, settings: &Settings) -> Result<(), Fault> {
+    lease.apply(settings).await.map_err(|error| match error {
+        DialError::Refused { message, .. } => {
             let text = "a setting of the startup packet was refused";
             Fault::new(Blame::Client, SqlState::INVALID_PARAMETER_VALUE, text).detail(message)
         }
         other => other.into_fault(),
-    }
+    })
 }
 
 fn enter(
@@ -191,6 +201,17 @@ fn enter(
         statements: ClientStatements::default(),
         schema: shared.schemas.of(&tenant),
         _counted: Counted(gauge),
+    }
+}
+
+fn still_welcome(shared: &Arc<Shared>, live: &Live) -> Result<(), Cut> {
+    let identity = live.entry.card().identity();
+    if shared.parts.verifier.revocations().cover(identity) {
+        return Err(Cut::Revoked);
+    }
+    match shared.parts.directory.cached(identity.tenant()) {
+        Some(tenant) if tenant.served().is_err() => Err(Cut::Suspended),
+        _ => Ok(()),
     }
 }
 

@@ -39,10 +39,15 @@ pub(super) async fn run(
     seat: Option<HalfOpenSeat>,
 ) -> Farewell {
     let deadline = shared.parts.settings.login_timeout.get();
-    let entering = Box::pin(within(deadline, seated(seat, enter(&shared, stream))));
-    let Some(arrived) = entering.await.flatten() else {
+    let proving = Box::pin(within(deadline, seated(seat, prove(&shared, stream))));
+    let Some(proven) = proving.await.flatten() else {
         // The stream went with the future: what was written of an answer cannot be known.
         return Farewell::nobody();
+    };
+    // Who has proven a token waits for a server as long as the tenant's own limits say.
+    let arrived = match proven {
+        Ok(proven) => Box::pin(super::arrival::arrive(&shared, proven)).await,
+        Err(farewell) => Err(farewell),
     };
     match arrived {
         Ok(live) => live::run(live).await,
@@ -72,11 +77,10 @@ async fn within<T>(limit: std::time::Duration, work: impl Future<Output = T>) ->
     tokio::time::timeout(limit, work).await.ok()
 }
 
-/// From the first byte to a session that is ready for queries.
-async fn enter(shared: &Arc<Shared>, stream: Stream) -> Result<live::Live, Farewell> {
+/// From the first byte to a proven token.
+async fn prove(shared: &Arc<Shared>, stream: Stream) -> Result<login::Proven, Farewell> {
     let greeted = greet(shared, stream).await?;
-    let proven = login::prove(shared, greeted).await?;
-    super::arrival::arrive(shared, proven).await
+    login::prove(shared, greeted).await
 }
 
 async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell> {

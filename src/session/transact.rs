@@ -70,9 +70,6 @@ impl Live {
         loop {
             let event = poll_fn(|cx| self.poll_event(cx, relay, hold)).await?;
             self.shared.parts.metrics.transactions.inc_by(u64::from(relay.take_ends()));
-            if relay.take_migrated() {
-                self.schema.migrated();
-            }
             match event {
                 Event::Done => {
                     if self.done(relay, hold).await? {
@@ -122,7 +119,11 @@ impl Live {
             server_statements_max: self.shared.parts.dialer.prepared_statements_max(),
             client_statements_max: self.shared.parts.settings.prepared_statements_max,
         };
-        relay.poll(cx, &mut ends, hold).map(Ok)
+        let event = relay.poll(cx, &mut ends, hold).map(Ok);
+        if relay.take_migrated() {
+            self.schema.migrated();
+        }
+        event
     }
 
     /// A transaction is over. `true` when the lease is, too.
@@ -130,13 +131,13 @@ impl Live {
         let (hints, custom) = relay.take_hints();
         if hints.intersects(Hints::STATE) {
             let pins = Box::pin(self.look(relay, hints, &custom)).await?;
-            return self.repin(pins, hold);
+            return self.repin(relay, pins, hold);
         }
         // A pinned session is asked again only when it did something that could unpin it.
         if hold {
             return Ok(false);
         }
-        self.release();
+        self.release(relay);
         Ok(true)
     }
 
@@ -195,7 +196,7 @@ impl Live {
         }
         let pinned = !lease.pins().is_empty();
         if !pinned {
-            self.release();
+            self.release(relay);
         }
         relay.say().message(tag::ERROR_RESPONSE, |b| {
             // With the routine, by which drivers know it.
@@ -236,14 +237,14 @@ impl Live {
     }
 
     /// Keeps the server for what is on it, or lets it go. `true` when it is let go.
-    fn repin(&mut self, pins: Pins, hold: bool) -> Result<bool, End> {
+    fn repin(&mut self, relay: &Relay, pins: Pins, hold: bool) -> Result<bool, End> {
         let Some(lease) = &mut self.held else { return Ok(true) };
         let before = lease.pins();
         for gone in before.iter().filter(|pin| !pins.has(*pin)) {
             lease.unpin(gone);
         }
         if pins.is_empty() {
-            self.release();
+            self.release(relay);
             return Ok(true);
         }
         for new in pins.iter().filter(|pin| !before.has(*pin)) {
@@ -255,10 +256,12 @@ impl Live {
     }
 
     /// Returns the server to the room; one with a cancel on its way waits for it to land.
-    fn release(&mut self) {
+    fn release(&mut self, relay: &Relay) {
         self.entry.card().served_by_nobody();
         let Some(lease) = self.held.take() else { return };
-        if lease.gate().is_busy() {
+        if !relay.is_certain() || lease.gate().is_doubtful() {
+            lease.destroy();
+        } else if lease.gate().is_busy() {
             hold_until_landed(lease);
         } else {
             lease.finish();
@@ -282,7 +285,7 @@ impl Live {
 fn hold_until_landed(lease: ServerLease) {
     tokio::spawn(async move {
         Arc::clone(lease.gate()).landed().await;
-        lease.finish();
+        if lease.gate().is_doubtful() { lease.destroy() } else { lease.finish() }
     });
 }
 

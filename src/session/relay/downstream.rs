@@ -1,7 +1,7 @@
 //! Server → client: judge every header, forward what answers the client, drop what answers
 //! pgusher.
 
-use super::exchange::{Doubt, Exchange, Verdict};
+use super::exchange::{Doubt, Exchange, Undo, Verdict};
 use super::outbox::Outbox;
 use crate::server::{Params, Server, description};
 use crate::session::lexer::Hints;
@@ -67,13 +67,13 @@ impl Downstream {
 
     pub(super) fn reset(&mut self) {
         self.buffer.clear();
-        self.outbox.clear();
+        self.outbox.reset();
         (self.rest, self.dropping) = (0, false);
     }
 
     /// Nothing waits to be sent to the client.
     pub(super) fn is_flushed(&self) -> bool {
-        self.outbox.is_empty() && self.buffer.forward().is_empty()
+        self.outbox.is_flushed() && self.buffer.forward().is_empty()
     }
 
     /// Whether part of a message has been forwarded and the rest is missing.
@@ -146,14 +146,17 @@ impl Downstream {
             tag::PARAMETER_STATUS => {
                 with.server.report(body).map_err(|_| Broken::Malformed)?;
                 *with.params = with.server.params.clone();
+                // Whatever set it, a function out of sight perhaps, the next client must not find it.
+                with.heard.hints |= Hints::SET;
             }
             tag::COMMAND_COMPLETE => done(body, with),
             tag::ERROR_RESPONSE => {
-                for id in with.exchange.unmade() {
-                    with.server.statements.remove(id);
-                }
-                with.heard.fatal |= ErrorFields::parse(body).is_fatal();
-                if let Some(renamed) = original_name(body, with.client) {
+                take_back(with);
+                let fields = ErrorFields::parse(body);
+                with.heard.fatal |= fields.is_fatal();
+                doubt_statements(&fields, with);
+                let whole = here == header.total();
+                if let Some(renamed) = original_name(body, with.client).filter(|_| whole) {
                     let out = self.outbox.after(&mut self.buffer);
                     out.message(tag::ERROR_RESPONSE, |b| b.extend_from_slice(&renamed));
                     self.buffer.skip(here);
@@ -178,6 +181,30 @@ impl Downstream {
         }
         (self.rest, self.dropping) = (header.total() - here, verdict != Verdict::Forward);
         Ok(())
+    }
+}
+
+/// What was thrown away by an error was not done.
+fn take_back(with: &mut Listener<'_>) {
+    for id in with.exchange.unmade() {
+        with.server.statements.remove(id);
+    }
+    for undo in with.exchange.undone() {
+        match undo {
+            Undo::Made(name) => with.client.remove(&name),
+            Undo::Closed(name, prepared) => with.client.insert(&name, prepared),
+        }
+    }
+}
+
+/// An error about a statement that we believed to be there, or to be fresh: the book is not to be
+/// believed any more. Every statement is closed and prepared anew when it is next used.
+fn doubt_statements(fields: &ErrorFields<'_>, with: &mut Listener<'_>) {
+    let ours = fields.message.is_some_and(|m| m.windows(8).any(|w| w == b"pgusher_"));
+    let stale = fields.routine == Some(b"RevalidateCachedQuery");
+    if stale || (ours && matches!(fields.code, Some(b"26000" | b"42P05"))) {
+        with.server.statements.clear();
+        with.heard.migrated |= stale;
     }
 }
 

@@ -161,9 +161,18 @@ impl Relay {
         self.up.is_ready()
     }
 
-    /// Whether the server owes nothing.
+    /// Whether the server owes nothing, has been sent whole messages only, and will say nothing
+    /// more of its own accord: it can be asked to clean up.
     pub(super) fn is_quiet(&self) -> bool {
         self.exchange.is_quiet()
+            && self.exchange.is_certain()
+            && !self.up.is_inside_message()
+            && self.up.is_flushed()
+    }
+
+    /// Whether it is known that the server will say nothing more of its own accord.
+    pub(super) fn is_certain(&self) -> bool {
+        self.exchange.is_certain()
     }
 
     /// Whether the client has been sent part of a message whose rest is missing.
@@ -173,7 +182,13 @@ impl Relay {
 
     /// Nothing is buffered in either direction: the relay can go back.
     pub(super) fn is_empty(&self) -> bool {
-        self.up.buffer.is_empty() && self.up.is_flushed() && self.down.is_flushed()
+        // The rest of a message that is being dropped is state, too: forgotten, it would be read
+        // as messages.
+        self.up.buffer.is_empty()
+            && !self.up.is_inside_message()
+            && self.up.is_flushed()
+            && self.down.is_flushed()
+            && !self.down.is_inside_message()
     }
 
     /// The next message's type, if its first byte is there.
@@ -243,13 +258,20 @@ impl Relay {
                     return Poll::Ready(Event::Done);
                 }
             }
-            if self.client_ended && self.exchange.is_quiet() && self.down.is_flushed() {
+            if self.client_ended && self.is_over() {
                 return Poll::Ready(Event::ClientGone);
             }
             if !moved {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether nothing more can come of it when the client sends nothing more: all is answered, or
+    /// the server waits for what the client will not send.
+    fn is_over(&self) -> bool {
+        let waits = self.exchange.is_quiet() || self.exchange.awaits_client();
+        self.up.is_inside_message() || (self.up.is_flushed() && waits && self.down.is_flushed())
     }
 
     fn poll_up(
@@ -263,9 +285,10 @@ impl Relay {
         }
         // Room is needed behind what waits to be sent, or is made by a message that has to be
         // seen whole growing the buffer.
-        let full = self.up.buffer.is_full()
-            && (!self.up.is_flushed()
-                || self.up.buffer.unparsed().len() == self.up.buffer.capacity());
+        let full = self.up.outbox.is_long()
+            || self.up.buffer.is_full()
+                && (!self.up.is_flushed()
+                    || self.up.buffer.unparsed().len() == self.up.buffer.capacity());
         if !self.client_ended && !full && self.exchange.has_room() {
             match self.up.buffer.poll_fill(cx, ends.client) {
                 Poll::Ready(Ok(0)) => self.client_ended = true,

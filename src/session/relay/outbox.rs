@@ -13,19 +13,38 @@ use crate::wire::{Buffer, Writer};
 pub(super) struct Outbox {
     run: Writer,
     sent: usize,
+    /// Bytes may be held back in the stream (TLS records).
+    unflushed: bool,
 }
 
 /// An outbox larger than this gives its memory back when it is empty.
 const KEEP_BYTES_MAX: usize = 16 << 10;
 
+/// With this much waiting nothing more is written before it is sent.
+const LONG_BYTES: usize = 64 << 10;
+
 impl Outbox {
-    pub(super) fn is_empty(&self) -> bool {
-        self.run.is_empty()
+    /// Nothing waits here, and nothing in the stream.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.run.is_empty() && !self.unflushed
     }
 
-    pub(super) fn clear(&mut self) {
+    /// So much waits that it has to be sent first.
+    pub(super) fn is_long(&self) -> bool {
+        self.run.bytes().len() > LONG_BYTES
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.clear();
+        self.unflushed = false;
+    }
+
+    fn clear(&mut self) {
         self.run.clear();
         self.sent = 0;
+        if self.run.capacity() > KEEP_BYTES_MAX {
+            self.run = Writer::new();
+        }
     }
 
     /// The run to append to. What waits in `before` goes out first, so it is moved here.
@@ -50,7 +69,7 @@ impl Outbox {
         to: &mut W,
     ) -> Poll<io::Result<bool>> {
         let mut moved = false;
-        while !self.is_empty() || !buffer.forward().is_empty() {
+        while !self.run.is_empty() || !buffer.forward().is_empty() {
             let own = &self.run.bytes()[self.sent..];
             let rest = buffer.forward();
             let written = if own.is_empty() {
@@ -69,19 +88,22 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             moved = true;
+            self.unflushed = true;
             let own_sent = n.min(own.len());
             self.sent += own_sent;
             if self.sent == self.run.bytes().len() {
                 self.clear();
-                if self.run.capacity() > KEEP_BYTES_MAX {
-                    self.run = Writer::new();
-                }
             }
             buffer.sent(n - own_sent);
         }
-        if moved {
-            // Plain sockets need no flush; TLS may hold a record back.
-            let _ = Pin::new(to).poll_flush(cx)?;
+        // Plain sockets need no flush and are done at once; TLS may hold a record back.
+        if self.unflushed {
+            match Pin::new(to).poll_flush(cx)? {
+                Poll::Ready(()) => self.unflushed = false,
+                // The caller comes again.
+                Poll::Pending if moved => {}
+                Poll::Pending => return Poll::Pending,
+            }
         }
         Poll::Ready(Ok(moved))
     }

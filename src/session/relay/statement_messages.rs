@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::exchange::{Reply, Sent};
+use super::exchange::{Reply, Sent, Undo};
 use super::upstream::Desk;
 use crate::server::Prepared;
 use crate::wire::{Writer, tag};
@@ -13,14 +13,18 @@ const NOTHING: &[u8] = b"pgusher_nothing";
 /// Prepares `prepared` on the server unless it is there already.
 pub(super) fn ensure(prepared: &Arc<Prepared>, out: &mut Writer, desk: &mut Desk<'_>) {
     if !desk.server.touch(prepared.id) {
-        prepare(prepared, Reply::Drop, out, desk);
+        prepare(prepared, None, out, desk);
     }
 }
 
-/// Prepares `prepared`, closing the server's least used statement when it has too many.
+/// Prepares `prepared`, closing the server's least used statement when it has too many. `asked`
+/// when the client asked for it and gets the answer; what is undone then if it fails.
+///
+/// What is to be prepared is closed first: closing what is not there is no error, and what an
+/// error or a DEALLOCATE out of sight has left there would be one.
 pub(super) fn prepare(
     prepared: &Arc<Prepared>,
-    reply: Reply,
+    asked: Option<Undo>,
     out: &mut Writer,
     desk: &mut Desk<'_>,
 ) {
@@ -36,8 +40,14 @@ pub(super) fn prepare(
         named(tag::CLOSE, &doomed.server_name(), out);
         desk.exchange.sent(Sent::Close, Reply::Drop);
     }
+    named(tag::CLOSE, &prepared.id.server_name(), out);
+    desk.exchange.sent(Sent::Close, Reply::Drop);
     parse(&prepared.id.server_name(), &prepared.body, out);
-    desk.exchange.sent(Sent::Parse(Some(prepared.id)), reply);
+    let sent = Sent::Parse(Some(prepared.id));
+    match asked {
+        Some(undo) => desk.exchange.sent_undoable(sent, Reply::Forward, undo),
+        None => desk.exchange.sent(sent, Reply::Drop),
+    }
 }
 
 /// A Parse of `body` (query text, zero, parameter types) under `name`.
@@ -66,6 +76,11 @@ pub(super) fn describe(name: &[u8], out: &mut Writer) {
 /// A Close of a statement that does not exist: answered, and changes nothing.
 pub(super) fn close_nothing(out: &mut Writer) {
     named(tag::CLOSE, NOTHING, out);
+}
+
+/// A Sync.
+pub(super) fn sync(out: &mut Writer) {
+    out.message(tag::SYNC, |_| {});
 }
 
 /// A Close of the unnamed statement.

@@ -5,8 +5,9 @@
 //! and when the server says what it cannot be saying: then it is in [`Doubt`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::server::StatementId;
+use crate::server::{Prepared, StatementId};
 use crate::wire::tag;
 
 /// A message sent to the server, as far as its answer goes.
@@ -54,6 +55,15 @@ pub(super) enum Verdict {
     AsParse,
 }
 
+/// What a message did to the client's statements before the server had its say.
+#[derive(Debug)]
+pub(super) enum Undo {
+    /// A statement of this name was made.
+    Made(Box<[u8]>),
+    /// A statement of this name was closed.
+    Closed(Box<[u8]>, Arc<Prepared>),
+}
+
 /// The server said what it cannot be saying. The connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server's message does not answer anything that was sent")]
@@ -67,9 +77,19 @@ pub(super) struct Exchange {
     skipping: bool,
     /// The server takes CopyData and ignores Sync.
     copying: bool,
+    /// The last message that counts was no Sync, Query or FunctionCall: an implicit transaction is open.
+    unsynced: bool,
+    /// Syncs of which it is not known whether the server read them in copy mode.
+    doubtful: usize,
     status: u8,
     /// Statements whose Parse was thrown away by an error.
     unmade: Vec<StatementId>,
+    /// Messages sent and answered so far, to number those between.
+    numbers: (u64, u64),
+    /// What has to be taken back if the message of that number is thrown away.
+    undo: VecDeque<(u64, Undo)>,
+    /// What has to be taken back now.
+    undone: Vec<Undo>,
     /// The renamed statement whose description has just come.
     described: Option<StatementId>,
 }
@@ -84,8 +104,13 @@ impl Default for Exchange {
             owed: VecDeque::new(),
             skipping: false,
             copying: false,
+            unsynced: false,
+            doubtful: 0,
             status: b'I',
             unmade: Vec::new(),
+            numbers: (0, 0),
+            undo: VecDeque::new(),
+            undone: Vec::new(),
             described: None,
         }
     }
@@ -96,7 +121,11 @@ impl Exchange {
     pub(super) fn reset(&mut self) {
         self.owed.clear();
         self.unmade.clear();
+        self.undo.clear();
+        self.undone.clear();
+        self.numbers = (0, 0);
         (self.skipping, self.copying, self.status) = (false, false, b'I');
+        (self.unsynced, self.doubtful) = (false, 0);
         if self.owed.capacity() > 256 {
             self.owed = VecDeque::new();
         }
@@ -104,7 +133,19 @@ impl Exchange {
 
     /// Nothing is outstanding and no transaction is open.
     pub(super) fn is_done(&self) -> bool {
-        self.owed.is_empty() && self.status == b'I' && !self.skipping
+        self.owed.is_empty() && self.status == b'I' && !self.skipping && !self.unsynced
+    }
+
+    /// Whether it is known that the server will say nothing more of its own accord. When not, the
+    /// server must be destroyed, not returned.
+    pub(super) fn is_certain(&self) -> bool {
+        self.doubtful == 0
+    }
+
+    /// Whether the server waits for the client: for data, for a Sync, for the rest of a batch. When
+    /// the client sends nothing more, nothing more will come of it.
+    pub(super) fn awaits_client(&self) -> bool {
+        self.copying || self.skipping || self.unsynced
     }
 
     /// Nothing is outstanding.
@@ -117,6 +158,11 @@ impl Exchange {
         self.owed.len() < OWED_MAX
     }
 
+    /// The last transaction status: `I`, `T` or `E`.
+    pub(super) fn status(&self) -> u8 {
+        self.status
+    }
+
     /// Whether the server skips everything up to a Sync.
     pub(super) fn is_skipping(&self) -> bool {
         self.skipping
@@ -125,7 +171,10 @@ impl Exchange {
     /// Notes that `sent` goes to the server.
     pub(super) fn sent(&mut self, sent: Sent, reply: Reply) {
         match sent {
-            Sent::Sync if self.copying => return,
+            Sent::Sync if self.copying => {
+                self.doubtful += 1;
+                return;
+            }
             Sent::Sync => self.skipping = false,
             _ if self.skipping => return,
             Sent::CopyEnd if self.copying => {
@@ -135,7 +184,46 @@ impl Exchange {
             Sent::CopyEnd if self.owed.is_empty() => return,
             _ => {}
         }
+        match sent {
+            Sent::Sync | Sent::Query | Sent::Function => self.unsynced = false,
+            Sent::CopyEnd => {}
+            _ => self.unsynced = true,
+        }
         self.owed.push_back((sent, reply));
+        self.numbers.0 += 1;
+    }
+
+    /// Notes that `sent` goes to the server, and what the client's books have to take back if an
+    /// error makes the server throw it away.
+    pub(super) fn sent_undoable(&mut self, sent: Sent, reply: Reply, undo: Undo) {
+        if !self.skipping {
+            self.undo.push_back((self.numbers.0, undo));
+        }
+        self.sent(sent, reply);
+    }
+
+    /// What an error has thrown away since the last call, latest first.
+    pub(super) fn undone(&mut self) -> impl Iterator<Item = Undo> + '_ {
+        self.undone.drain(..).rev()
+    }
+
+    fn pop(&mut self) -> Option<(Sent, Reply)> {
+        let popped = self.owed.pop_front()?;
+        if self.undo.front().is_some_and(|(number, _)| *number == self.numbers.1) {
+            self.undo.pop_front();
+        }
+        self.numbers.1 += 1;
+        Some(popped)
+    }
+
+    /// As [`Self::pop`], for a message the server threw away.
+    fn throw_away(&mut self) {
+        if self.undo.front().is_some_and(|(number, _)| *number == self.numbers.1)
+            && let Some((_, undo)) = self.undo.pop_front()
+        {
+            self.undone.push(undo);
+        }
+        self.pop();
     }
 
     /// Judges a message from the server. `status` is the body's first byte, used for
@@ -150,9 +238,7 @@ impl Exchange {
             tag::READY_FOR_QUERY => return self.ready(status),
             _ => {}
         }
-        while matches!(self.owed.front(), Some((Sent::CopyEnd, _))) {
-            self.owed.pop_front();
-        }
+        self.drop_copy_ends();
         let &(front, reply) = self.owed.front().ok_or(Doubt)?;
         let ends = match (tag, front) {
             (tag::PARSE_COMPLETE, Sent::Parse(_))
@@ -176,8 +262,13 @@ impl Exchange {
             }
             _ => return Err(Doubt),
         };
+        if tag == tag::COMMAND_COMPLETE {
+            // It read CopyDone, so what came before that was read in copy mode.
+            self.doubtful = 0;
+        }
         if ends {
-            self.owed.pop_front();
+            self.pop();
+            self.drop_copy_ends();
             if let Sent::Describe(id) = front {
                 self.described = id;
             }
@@ -202,16 +293,19 @@ impl Exchange {
     /// In copy mode the server ignores Sync, so those sent ahead of the data will not be answered.
     fn copy_starts(&mut self) {
         self.copying = true;
-        let mut at = 1;
-        while let Some((sent, _)) = self.owed.get(at) {
+        for (sent, reply) in self.owed.iter_mut().skip(1) {
             match sent {
-                Sent::Sync => drop(self.owed.remove(at)),
+                Sent::Sync => {
+                    self.doubtful += 1;
+                    self.unsynced = true;
+                    // Not answered; kept in its place so that the others keep their numbers.
+                    (*sent, *reply) = (Sent::CopyEnd, Reply::Forward);
+                }
                 Sent::CopyEnd => {
-                    self.owed.remove(at);
                     self.copying = false;
                     return;
                 }
-                _ => at += 1,
+                _ => {}
             }
         }
     }
@@ -220,9 +314,7 @@ impl Exchange {
     /// or a function call is ended by its own ReadyForQuery.
     fn failed(&mut self) -> Verdict {
         self.copying = false;
-        while matches!(self.owed.front(), Some((Sent::CopyEnd, _))) {
-            self.owed.pop_front();
-        }
+        self.drop_copy_ends();
         if let Some((Sent::Query | Sent::Function | Sent::Sync, _)) | None = self.owed.front() {
             return Verdict::Forward;
         }
@@ -236,7 +328,7 @@ impl Exchange {
                 Sent::Parse(Some(id)) => self.unmade.push(id),
                 _ => {}
             }
-            self.owed.pop_front();
+            self.throw_away();
         }
         Verdict::Forward
     }
@@ -247,151 +339,33 @@ impl Exchange {
             return Err(Doubt);
         }
         loop {
-            match self.owed.pop_front() {
+            match self.pop() {
                 Some((Sent::CopyEnd, _)) => {}
                 Some((Sent::Sync | Sent::Query | Sent::Function, reply)) => {
                     self.status = status;
+                    self.drop_copy_ends();
+                    if self.owed.is_empty() {
+                        self.unsynced = false;
+                    }
                     let ours = reply == Reply::Drop;
                     return Ok(if ours { Verdict::Drop } else { Verdict::Forward });
+                }
+                None if self.doubtful > 0 => {
+                    self.doubtful -= 1;
+                    (self.skipping, self.unsynced, self.status) = (false, false, status);
+                    return Ok(Verdict::Forward);
                 }
                 _ => return Err(Doubt),
             }
         }
     }
+
+    fn drop_copy_ends(&mut self) {
+        while matches!(self.owed.front(), Some((Sent::CopyEnd, _))) {
+            self.pop();
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Sends every letter of `sent` as the message of that tag.
-    fn after(sent: &str) -> Exchange {
-        let mut exchange = Exchange::default();
-        send(&mut exchange, sent);
-        exchange
-    }
-
-    fn send(exchange: &mut Exchange, sent: &str) {
-        for letter in sent.bytes() {
-            let message = match letter {
-                b'P' => Sent::Parse(None),
-                b'B' => Sent::Bind,
-                b'D' => Sent::Describe(None),
-                b'E' => Sent::Execute,
-                b'C' => Sent::Close,
-                b'S' => Sent::Sync,
-                b'Q' => Sent::Query,
-                b'F' => Sent::Function,
-                b'c' => Sent::CopyEnd,
-                other => panic!("{other}"),
-            };
-            exchange.sent(message, Reply::Forward);
-        }
-    }
-
-    fn receive(exchange: &mut Exchange, tags: &str) {
-        for tag in tags.bytes() {
-            exchange.received(tag, b'I').unwrap_or_else(|_| panic!("{}", char::from(tag)));
-        }
-    }
-
-    #[test]
-    fn a_conversation_is_done_when_every_answer_came() {
-        for (sent, received) in [
-            ("Q", "TDDCZ"),
-            ("Q", "TDCTDCIZ"),
-            ("PBDES", "12TDDCZ"),
-            ("PDS", "1tnZ"),
-            ("PBESPBES", "12CZ12CZ"),
-            ("BES", "2DDsZ"),
-            ("F", "VZ"),
-            ("Q", "HddcCZ"),
-            ("CS", "3Z"),
-            ("Q", "EZ"),
-        ] {
-            let mut exchange = after(sent);
-            assert!(!exchange.is_done(), "{sent}");
-            receive(&mut exchange, received);
-            assert!(exchange.is_done(), "{sent} {received}");
-        }
-    }
-
-    #[test]
-    fn an_error_skips_to_the_next_sync_and_no_further() {
-        let mut exchange = after("PBDESPBES");
-        receive(&mut exchange, "1EZ12CZ");
-        assert!(exchange.is_done());
-    }
-
-    #[test]
-    fn what_is_sent_while_the_server_skips_is_not_answered() {
-        let mut exchange = after("PB");
-        receive(&mut exchange, "E");
-        assert!(exchange.is_skipping());
-        send(&mut exchange, "DEQPB");
-        assert!(!exchange.is_done());
-        send(&mut exchange, "S");
-        receive(&mut exchange, "Z");
-        assert!(exchange.is_done());
-    }
-
-    #[test]
-    fn a_sync_ahead_of_copy_data_is_not_answered() {
-        let mut exchange = after("PBDES");
-        receive(&mut exchange, "12nG");
-        assert!(!exchange.is_done());
-        send(&mut exchange, "cS");
-        receive(&mut exchange, "CZ");
-        assert!(exchange.is_done());
-    }
-
-    #[test]
-    fn copy_data_may_be_sent_before_it_is_asked_for() {
-        let mut exchange = after("PBEcS");
-        receive(&mut exchange, "12GCZ");
-        assert!(exchange.is_done());
-        let mut exchange = after("Qc");
-        receive(&mut exchange, "GCZ");
-        assert!(exchange.is_done());
-    }
-
-    #[test]
-    fn a_copy_that_fails_ends_at_the_sync_behind_it() {
-        let mut exchange = after("PBES");
-        receive(&mut exchange, "12GE");
-        send(&mut exchange, "cS");
-        receive(&mut exchange, "Z");
-        assert!(exchange.is_done());
-    }
-
-    #[test]
-    fn own_messages_are_dropped_and_stand_ins_translated() {
-        let mut exchange = Exchange::default();
-        exchange.sent(Sent::Parse(None), Reply::Drop);
-        exchange.sent(Sent::Close, Reply::AsParse);
-        exchange.sent(Sent::Sync, Reply::Forward);
-        assert_eq!(exchange.received(b'1', 0), Ok(Verdict::Drop));
-        assert_eq!(exchange.received(b'3', 0), Ok(Verdict::AsParse));
-        assert_eq!(exchange.received(b'Z', b'T'), Ok(Verdict::Forward));
-        assert!(exchange.is_quiet() && !exchange.is_done());
-    }
-
-    #[test]
-    fn a_statement_behind_an_error_is_unmade() {
-        let id = crate::server::Prepared::new(b"x", 0).id;
-        let mut exchange = after("B");
-        exchange.sent(Sent::Parse(Some(id)), Reply::Forward);
-        receive(&mut exchange, "E");
-        assert_eq!(exchange.unmade().collect::<Vec<_>>(), [id]);
-    }
-
-    #[test]
-    fn what_answers_nothing_is_doubted() {
-        assert_eq!(Exchange::default().received(b'Z', b'I'), Err(Doubt));
-        assert_eq!(Exchange::default().received(b'C', 0), Err(Doubt));
-        assert_eq!(after("P").received(b'2', 0), Err(Doubt));
-        assert_eq!(after("PS").received(b'Z', b'I'), Err(Doubt));
-        assert_eq!(after("Q").received(b'Z', b'X'), Err(Doubt));
-        assert_eq!(after("Q").received(b'R', 0), Err(Doubt));
-    }
-}
+mod tests;

@@ -1,0 +1,187 @@
+//! Conversations as letters: what is sent, what is received.
+
+use super::*;
+
+/// Sends every letter of `sent` as the message of that tag.
+fn after(sent: &str) -> Exchange {
+    let mut exchange = Exchange::default();
+    send(&mut exchange, sent);
+    exchange
+}
+
+fn send(exchange: &mut Exchange, sent: &str) {
+    for letter in sent.bytes() {
+        let message = match letter {
+            b'P' => Sent::Parse(None),
+            b'B' => Sent::Bind,
+            b'D' => Sent::Describe(None),
+            b'E' => Sent::Execute,
+            b'C' => Sent::Close,
+            b'S' => Sent::Sync,
+            b'Q' => Sent::Query,
+            b'F' => Sent::Function,
+            b'c' => Sent::CopyEnd,
+            other => panic!("{other}"),
+        };
+        exchange.sent(message, Reply::Forward);
+    }
+}
+
+fn receive(exchange: &mut Exchange, tags: &str) {
+    for tag in tags.bytes() {
+        exchange.received(tag, b'I').unwrap_or_else(|_| panic!("{}", char::from(tag)));
+    }
+}
+
+#[test]
+fn a_conversation_is_done_when_every_answer_came() {
+    for (sent, received) in [
+        ("Q", "TDDCZ"),
+        ("Q", "TDCTDCIZ"),
+        ("PBDES", "12TDDCZ"),
+        ("PDS", "1tnZ"),
+        ("PBESPBES", "12CZ12CZ"),
+        ("BES", "2DDsZ"),
+        ("F", "VZ"),
+        ("Q", "HddcCZ"),
+        ("CS", "3Z"),
+        ("Q", "EZ"),
+    ] {
+        let mut exchange = after(sent);
+        assert!(!exchange.is_done(), "{sent}");
+        receive(&mut exchange, received);
+        assert!(exchange.is_done(), "{sent} {received}");
+    }
+}
+
+#[test]
+fn an_error_skips_to_the_next_sync_and_no_further() {
+    let mut exchange = after("PBDESPBES");
+    receive(&mut exchange, "1EZ12CZ");
+    assert!(exchange.is_done());
+}
+
+#[test]
+fn what_is_sent_while_the_server_skips_is_not_answered() {
+    let mut exchange = after("PB");
+    receive(&mut exchange, "E");
+    assert!(exchange.is_skipping());
+    send(&mut exchange, "DEQPB");
+    assert!(!exchange.is_done());
+    send(&mut exchange, "S");
+    receive(&mut exchange, "Z");
+    assert!(exchange.is_done());
+}
+
+#[test]
+fn a_sync_ahead_of_copy_data_is_not_answered() {
+    let mut exchange = after("PBDES");
+    receive(&mut exchange, "12nG");
+    assert!(!exchange.is_done());
+    send(&mut exchange, "cS");
+    receive(&mut exchange, "CZ");
+    assert!(exchange.is_done());
+}
+
+#[test]
+fn copy_data_may_be_sent_before_it_is_asked_for() {
+    let mut exchange = after("PBEcS");
+    receive(&mut exchange, "12GCZ");
+    assert!(exchange.is_done());
+    let mut exchange = after("Qc");
+    receive(&mut exchange, "GCZ");
+    assert!(exchange.is_done());
+}
+
+#[test]
+fn a_copy_that_fails_ends_at_the_sync_behind_it() {
+    let mut exchange = after("PBES");
+    receive(&mut exchange, "12GE");
+    send(&mut exchange, "cS");
+    receive(&mut exchange, "Z");
+    assert!(exchange.is_done());
+}
+
+#[test]
+fn own_messages_are_dropped_and_stand_ins_translated() {
+    let mut exchange = Exchange::default();
+    exchange.sent(Sent::Parse(None), Reply::Drop);
+    exchange.sent(Sent::Close, Reply::AsParse);
+    exchange.sent(Sent::Sync, Reply::Forward);
+    assert_eq!(exchange.received(b'1', 0), Ok(Verdict::Drop));
+    assert_eq!(exchange.received(b'3', 0), Ok(Verdict::AsParse));
+    assert_eq!(exchange.received(b'Z', b'T'), Ok(Verdict::Forward));
+    assert!(exchange.is_quiet() && !exchange.is_done());
+}
+
+#[test]
+fn a_statement_behind_an_error_is_unmade() {
+    let id = crate::server::Prepared::new(b"x", 0).id;
+    let mut exchange = after("B");
+    exchange.sent(Sent::Parse(Some(id)), Reply::Forward);
+    receive(&mut exchange, "E");
+    assert_eq!(exchange.unmade().collect::<Vec<_>>(), [id]);
+}
+
+#[test]
+fn what_answers_nothing_is_doubted() {
+    assert_eq!(Exchange::default().received(b'Z', b'I'), Err(Doubt));
+    assert_eq!(Exchange::default().received(b'C', 0), Err(Doubt));
+    assert_eq!(after("P").received(b'2', 0), Err(Doubt));
+    assert_eq!(after("PS").received(b'Z', b'I'), Err(Doubt));
+    assert_eq!(after("Q").received(b'Z', b'X'), Err(Doubt));
+    assert_eq!(after("Q").received(b'R', 0), Err(Doubt));
+}
+
+#[test]
+fn flush_without_sync_is_not_the_end() {
+    let mut x = after("PBE");
+    receive(&mut x, "12C");
+    assert!(!x.is_done(), "an implicit transaction is open until Sync");
+}
+#[test]
+fn stray_copy_end_is_not_owed() {
+    let mut x = after("Qc");
+    receive(&mut x, "TDCZ");
+    assert!(x.is_done());
+}
+#[test]
+fn copy_end_between_error_and_ready() {
+    let mut x = after("Q");
+    receive(&mut x, "GE");
+    send(&mut x, "c");
+    receive(&mut x, "Z");
+    assert!(x.is_done());
+}
+#[test]
+fn copy_refused_after_its_start_answers_the_sync_ahead() {
+    let mut x = after("BES");
+    receive(&mut x, "2GEZ");
+}
+#[test]
+fn sync_in_copy_answered_when_copy_failed_first() {
+    let mut x = after("BE");
+    receive(&mut x, "2G");
+    send(&mut x, "S");
+    receive(&mut x, "EZ");
+}
+#[test]
+fn a_sync_behind_a_simple_copy_leaves_nothing_open() {
+    let mut x = after("QS");
+    receive(&mut x, "G");
+    send(&mut x, "c");
+    receive(&mut x, "CZ");
+    assert!(x.is_done() && x.is_certain());
+}
+
+#[test]
+fn a_server_that_waits_for_the_client_is_known() {
+    let mut x = after("Q");
+    receive(&mut x, "G");
+    assert!(x.awaits_client(), "COPY data");
+    let mut x = after("P");
+    assert!(x.awaits_client(), "a Sync");
+    receive(&mut x, "E");
+    assert!(x.awaits_client(), "a Sync");
+    assert!(!after("PBES").awaits_client());
+}

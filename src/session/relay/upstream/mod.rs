@@ -1,0 +1,278 @@
+//! Client → server: understand the headers, rename prepared statements, forward the rest.
+
+mod named;
+
+use std::sync::Arc;
+
+use super::exchange::{Exchange, Reply, Sent};
+use super::outbox::Outbox;
+use crate::server::{Prepared, ServerStatements};
+use crate::session::lexer::{Facts, Hints, Lexer};
+use crate::session::statements::ClientStatements;
+use crate::wire::{Buffer, HEADER_BYTES, Header, Malformed, tag};
+
+/// The client's half of a relay.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) buffer: Buffer,
+    pub(super) outbox: Outbox,
+    /// Bytes of the current message still to come, and what becomes of them.
+    rest: usize,
+    body: Body,
+    lexer: Lexer,
+    /// What the statements of this lease may have done to the session.
+    pub(super) hints: Hints,
+    /// Custom settings named by them.
+    pub(super) settings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Forward,
+    /// Forward, and read as SQL on the way.
+    Lex,
+    Drop,
+}
+
+/// What a relay's client side works with while it has a server.
+#[derive(Debug)]
+pub(super) struct Desk<'a> {
+    pub(super) exchange: &'a mut Exchange,
+    pub(super) client: &'a mut ClientStatements,
+    pub(super) server: &'a mut ServerStatements,
+    /// Rename prepared statements and watch session state: transaction mode.
+    pub(super) shared: bool,
+    /// What statements are read under now; `None` when that is not known for certain, because the
+    /// transaction has changed settings or made temporary tables.
+    pub(super) salt: Option<u64>,
+    /// How many statements the server keeps.
+    pub(super) server_statements_max: usize,
+    /// How many named statements the client may have.
+    pub(super) client_statements_max: usize,
+}
+
+/// Why parsing stopped.
+#[derive(Debug, Clone)]
+pub(super) enum Stop {
+    /// More bytes are needed.
+    Starved,
+    /// The client said goodbye.
+    Terminate,
+    /// The client prepares more than it may.
+    TooManyStatements,
+    /// The client binds a statement that was read, and described, under another schema.
+    Stale(Arc<Prepared>),
+}
+
+/// The longest Parse of a named statement: it is kept whole to be prepared again elsewhere.
+const NAMED_PARSE_BYTES_MAX: usize = 1 << 20;
+
+/// The longest unnamed statement remembered for a Bind in a later transaction.
+const UNNAMED_BYTES_MAX: usize = 16 << 10;
+
+impl Upstream {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            buffer: Buffer::with_capacity(capacity),
+            outbox: Outbox::default(),
+            rest: 0,
+            body: Body::Forward,
+            lexer: Lexer::default(),
+            hints: Hints::default(),
+            settings: Vec::new(),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.buffer.clear();
+        self.outbox.reset();
+        (self.rest, self.body) = (0, Body::Forward);
+        self.lexer = Lexer::default();
+        self.forget_hints();
+    }
+
+    /// Starts a new account of what the client's statements do.
+    pub(super) fn forget_hints(&mut self) {
+        self.hints = Hints::default();
+        self.settings.clear();
+    }
+
+    /// Nothing waits to be sent to the server.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.outbox.is_flushed() && self.buffer.forward().is_empty()
+    }
+
+    /// Whether the current message is only partly here.
+    pub(super) fn is_inside_message(&self) -> bool {
+        self.rest > 0
+    }
+
+    /// Whether a whole message is there, or as much of it as the buffer takes.
+    pub(super) fn is_ready(&self) -> Result<bool, Malformed> {
+        let bytes = self.buffer.unparsed();
+        if self.is_inside_message() && !bytes.is_empty() {
+            return Ok(true);
+        }
+        match Header::frontend(bytes) {
+            None => Ok(false),
+            Some(header) => Ok(bytes.len() >= header?.total().min(self.buffer.capacity())),
+        }
+    }
+
+    /// The tag of the next message, when it is not inside one.
+    pub(super) fn next_tag(&self) -> Option<u8> {
+        if self.is_inside_message() { None } else { self.buffer.unparsed().first().copied() }
+    }
+
+    /// Understands as much as is there.
+    pub(super) fn parse(&mut self, desk: &mut Desk<'_>) -> Result<Stop, Malformed> {
+        loop {
+            if self.rest > 0 && !self.consume(desk.shared) {
+                return Ok(Stop::Starved);
+            }
+            if !desk.exchange.has_room() || self.outbox.is_long() {
+                return Ok(Stop::Starved);
+            }
+            let Some(header) = Header::frontend(self.buffer.unparsed()) else {
+                return Ok(Stop::Starved);
+            };
+            let header = header?;
+            let stop = match header.tag {
+                tag::TERMINATE => Some(Stop::Terminate),
+                tag::QUERY if desk.shared && self.rename_in_query(header, desk) => None,
+                tag::PARSE | tag::BIND | tag::DESCRIBE | tag::CLOSE if desk.shared => {
+                    self.statement_message(header, desk)?
+                }
+                _ => {
+                    self.plain_message(header, desk);
+                    None
+                }
+            };
+            if let Some(stop) = stop {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Drops messages up to the next Sync, for a client whose statement was refused; `true` when
+    /// the Sync (or the simple query or function call that began it) has gone by.
+    pub(super) fn skip_refused(&mut self, simple: bool) -> Result<bool, Malformed> {
+        loop {
+            if self.rest > 0 && !self.consume(false) {
+                return Ok(false);
+            }
+            let Some(header) = Header::frontend(self.buffer.unparsed()) else { return Ok(false) };
+            let header = header?;
+            if header.tag == tag::TERMINATE {
+                return Ok(true);
+            }
+            self.buffer.skip(HEADER_BYTES);
+            (self.rest, self.body) = (header.body, Body::Drop);
+            let last = match header.tag {
+                tag::QUERY | tag::FUNCTION_CALL => simple,
+                tag::SYNC => true,
+                _ => false,
+            };
+            if last {
+                // Its body, if any, is dropped as it comes.
+                self.consume(false);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Drops what a client may still send of a COPY that has failed: the server would ignore it
+    /// too. `true` when something else comes next.
+    pub(super) fn skip_late_copy(&mut self) -> Result<bool, Malformed> {
+        loop {
+            if self.rest > 0 && !self.consume(false) {
+                return Ok(false);
+            }
+            match Header::frontend(self.buffer.unparsed()) {
+                None => return Ok(false),
+                Some(header) => match header? {
+                    // A Flush without anything before it has nothing to flush.
+                    Header {
+                        tag: tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH,
+                        body,
+                    } => {
+                        self.buffer.skip(HEADER_BYTES);
+                        (self.rest, self.body) = (body, Body::Drop);
+                    }
+                    _ => return Ok(true),
+                },
+            }
+        }
+    }
+
+    /// Takes what is there of the current message's body; `true` when that was the end of it.
+    fn consume(&mut self, shared: bool) -> bool {
+        let n = self.rest.min(self.buffer.unparsed().len());
+        match self.body {
+            Body::Drop => self.buffer.skip(n),
+            Body::Forward => self.buffer.pass(n),
+            Body::Lex => {
+                self.lexer.feed(&self.buffer.unparsed()[..n]);
+                self.buffer.pass(n);
+            }
+        }
+        self.rest -= n;
+        if self.rest > 0 {
+            return false;
+        }
+        if self.body == Body::Lex && shared {
+            let facts = self.lexer.finish();
+            self.note(facts);
+        }
+        self.body = Body::Forward;
+        true
+    }
+
+    fn note(&mut self, facts: Facts) {
+        self.hints |= facts.hints;
+        for name in facts.settings {
+            if !self.settings.contains(&name) {
+                self.settings.push(name);
+            }
+        }
+    }
+
+    /// A message whose body is forwarded as it stands.
+    fn plain_message(&mut self, header: Header, desk: &mut Desk<'_>) {
+        let sent = match header.tag {
+            tag::QUERY => Some(Sent::Query),
+            tag::PARSE => Some(Sent::Parse(None)),
+            tag::BIND => Some(Sent::Bind),
+            tag::DESCRIBE => Some(Sent::Describe(None)),
+            tag::EXECUTE => Some(Sent::Execute),
+            tag::CLOSE => Some(Sent::Close),
+            tag::SYNC => Some(Sent::Sync),
+            tag::FUNCTION_CALL => Some(Sent::Function),
+            tag::COPY_DONE | tag::COPY_FAIL => Some(Sent::CopyEnd),
+            _ => None,
+        };
+        if let Some(sent) = sent {
+            desk.exchange.sent(sent, Reply::Forward);
+        }
+        let lex = header.tag == tag::QUERY && desk.shared;
+        if lex {
+            // A simple query destroys the unnamed statement (PostgreSQL documentation, 55.2.3).
+            desk.client.forget_unnamed();
+            desk.server.unnamed_is_here();
+        }
+        self.begin_body(header.body, if lex { Body::Lex } else { Body::Forward });
+    }
+
+    fn begin_body(&mut self, rest: usize, body: Body) {
+        self.buffer.pass(HEADER_BYTES);
+        (self.rest, self.body) = (rest, body);
+        self.consume_if_empty();
+    }
+
+    /// A message without a body ends with its header.
+    fn consume_if_empty(&mut self) {
+        if self.rest == 0 {
+            self.body = Body::Forward;
+        }
+    }
+}

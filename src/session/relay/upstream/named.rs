@@ -1,0 +1,295 @@
+//! Prepared statements of clients that share servers: renamed by content, prepared where they are
+//! needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, UNNAMED_BYTES_MAX, Upstream};
+use crate::server::Prepared;
+use crate::session::lexer::{Hints, TargetKind, Verb};
+use crate::session::relay::exchange::{Reply, Sent, Undo};
+use crate::session::relay::statement_messages as own;
+use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
+
+impl Upstream {
+    /// `EXECUTE` and `DEALLOCATE` of a statement that was prepared by the protocol: the server
+    /// knows it by another name. `true` when the message was rewritten and is done with.
+    pub(super) fn rename_in_query(&mut self, header: Header, desk: &mut Desk<'_>) -> bool {
+        let Some(message) = self.buffer.unparsed().get(HEADER_BYTES..header.total()) else {
+            return false;
+        };
+        let first = message.iter().find(|b| !b.is_ascii_whitespace());
+        let likely = matches!(first, Some(b'd' | b'D' | b'e' | b'E' | b'-' | b'/'));
+        if desk.client.len() == 0 || !likely {
+            return false;
+        }
+        let facts = self.lexer.read(message);
+        let by_name = facts.target.filter(|t| facts.single && t.kind == TargetKind::Name);
+        let Some(target) = by_name else { return false };
+        let Some(prepared) = desk.client.named(target.name.as_bytes()).map(Arc::clone) else {
+            return false;
+        };
+        let closes = match facts.first {
+            Verb::Execute => false,
+            Verb::Deallocate => true,
+            _ => return false,
+        };
+        let (start, length) = (target.start as usize, target.len as usize);
+        let (Some(before), Some(after)) = (message.get(..start), message.get(start + length..))
+        else {
+            return false;
+        };
+        let text = [before, &prepared.id.server_name(), after].concat();
+        let out = self.outbox.after(&mut self.buffer);
+        own::ensure(&prepared, out, desk);
+        own::sync(out);
+        desk.exchange.sent(Sent::Sync, Reply::Drop);
+        out.message(tag::QUERY, |b| b.extend_from_slice(&text));
+        desk.exchange.sent(Sent::Query, Reply::Forward);
+        if closes && desk.exchange.status() != b'E' {
+            desk.client.remove(target.name.as_bytes());
+            desk.server.remove(prepared.id);
+        }
+        self.hints |= facts.hints;
+        self.buffer.skip(header.total());
+        true
+    }
+
+    /// Parse, Bind, Describe or Close in transaction mode.
+    pub(super) fn statement_message(
+        &mut self,
+        header: Header,
+        desk: &mut Desk<'_>,
+    ) -> Result<Option<Stop>, Malformed> {
+        let available = self.buffer.unparsed().len().min(header.total());
+        let body = &self.buffer.unparsed()[HEADER_BYTES..available];
+        let whole = available == header.total();
+        match header.tag {
+            tag::PARSE => match parse_name(body) {
+                Ok(named) if named.name.is_empty() => {
+                    self.parse_unnamed(header, whole, desk);
+                    Ok(None)
+                }
+                Ok(_) if whole => self.parse_named(header, desk),
+                Ok(_) if header.body > NAMED_PARSE_BYTES_MAX => Ok(Some(Stop::TooManyStatements)),
+                Ok(_) => Ok(Some(self.starve(header.total()))),
+                Err(_) => self.starve_unless(whole, header.total().min(NAMED_PARSE_BYTES_MAX)),
+            },
+            tag::BIND => match bind_names(body) {
+                Ok((portal, named)) => {
+                    let (portal, name) = (portal.to_vec(), named.name.to_vec());
+                    if let Some(stale) = self.stale(&name, desk) {
+                        return Ok(Some(Stop::Stale(stale)));
+                    }
+                    self.bind(header, &portal, &name, desk);
+                    Ok(None)
+                }
+                Err(_) => self.starve_unless(whole, header.total().min(NAMED_PARSE_BYTES_MAX)),
+            },
+            _ if !whole => Ok(Some(self.starve(header.total()))),
+            tag::DESCRIBE => {
+                let (kind, name) = describe_target(body)?;
+                let name = name.to_vec();
+                self.describe(header, kind, &name, desk);
+                Ok(None)
+            }
+            _ => {
+                let (kind, name) = describe_target(body)?;
+                let name = name.to_vec();
+                self.close(header, kind, &name, desk);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Waits for `wanted` bytes of the current message, in a larger buffer if need be.
+    fn starve(&mut self, wanted: usize) -> Stop {
+        if wanted > self.buffer.capacity() {
+            self.buffer.resize(wanted);
+        }
+        Stop::Starved
+    }
+
+    fn starve_unless(&mut self, whole: bool, wanted: usize) -> Result<Option<Stop>, Malformed> {
+        if whole || self.buffer.unparsed().len() >= wanted {
+            return Err(Malformed::Body);
+        }
+        // The names may just not have come yet: no need for more memory before what there is of it
+        // is full.
+        if !self.buffer.is_full() || self.buffer.unparsed().len() < self.buffer.capacity() {
+            return Ok(Some(Stop::Starved));
+        }
+        Ok(Some(self.starve(wanted)))
+    }
+
+    fn parse_unnamed(&mut self, header: Header, whole: bool, desk: &mut Desk<'_>) {
+        if whole && header.body <= UNNAMED_BYTES_MAX {
+            let body = &self.buffer.unparsed()[HEADER_BYTES + 1..header.total()];
+            desk.client.remember_unnamed(body);
+        } else {
+            desk.client.forget_unnamed();
+        }
+        desk.server.unnamed_is_here();
+        desk.exchange.sent(Sent::Parse(None), Reply::Forward);
+        self.buffer.pass(HEADER_BYTES + 1);
+        (self.rest, self.body) = (header.body - 1, Body::Lex);
+        self.consume_if_empty();
+    }
+
+    fn parse_named(
+        &mut self,
+        header: Header,
+        desk: &mut Desk<'_>,
+    ) -> Result<Option<Stop>, Malformed> {
+        let body = &self.buffer.unparsed()[HEADER_BYTES..header.total()];
+        let named = parse_name(body)?;
+        let salt = self.salt(desk);
+        let (name, prepared) = (named.name.to_vec(), Prepared::new(named.rest, salt));
+        self.lexer.feed(&prepared.body);
+        let facts = self.lexer.finish();
+        self.note(facts);
+        let taken = desk.client.named(&name).is_some();
+        if !taken && desk.client.len() >= desk.client_statements_max {
+            return Ok(Some(Stop::TooManyStatements));
+        }
+        let out = self.outbox.after(&mut self.buffer);
+        if taken {
+            // The server itself must say that the name is taken: its name stands in for ours.
+            let old = desk.client.named(&name).map(Arc::clone);
+            if let Some(old) = old {
+                own::ensure(&old, out, desk);
+                own::parse(&old.id.server_name(), &prepared.body, out);
+                desk.exchange.sent(Sent::Parse(None), Reply::Forward);
+            }
+        } else if desk.server.touch(prepared.id) {
+            own::close_nothing(out);
+            let undo = Undo::Made(name.as_slice().into());
+            desk.exchange.sent_undoable(Sent::Close, Reply::AsParse, undo);
+            insert(&name, prepared, desk);
+        } else {
+            let undo = Undo::Made(name.as_slice().into());
+            own::prepare(&prepared, Some(undo), out, desk);
+            insert(&name, prepared, desk);
+        }
+        self.buffer.skip(header.total());
+        Ok(None)
+    }
+
+    fn bind(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
+        let names = portal.len() + name.len() + 2;
+        let prepared = self.refreshed(name, desk);
+        if name.is_empty() {
+            self.ensure_unnamed(desk);
+        }
+        if let Some(prepared) = prepared {
+            let out = self.outbox.after(&mut self.buffer);
+            own::ensure(&prepared, out, desk);
+            own::bind_head(&prepared.id.server_name(), portal, header.body - names, out);
+            self.buffer.skip(HEADER_BYTES + names);
+        } else {
+            self.buffer.pass(HEADER_BYTES + names);
+        }
+        desk.exchange.sent(Sent::Bind, Reply::Forward);
+        (self.rest, self.body) = (header.body - names, Body::Forward);
+    }
+
+    /// What a statement prepared now is read under. Where that is not certain it is shared with
+    /// nobody.
+    fn salt(&self, desk: &Desk<'_>) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
+        let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
+        match desk.salt {
+            Some(salt) if certain => salt,
+            _ => NEXT.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// The client's statement of that name if it was read under something else, before a migration
+    /// say, and may be prepared anew: outside a transaction.
+    fn outdated(&self, name: &[u8], desk: &Desk<'_>) -> Option<(Arc<Prepared>, u64)> {
+        let prepared = desk.client.named(name)?;
+        let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
+        let salt = desk.salt.filter(|salt| certain && *salt != prepared.salt)?;
+        desk.exchange.is_done().then(|| (Arc::clone(prepared), salt))
+    }
+
+    /// An outdated statement whose description the client goes by: it has to be compared first.
+    fn stale(&self, name: &[u8], desk: &Desk<'_>) -> Option<Arc<Prepared>> {
+        let (prepared, _) = self.outdated(name, desk)?;
+        desk.client.was_told(name).then_some(prepared)
+    }
+
+    /// The client's statement of that name, prepared anew if it is outdated: nobody goes by what
+    /// it was.
+    fn refreshed(&self, name: &[u8], desk: &mut Desk<'_>) -> Option<Arc<Prepared>> {
+        if let Some((prepared, salt)) = self.outdated(name, desk) {
+            let fresh = Prepared::new(&prepared.body, salt);
+            desk.client.insert(name, Arc::clone(&fresh));
+            return Some(fresh);
+        }
+        desk.client.named(name).map(Arc::clone)
+    }
+
+    /// The unnamed statement on the server is whoever's used it last. Puts the client's own there,
+    /// or none, where the client goes on with one it parsed in an earlier transaction.
+    fn ensure_unnamed(&mut self, desk: &mut Desk<'_>) {
+        if desk.server.has_unnamed() || desk.exchange.is_skipping() {
+            return;
+        }
+        let out = self.outbox.after(&mut self.buffer);
+        if let Some(body) = desk.client.unnamed() {
+            own::parse(b"", body, out);
+            desk.exchange.sent(Sent::Parse(None), Reply::Drop);
+        } else {
+            own::close_unnamed(out);
+            desk.exchange.sent(Sent::Close, Reply::Drop);
+        }
+        desk.server.unnamed_is_here();
+    }
+
+    fn describe(&mut self, header: Header, kind: u8, name: &[u8], desk: &mut Desk<'_>) {
+        let prepared = if kind == b'S' { self.refreshed(name, desk) } else { None };
+        let described = prepared.as_ref().map(|prepared| prepared.id);
+        if kind == b'S' && name.is_empty() {
+            self.ensure_unnamed(desk);
+        }
+        if let Some(prepared) = prepared {
+            let out = self.outbox.after(&mut self.buffer);
+            own::ensure(&prepared, out, desk);
+            own::describe(&prepared.id.server_name(), out);
+            self.buffer.skip(header.total());
+        } else {
+            self.buffer.pass(header.total());
+        }
+        desk.exchange.sent(Sent::Describe(described), Reply::Forward);
+    }
+
+    /// Closing a renamed statement forgets the client's name; the server keeps it for others.
+    fn close(&mut self, header: Header, kind: u8, name: &[u8], desk: &mut Desk<'_>) {
+        if kind == b'S' && desk.client.named(name).is_some() {
+            own::close_nothing(self.outbox.after(&mut self.buffer));
+            self.buffer.skip(header.total());
+            let closed = desk.client.named(name).map(Arc::clone);
+            if let Some(closed) = closed.filter(|_| !desk.exchange.is_skipping()) {
+                desk.client.remove(name);
+                let undo = Undo::Closed(name.into(), closed);
+                desk.exchange.sent_undoable(Sent::Close, Reply::Forward, undo);
+            }
+            return;
+        }
+        {
+            if kind == b'S' && name.is_empty() && !desk.exchange.is_skipping() {
+                desk.client.forget_unnamed();
+            }
+            self.buffer.pass(header.total());
+        }
+        desk.exchange.sent(Sent::Close, Reply::Forward);
+    }
+}
+
+/// While the server skips to a Sync it prepares nothing.
+fn insert(name: &[u8], prepared: Arc<Prepared>, desk: &mut Desk<'_>) {
+    if !desk.exchange.is_skipping() {
+        desk.client.insert(name, prepared);
+    }
+}
