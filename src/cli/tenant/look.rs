@@ -99,6 +99,25 @@ fn view(tenant: &Tenant, reason: Option<&str>) -> Value {
     })
 }
 
+/// The order people read a tenant in.
+const ORDER: [&str; 15] = [
+    "tenantId",
+    "name",
+    "status",
+    "suspendedReason",
+    "databaseName",
+    "server",
+    "host",
+    "port",
+    "adopted",
+    "schemaVersion",
+    "subscriptionPlan",
+    "subscriptionStatus",
+    "trialEndsAt",
+    "poolMode",
+    "limits",
+];
+
 /// `key: value` lines of a view; what is not set is left out, its own limits excepted.
 fn lines(view: &Value) -> String {
     let mut text = String::new();
@@ -107,7 +126,7 @@ fn lines(view: &Value) -> String {
         Value::Null => "as its plan has it".to_owned(),
         other => other.to_string(),
     };
-    for (key, value) in view.as_object().into_iter().flatten() {
+    for (key, value) in ORDER.iter().map(|key| (key, &view[*key])) {
         let newline = if text.is_empty() { "" } else { "\n" };
         match value {
             Value::Null => {}
