@@ -2,6 +2,7 @@
 #
 #   docker build -t pgusher .
 #   docker run -p 6432:6432 -p 8080:8080 -v $PWD/pgusher.toml:/etc/pgusher/pgusher.toml:ro pgusher
+#   docker run --rm -v $PWD/pgusher.toml:/etc/pgusher/pgusher.toml:ro pgusher check
 #
 # PostgreSQL is not in it: `pgusher dev` needs one beside it, `pgusher serve` one on the network.
 
@@ -26,10 +27,17 @@ RUN touch src/main.rs src/lib.rs \
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /build/target/release/pgusher /usr/local/bin/pgusher
 COPY config/pgusher.toml /etc/pgusher/pgusher.toml
+# A container's loopback is nobody's: listen on every address, and let -p decide what is seen. The
+# environment stands over the file; -e changes it. Whoever asks the ops listener for more than
+# metrics and health needs an operator's token there.
+ENV PGUSHER_CONFIG=/etc/pgusher/pgusher.toml \
+    PGUSHER_LISTEN__ADDRESSES='["0.0.0.0:6432"]' \
+    PGUSHER_HTTP__ADDRESS='0.0.0.0:8080' \
+    PGUSHER_OPS__ADDRESS='0.0.0.0:9432'
 USER nonroot
 EXPOSE 6432 8080 9432
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/pgusher", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/pgusher"]
-CMD ["serve", "--config", "/etc/pgusher/pgusher.toml"]
+CMD ["serve"]

@@ -4,6 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
+/// Long enough for a master key and for HS256.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 fn pgusher(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
     command.args(arguments).env_remove("PGUSHER_CONFIG");
@@ -43,13 +46,114 @@ fn check_names_every_problem_with_its_file_and_key() {
     let json: serde_json::Value = serde_json::from_str(&out).expect("one JSON value");
     assert_eq!((code, json["problems"].as_array().map(Vec::len)), (Some(1), Some(2)), "{out}");
 
-    std::fs::write(&file, "[log]\nlevel = 'info'\n").expect("writes");
-    assert_eq!(pgusher(&["check", "--config", file_name]).status.code(), Some(0));
+    let good = "[registry]\nurl = 'postgresql://h/registry'\n[auth]\nmaster_key = '{secret}'\n\
+                [[auth.signer.keys]]\nkid = 'a'\nalgorithm = 'HS256'\nsecret = '{secret}'\n";
+    std::fs::write(&file, good.replace("{secret}", SECRET)).expect("writes");
+    let offline = ["check", "--offline", "--config", file_name];
+    let (code, _, err) = said(&pgusher(&offline));
+    assert_eq!(code, Some(0), "{err}");
     // A value of the right type may be wrong all the same, and keeps its place.
-    let (code, _, err) =
-        said(&pgusher(&["check", "--config", file_name, "--set", "log.level=a=b=c"]));
+    let (code, _, err) = said(&pgusher(&[&offline[..], &["--set", "log.level=a=b=c"]].concat()));
     assert_eq!(code, Some(2), "the command line is at fault: {err}");
     assert!(err.contains("--set: log.level: "), "{err}");
+    // What is missing altogether is missed: with nothing set, nothing could be started.
+    let (code, _, err) = said(&pgusher(&["check", "--offline"]));
+    assert_eq!(code, Some(1));
+    for key in ["auth.master_key", "auth.signer"] {
+        assert!(err.contains(key), "{key}: {err}");
+    }
+}
+
+#[test]
+fn a_command_about_tenants_says_what_it_lacks() {
+    let away = ["--registry", "postgresql://127.0.0.1:1/none"];
+    for (arguments, code, words) in [
+        (&["tenant", "list"][..], 2, "no registry"),
+        (&["tenant", "show", "Not-An-Id"], 2, "1 to 56 characters"),
+        (&["tenant", "show", "a", "--registry", "mysql://h/d"], 2, "does not begin with"),
+        (&[&["tenant", "show", "a"][..], &away].concat(), 1, "cannot be reached"),
+        (&[&["tenant", "limits", "a", "--weight", "1001"][..], &away].concat(), 2, "1 to 1000"),
+        (&[&["tenant", "limits", "a", "--queue-timeout", "5"][..], &away].concat(), 2, "5s"),
+        (&[&["migrate", "registry"][..], &away].concat(), 1, "refused"),
+        (&[&["tenant", "drop", "a"][..], &away].concat(), 2, "--yes"),
+    ] {
+        let (exit, out, err) = said(&pgusher(arguments));
+        assert_eq!(exit, Some(code), "{arguments:?}: {out}{err}");
+        assert!(err.contains(words), "{arguments:?}: {err}");
+        assert!(out.is_empty(), "{arguments:?}: {out}");
+    }
+    let (_, out, _) = said(&pgusher(&[&["tenant", "show", "a", "--json"][..], &away].concat()));
+    let json: serde_json::Value = serde_json::from_str(&out).expect("one JSON value");
+    assert!(json["error"].is_string(), "{out}");
+}
+
+#[test]
+fn tokens_are_signed_with_the_configured_key_and_ask_nobody() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("pgusher.toml");
+    let key =
+        format!("[[auth.signer.keys]]\nkid = 'a'\nalgorithm = 'HS256'\nsecret = '{SECRET}'\n");
+    std::fs::write(&file, key).expect("writes");
+    let file = file.to_str().expect("UTF-8");
+    let issue =
+        |more: &[&str]| said(&pgusher(&[&["token", "issue", "--config", file][..], more].concat()));
+    let (code, out, err) = issue(&["--tenant", "acme", "--role", "readonly", "--ttl", "2h"]);
+    assert_eq!((code, out.trim().split('.').count()), (Some(0), 3), "{out}{err}");
+    let claims = |out: &str| -> serde_json::Value {
+        use base64::Engine as _;
+        let part = out.trim().split('.').nth(1).expect("claims").to_owned();
+        let raw = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).expect("base64");
+        serde_json::from_slice(&raw).expect("JSON")
+    };
+    let claimed = claims(&out);
+    assert_eq!(
+        (claimed["tenantId"].as_str(), claimed["role"].as_str()),
+        (Some("acme"), Some("readonly"))
+    );
+    let lives = claimed["exp"].as_u64().expect("exp") - claimed["iat"].as_u64().expect("iat");
+    assert_eq!(lives, 7200);
+    let (code, out, _) = issue(&["--operator", "stats", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).expect("one JSON value");
+    assert_eq!((code, json["operator"].as_str()), (Some(0), Some("stats")));
+    let claimed = claims(json["token"].as_str().expect("token"));
+    assert!(claimed["tenantId"].is_null(), "an operator's token opens no tenant: {claimed}");
+    for wrong in [
+        &["--tenant", "a", "--role", "sidecar"][..],
+        &["--tenant", "a", "--operator", "stats"],
+        &["--operator", "root"],
+        &["--tenant", "a", "--ttl", "0"],
+        &[],
+    ] {
+        assert_eq!(issue(wrong).0, Some(2), "{wrong:?}");
+    }
+    let (code, _, err) = said(&pgusher(&["token", "issue", "--tenant", "a"]));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("no key to sign with"), "{err}");
+}
+
+#[test]
+fn the_images_environment_is_configuration_and_listens_on_every_address() {
+    let dockerfile = include_str!("../Dockerfile");
+    let set: Vec<(&str, &str)> = dockerfile
+        .lines()
+        .filter_map(|line| line.trim_start_matches("ENV ").trim().strip_prefix("PGUSHER_"))
+        .filter_map(|line| line.trim_end_matches(" \\").split_once('='))
+        .filter(|(name, _)| name.contains("__"))
+        .collect();
+    assert_eq!(set.len(), 3, "{set:?}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
+    command.args(["check", "--offline", "--json"]);
+    for (name, value) in set {
+        let value = value.trim_matches('\'');
+        assert!(value.contains("0.0.0.0:"), "{name}={value}");
+        command.env(format!("PGUSHER_{name}"), value);
+    }
+    // Keys and registry are the operator's to give; nothing the image sets is at fault.
+    let (_, out, _) = said(&command.output().expect("runs"));
+    assert!(!out.contains("$PGUSHER_"), "{out}");
+    for key in ["listen", "http", "ops"] {
+        assert!(!out.contains(&format!("\"key\":\"{key}")), "{out}");
+    }
 }
 
 #[test]

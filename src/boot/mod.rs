@@ -7,10 +7,12 @@ mod build;
 mod changes;
 mod doors;
 mod figures;
+mod office;
 mod run;
 mod seams;
 mod settings;
 
 pub use build::{BuildProblems, Built};
+pub use office::Office;
 pub use run::{Addresses, Running, start};
 pub use settings::{MetricsSettings, RuntimeSettings};

@@ -105,7 +105,7 @@ fn keepers(built: &Arc<Built>, data: &Handle, presence: &Presence) -> Vec<JoinHa
     tasks
 }
 
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     // Only a name for people; the file is not everywhere.
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()

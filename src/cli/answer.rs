@@ -50,6 +50,13 @@ impl Failure {
         Self { code: 2, ..Self::new(why) }
     }
 
+    /// It was tried and failed, with more to say than a sentence.
+    pub fn with(text: impl Into<String>, json: impl Serialize) -> Self {
+        // As in `Answer::new`.
+        let json = serde_json::to_value(json).unwrap_or(Value::Null);
+        Self { text: text.into(), json, code: 1 }
+    }
+
     /// The exit code.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(self.code)

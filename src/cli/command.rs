@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::check::CheckArguments;
 use super::dev::DevArguments;
 use super::healthcheck::HealthcheckArguments;
+use super::migrate::MigrateCommand;
+use super::tenant::TenantCommand;
+use super::token::TokenCommand;
 use crate::config::{Config, Problems, Sources};
 
 /// Shows every PostgreSQL session to its own tenant's database.
@@ -51,8 +55,17 @@ pub enum Command {
     Serve,
     /// Runs a whole pgusher on this machine: PostgreSQL, registry, sample tenants.
     Dev(DevArguments),
-    /// Checks the configuration and says everything that is wrong with it.
-    Check,
+    /// Makes, lists, shows, limits, suspends, resumes and drops tenants.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Mints tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Brings schemas up to date.
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Checks configuration, registry and every server, and says all that is wrong at once.
+    Check(CheckArguments),
     /// Asks a running pgusher whether it is alive; for container health checks.
     Healthcheck(HealthcheckArguments),
     /// Says which pgusher this is.

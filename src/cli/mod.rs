@@ -10,8 +10,12 @@ mod client;
 mod command;
 pub mod dev;
 mod healthcheck;
+mod migrate;
+mod registry;
 mod run;
 mod serve;
+mod tenant;
+mod token;
 mod version;
 
 pub use answer::{Answer, Failure};

@@ -10,7 +10,10 @@ use tokio::runtime::Builder;
 use super::check::check;
 use super::dev::dev;
 use super::healthcheck::healthcheck;
+use super::migrate::migrate;
 use super::serve::serve;
+use super::tenant::tenant;
+use super::token::token;
 use super::version::version;
 use super::{Answer, Arguments, Command, Failure};
 
@@ -45,7 +48,10 @@ fn dispatch(arguments: &Arguments) -> Result<Answer, Failure> {
     match &arguments.command {
         Command::Serve => serve(&arguments.common),
         Command::Dev(asked) => dev(&arguments.common, asked),
-        Command::Check => check(&arguments.common),
+        Command::Tenant(asked) => block_on(tenant(&arguments.common, asked)),
+        Command::Token(asked) => token(&arguments.common, asked),
+        Command::Migrate(asked) => block_on(migrate(&arguments.common, asked)),
+        Command::Check(asked) => block_on(check(&arguments.common, asked)),
         Command::Healthcheck(asked) => block_on(healthcheck(asked)),
         Command::Version => Ok(version()),
     }

@@ -6,7 +6,7 @@ use super::provision::Servers;
 use super::{Refused, failed};
 use crate::fault::Fault;
 use crate::ident::TenantId;
-use crate::tenant::{LimitOverrides, PoolMode, Registry};
+use crate::tenant::{LimitOverrides, PoolMode, Registry, Status};
 
 /// Operators' hands on the registry.
 #[derive(Debug, Clone)]
@@ -88,6 +88,51 @@ impl Fleet {
         self.audit(tenant, "limits").await
     }
 
+    /// Takes all of a tenant's own limits back: its plan's, or the configuration's, hold again.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`].
+    pub async fn reset_limits(&self, tenant: &TenantId) -> Result<(), Refused> {
+        let sql = r#"WITH own AS (UPDATE pgusher.tenants SET server_max = NULL, server_min = NULL,
+                         weight = NULL, client_max = NULL, queue_max = NULL,
+                         queue_timeout_ms = NULL, pool_mode = NULL, updated_at = now()
+                         WHERE tenant_id = $1)
+                     SELECT 1 FROM public."Tenant" WHERE "id" = $1"#;
+        let client = self.0.client().await?;
+        found(client.execute(sql, &[&tenant.as_str()]).await.map_err(failed::registry)?)?;
+        self.audit(tenant, "limits reset").await
+    }
+
+    /// Up to `limit` tenants after `after`, by id. Every row of the registry is listed, those
+    /// pgusher cannot serve as well.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn list(&self, after: &str, limit: u32) -> Result<Vec<Listed>, Fault> {
+        let sql = r#"SELECT t."id"::text, coalesce(t."name", '')::text,
+                         coalesce(t."status", '')::text, p.suspended_at IS NOT NULL, p.server,
+                         coalesce(t."subscriptionPlan", '')::text, coalesce(p.managed, false)
+                     FROM public."Tenant" t LEFT JOIN pgusher.tenants p ON p.tenant_id = t."id"
+                     WHERE t."id" > $1::text ORDER BY t."id" LIMIT $2"#;
+        let client = self.0.client().await?;
+        let rows = client.query(sql, &[&after, &i64::from(limit)]).await;
+        let rows = rows.map_err(failed::registry)?;
+        rows.iter().map(|row| Listed::read(row).map_err(failed::registry)).collect()
+    }
+
+    /// Why a tenant is suspended, as the operator wrote it; `None` where nobody did.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn suspended_because(&self, tenant: &TenantId) -> Result<Option<String>, Fault> {
+        let sql = "SELECT suspended_reason FROM pgusher.tenants \
+                   WHERE tenant_id = $1 AND suspended_at IS NOT NULL";
+        let client = self.0.client().await?;
+        let row = client.query_opt(sql, &[&tenant.as_str()]).await.map_err(failed::registry)?;
+        let reason = row.map(|row| row.try_get(0)).transpose().map_err(failed::registry)?;
+        Ok(reason.flatten())
+    }
+
     /// Takes a tenant out of the registry, then drops its database and logins.
     ///
     /// # Errors
@@ -131,6 +176,46 @@ impl Fleet {
     }
 }
 
+/// A tenant in a list.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// Its id, as the registry has it.
+    #[serde(rename = "tenantId")]
+    pub id: String,
+    /// The organisation's name.
+    pub name: String,
+    /// Whether it is served.
+    pub status: &'static str,
+    /// The server's name in the configuration; of an adopted tenant nothing is said here.
+    pub server: Option<String>,
+    /// `subscriptionPlan`.
+    pub plan: String,
+    /// Whether its databaseUrl is used as found.
+    pub adopted: bool,
+}
+
+impl Listed {
+    fn read(row: &tokio_postgres::Row) -> Result<Self, tokio_postgres::Error> {
+        let (id, status): (String, String) = (row.try_get(0)?, row.try_get(2)?);
+        let status = if TenantId::parse(&id).is_err() {
+            "refused"
+        } else if row.try_get(3)? {
+            Status::Suspended.as_str()
+        } else {
+            Status::parse(&status).as_str()
+        };
+        Ok(Self {
+            id,
+            status,
+            name: row.try_get(1)?,
+            server: row.try_get(4)?,
+            plan: row.try_get(5)?,
+            adopted: !row.try_get::<_, bool>(6)?,
+        })
+    }
+}
+
 /// Makes PostgreSQL agree with the registry about a managed tenant: suspended logins may not log
 /// in, and the database's CONNECTION LIMIT is the tenant's cap. For the process that heard of a
 /// change, and for the next start.
@@ -145,7 +230,7 @@ pub async fn apply_tenant(
     let Some(server) = servers.get(&*tenant.server).filter(|_| !tenant.adopted) else {
         return Ok(());
     };
-    let served = tenant.status != crate::tenant::Status::Suspended;
+    let served = tenant.status != Status::Suspended;
     server.allow_logins(&tenant.id, served).await?;
     if let Some(max) = server_max {
         server.limit_connections(&tenant.id, max).await?;

@@ -4,6 +4,7 @@
 //! `ensure_*` that may be run again; a job row says how far a registration is, and the janitor
 //! finishes or undoes what a crash left.
 
+mod adopted;
 pub mod changes;
 mod email;
 mod failed;
@@ -21,6 +22,7 @@ mod sessions;
 mod sql;
 mod verifier;
 
+pub use adopted::{AdoptedLogin, adopted_logins};
 pub use email::{EmailIndex, LegacyEmailHash};
 pub use password::{Match, PasswordSettings, Passwords};
 pub use presence::Presence;

@@ -18,3 +18,4 @@ pub use ops::{Figures, OperatorGate, Ops};
 pub use problem::Problem;
 pub use public::Public;
 pub use settings::{HttpSettings, OpsSettings, RateSettings};
+pub use time::{rfc3339, rfc3339_of};

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970 as `2026-11-21T18:55:30Z`.
-pub(super) fn rfc3339(seconds: i64) -> String {
+pub fn rfc3339(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Howard Hinnant's civil_from_days: years begin in March, so that the leap day is the last.
     let shifted = days + 719_468;
@@ -21,7 +21,7 @@ pub(super) fn rfc3339(seconds: i64) -> String {
 }
 
 /// The same of a [`SystemTime`].
-pub(super) fn rfc3339_of(time: SystemTime) -> String {
+pub fn rfc3339_of(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     rfc3339(i64::try_from(since.as_secs()).unwrap_or(i64::MAX / 2))
 }

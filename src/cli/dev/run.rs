@@ -105,6 +105,11 @@ async fn prepare_registry(config: &Config, cluster: &Cluster) -> Result<(), Fail
     if client.query_opt(sql, &[&REGISTRY]).await.map_err(Failure::new)?.is_none() {
         client.batch_execute(&format!("CREATE DATABASE {REGISTRY}")).await.map_err(Failure::new)?;
     }
+    // PostgreSQL lets everyone into a new database; tenants' roles are to enter their own only.
+    for open in [REGISTRY, "postgres", "template1"] {
+        let sql = format!("REVOKE CONNECT, TEMPORARY ON DATABASE {open} FROM PUBLIC");
+        client.batch_execute(&sql).await.map_err(Failure::new)?;
+    }
     // The url in the configuration is the cluster's own, made above.
     let url = DatabaseUrl::parse(config.registry.url.expose()).map_err(Failure::new)?;
     migrate_registry(&url, &MigrationSet::registry(), Duration::from_secs(30))

@@ -7,12 +7,14 @@
 mod database;
 mod doors;
 mod groups;
+mod inspect;
 mod metrics;
 mod provisioner;
 mod settings;
 mod template;
 
 pub use database::NewAdmin;
+pub use inspect::{ServerFacts, VERSION_MIN};
 pub use metrics::ProvisionMetrics;
 pub use provisioner::{Provisioner, Servers};
 pub use settings::ServerSettings;

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::database::{self, NewAdmin, Step};
 use super::groups::{self, Powers};
 use super::template::Template;
-use super::{ProvisionMetrics, ServerSettings, doors};
+use super::{ProvisionMetrics, ServerFacts, ServerSettings, doors, inspect};
 use crate::control::schema::MigrationSet;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
@@ -133,6 +133,14 @@ impl Provisioner {
     /// 08006 when the server cannot be reached.
     pub async fn open_doors(&self) -> Result<Vec<String>, Fault> {
         self.step("doors", async { Ok(doors::open(&*self.pool.get().await?).await?) }).await
+    }
+
+    /// What the server is and what may be done there; changes nothing.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be reached.
+    pub async fn inspect(&self) -> Result<ServerFacts, Fault> {
+        self.step("look", async { Ok(inspect::look(&*self.pool.get().await?).await?) }).await
     }
 
     /// The tenant's database, logins and privileges: complete, closed to everyone else, and empty.

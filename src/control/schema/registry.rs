@@ -46,14 +46,14 @@ pub async fn migrate_registry(
     Ok(report)
 }
 
-async fn is_adopted(client: &Client) -> Result<bool, tokio_postgres::Error> {
+pub(super) async fn is_adopted(client: &Client) -> Result<bool, tokio_postgres::Error> {
     // A history of pgusher's own in public settles it: a tool may add a _prisma_migrations later.
     let sql = "SELECT to_regclass('public._prisma_migrations') IS NOT NULL \
                AND to_regclass('public._pgusher_migrations') IS NULL";
     client.query_one(sql, &[]).await?.try_get(0)
 }
 
-async fn judge_tenants(
+pub(super) async fn judge_tenants(
     client: &Client,
     report: &mut RegistryReport,
 ) -> Result<(), tokio_postgres::Error> {

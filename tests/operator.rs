@@ -1,0 +1,260 @@
+//! What an operator types, against a running pgusher: it obeys within a second.
+#![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use world::wire::{Conn, Login, Refusal};
+use world::{Plan, World, bare, code, eventually};
+
+/// How soon a running pgusher has done what the registry says.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Runs `pgusher` and returns its exit code and its JSON.
+fn run(args: &[&str]) -> (i32, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
+    let output = command.args(args).arg("--json").env_remove("PGUSHER_CONFIG").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let json = serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("{args:?}: {e}: {text:?} {output:?}"));
+    (output.status.code().unwrap(), json)
+}
+
+/// The configuration that a `serve` beside this world's `dev` would have.
+fn config(world: &World, more: &str) -> String {
+    let file = world.dir.join("pgusher.toml");
+    let data = world.dir.join("data");
+    let (server, superuser) = (world.server_addr(), world.superuser_name());
+    let text = format!(
+        "[registry]\nurl = '{registry}'\n[auth]\nmaster_key_file = '{data}/master.key'\n\
+         [[auth.signer.keys]]\nalgorithm = 'EdDSA'\nfile = '{data}/signing.pem'\n\
+         [servers.dev]\nadmin_url = 'postgresql://{superuser}@{server}/postgres'\n{more}",
+        registry = world.registry,
+        data = data.display(),
+    );
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+fn why_cut(session: &mut Conn) -> Option<String> {
+    let last = session.farewell();
+    last.iter().find(|m| m.tag == b'E').map(|m| Refusal::parse(&m.body).code)
+}
+
+#[test]
+fn suspending_cuts_within_a_second_and_resuming_lets_in_again() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let (tenant, registry) = (&world.tenants[0], world.registry.as_str());
+    let mut idle = world.session(0);
+    let mut busy = world.session(0);
+    let mut neighbour = world.session(1);
+    busy.query("begin").unwrap();
+    assert_eq!(idle.one("select 1").as_deref(), Ok("1"));
+
+    let suspend = ["tenant", "suspend", &tenant.id, "--reason", "unpaid", "--registry", registry];
+    let (exit, json) = run(&suspend);
+    assert_eq!((exit, &json["status"]), (0, &json!("suspended")), "{json}");
+    let said = Instant::now();
+    assert_eq!(why_cut(&mut idle).as_deref(), Some("57P01"));
+    assert_eq!(why_cut(&mut busy).as_deref(), Some("57P01"), "a transaction is no shelter");
+    assert!(said.elapsed() < SOON, "cut after {:?}", said.elapsed());
+    assert_eq!(code(world.login(&tenant.login())), "57P03");
+    assert_eq!(neighbour.one("select 1").as_deref(), Ok("1"), "the neighbour notices nothing");
+    let (_, shown) = run(&["tenant", "show", &tenant.id, "--registry", registry]);
+    assert_eq!(shown["status"], "suspended");
+    assert_eq!(shown["suspendedReason"], "unpaid");
+
+    let (exit, _) = run(&["tenant", "resume", &tenant.id, "--registry", registry]);
+    assert_eq!(exit, 0);
+    let mut back =
+        eventually(SOON, "the resumed tenant is let in", || world.login(&tenant.login()).ok());
+    eventually(Duration::from_secs(5), "and served", || back.one("select 1").ok());
+    let (_, listed) = run(&["tenant", "list", "--registry", registry]);
+    let rows = listed["tenants"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{listed}");
+    assert!(rows.iter().all(|row| row["status"] == "active"), "{listed}");
+    world.assert_no_panic();
+}
+
+#[test]
+fn limits_apply_to_a_running_pgusher() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let (tenant, registry) = (&world.tenants[0], world.registry.as_str());
+    let mut first = world.session(0);
+    let limits = |more: &[&str]| {
+        let mut args = vec!["tenant", "limits", &tenant.id, "--registry", registry];
+        args.extend(more);
+        run(&args)
+    };
+    let (exit, json) = limits(&["--client-max", "1", "--server-max", "1", "--queue-timeout", "1s"]);
+    assert_eq!(exit, 0, "{json}");
+    assert_eq!(json["limits"]["clientMax"], 1);
+    assert_eq!(json["limits"]["queueTimeoutMs"], 1000);
+    eventually(SOON, "a second client is refused", || {
+        (code(world.login(&tenant.login())) == "53300").then_some(())
+    });
+    assert_eq!(first.one("select 1").as_deref(), Ok("1"), "who is in stays in");
+    // What is not named stays as it is; what is asked for is held by PostgreSQL too.
+    let (_, json) = limits(&["--client-max", "5"]);
+    assert_eq!(
+        (&json["limits"]["clientMax"], &json["limits"]["serverMax"]),
+        (&json!(5), &json!(1))
+    );
+    let mut second =
+        eventually(SOON, "a second client is let in", || world.login(&tenant.login()).ok());
+    let mut superuser = world.superuser("postgres");
+    let cap =
+        format!("select datconnlimit from pg_database where datname = '{}'", tenant.database());
+    eventually(SOON, "CONNECTION LIMIT follows", || {
+        (superuser.one(&cap).as_deref() == Ok("1")).then_some(())
+    });
+    first.query("begin").unwrap();
+    first.query("select 1").unwrap();
+    assert_eq!(code(second.one("select 1")), "53300", "one server, and it is taken");
+    first.query("commit").unwrap();
+    assert_eq!(second.one("select 1").as_deref(), Ok("1"));
+
+    let (_, json) = limits(&["--reset"]);
+    assert!(json["limits"].as_object().unwrap().values().all(Value::is_null), "{json}");
+    assert_eq!(limits(&["--weight", "0"]).0, 2);
+    assert_eq!(limits(&["--server-min", "3", "--server-max", "2"]).0, 2);
+    assert_eq!(run(&["tenant", "limits", "nobody", "--weight", "2", "--registry", registry]).0, 1);
+    world.assert_no_panic();
+}
+
+#[test]
+fn a_tenant_made_here_is_like_any_other_until_it_is_dropped() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let file = config(&world, "");
+    let who = ["--email", "new@example.org", "--first-name", "A", "--last-name", "B"];
+    let mut create = vec!["tenant", "create", "--name", "New Church", "--config", &file];
+    create.extend(who);
+    let (exit, made) = run(&create);
+    assert_eq!(exit, 0, "{made}");
+    let text = |key: &str| made[key].as_str().unwrap().to_owned();
+    let (id, database) = (text("tenantId"), text("databaseName"));
+    let mut owner = world.login(&Login::new("x", &text("accessToken"), &database)).unwrap();
+    owner.query("create table t (n int)").unwrap();
+    assert_eq!(run(&create).0, 1, "the e-mail is taken");
+    let login = json!({ "email": "new@example.org", "password": text("password") }).to_string();
+    let answer = world::http::call(world.http, "POST", "/api/auth/login", &[], &login);
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    let issue = ["token", "issue", "--config", &file, "--tenant", &id];
+    let (_, token) = run(&[&issue[..], &["--role", "readonly", "--ttl", "1h"]].concat());
+    let token = token["token"].as_str().unwrap().to_owned();
+    let mut reader = world.login(&Login::new("x", &token, &database)).unwrap();
+    assert_eq!(reader.one("select count(*) from t").as_deref(), Ok("0"));
+    assert_eq!(code(reader.query("insert into t values (1)")), "42501");
+    let other = Login::new("x", &token, &world.tenants[0].database());
+    assert_eq!(code(world.login(&other)), "28000", "it opens no other database");
+    let (_, operator) = run(&["token", "issue", "--config", &file, "--operator", "stats"]);
+    let operator = operator["token"].as_str().unwrap();
+    assert_eq!(code(world.login(&Login::new("x", operator, &database))), "28000");
+
+    let drop = ["tenant", "drop", &id, "--config", &file];
+    let refused = Command::new(env!("CARGO_BIN_EXE_pgusher")).args(drop).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "not without --yes");
+    let (exit, json) = run(&[&drop[..], &["--yes"]].concat());
+    assert_eq!(exit, 0, "{json}");
+    assert_eq!(why_cut(&mut owner).as_deref(), Some("57P01"));
+    let mut superuser = world.superuser("postgres");
+    let left = format!(
+        "select count(*) from (select datname from pg_database union all select rolname from \
+         pg_roles) x where datname like '%{id}%'"
+    );
+    assert_eq!(superuser.one(&left).as_deref(), Ok("0"), "database and logins are gone");
+    let gone = eventually(SOON, "it is refused", || {
+        world.login(&Login::new("x", &token, &database)).err()
+    });
+    assert!(["3D000", "28P01"].contains(&&*gone.code), "{gone:?}");
+    assert_eq!(run(&[&drop[..], &["--yes"]].concat()).0, 1, "there is nothing left to drop");
+    world.assert_no_panic();
+}
+
+#[test]
+fn check_says_everything_that_is_wrong_at_once() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let (exit, good) = run(&["check", "--config", &config(&world, "")]);
+    assert_eq!(exit, 0, "{good}");
+    assert_eq!(good["registry"]["pending"], json!([]));
+    assert!(good["servers"]["dev"]["connectionsMax"].as_u64().unwrap() > 90, "{good}");
+
+    let server = world.server_addr();
+    let mut superuser = world.superuser("postgres");
+    superuser.query("create database wide_open").unwrap();
+    superuser.query("create role feeble login password 'x'").unwrap();
+    superuser.query("grant connect on database postgres to feeble").unwrap();
+    let mut registry = world.superuser(&world.registry_database());
+    let root = format!("postgresql://{}@{server}/postgres", world.superuser_name());
+    for (id, url) in [("Bad-Id", "postgresql://h/d"), ("old_one", &*root)] {
+        let church = "insert into \"Church\" (id, name, email) values";
+        registry.query(&format!("{church} ('{id}', 'n', '{id}')")).unwrap();
+        let tenant = "insert into \"Tenant\" (id, \"churchId\", name, email, \"databaseUrl\", \
+                      \"databaseHost\", \"databaseName\") values";
+        let row = format!("{tenant} ('{id}', '{id}', 'n', '{id}', '{url}', 'h', 'd')");
+        registry.query(&row).unwrap();
+    }
+    let more = format!(
+        "budget = 5000\n\
+         [servers.away]\nadmin_url = 'postgresql://x@127.0.0.1:1/postgres'\n\
+         [servers.feeble]\nadmin_url = 'postgresql://feeble:x@{server}/postgres'\n\
+         [tls]\ncertificate = '/nowhere.pem'\nkey = '/nowhere.key'\n"
+    );
+    let (exit, bad) = run(&["check", "--config", &config(&world, &more)]);
+    assert_eq!(exit, 1, "{bad}");
+    let problems = bad["problems"].as_array().unwrap();
+    let told = |key: &str, words: &str| {
+        let found = problems.iter().any(|p| {
+            p["key"].as_str().unwrap().starts_with(key)
+                && p["text"].as_str().unwrap().contains(words)
+        });
+        assert!(found, "nothing about {key}: {words}\n{bad:#}");
+    };
+    told("tls", "nowhere.pem");
+    told("servers.dev.budget", "5000 for tenants");
+    told("servers.dev", "everyone may enter the database wide_open");
+    told("servers.away.admin_url", "does not answer");
+    told("servers.feeble.admin_url", "lacks CREATEDB");
+    told("servers.feeble.admin_url", "lacks CREATEROLE");
+    told("registry", "Bad-Id");
+    told("registry", "is a superuser");
+
+    // A registry nobody has migrated yet, and what `migrate` makes of it.
+    superuser.query("create database fresh").unwrap();
+    let fresh = format!("postgresql://{}@{server}/fresh", world.superuser_name());
+    let status = ["migrate", "registry", "--status", "--registry", &fresh];
+    let (exit, json) = run(&status);
+    assert_eq!((exit, json["pending"].as_array().unwrap().len()), (1, 3), "{json}");
+    let set = format!("registry.url={fresh}");
+    let (_, bad) = run(&["check", "--config", &config(&world, ""), "--set", &set]);
+    assert!(bad.to_string().contains("pgusher migrate registry"), "{bad}");
+    let (exit, json) = run(&["migrate", "registry", "--registry", &fresh]);
+    assert_eq!((exit, json["applied"].as_array().unwrap().len()), (0, 3), "{json}");
+    assert_eq!(run(&status).0, 0);
+    let again = run(&["migrate", "registry", "--registry", &fresh]);
+    assert_eq!(
+        again,
+        (
+            0,
+            json!({"adopted": false, "applied": [], "refusedTenants": [],
+        "unusableUrls": []})
+        )
+    );
+}
