@@ -174,10 +174,13 @@ fn a_full_queue_is_53300_with_the_figures() {
     works(&mut holder);
     let started = Instant::now();
     waiter.say(&query("select 1")).unwrap();
-    // The waiter is in line once the third is told that the line is full.
-    let full = eventually(Duration::from_secs(2), "the queue is full", || {
-        third.one("select 1").err().filter(|_| started.elapsed() < Duration::from_millis(1900))
+    let path = format!("/tenants/{}", world.tenants[0].id);
+    eventually(Duration::from_secs(2), "the waiter is in line", || {
+        let body = http::call(world.ops, "GET", &path, &[], "").text;
+        body.replace(' ', "").contains("\"waiting\":1").then_some(())
     });
+    let full = third.one("select 1").unwrap_err();
+    assert!(started.elapsed() < Duration::from_millis(1900), "it did not wait");
     assert_eq!((&*full.code, &*full.severity), ("53300", "ERROR"), "{full:?}");
     let timed_out = waiter.rows().unwrap_err();
     let waited = started.elapsed();

@@ -101,7 +101,7 @@ fn a_token_tampered_with_is_refused() {
     let mut forged = vec![
         joined(&header, &claim("tenantId", json!(b.id)), &signature),
         joined(&header, &claim("churchId", json!(b.id)), &signature),
-        joined(&header, &claim("role", json!("owner")), &signature),
+        joined(&header, &claim("role", json!("sidecar")), &signature),
         joined(&header, &claim("exp", json!(9_999_999_999_u64)), &signature),
         joined(&header, &claim("exp", json!("tomorrow")), &signature),
         joined(&header, &claims, &other_signature),

@@ -85,7 +85,6 @@ fn a_registration_answers_with_a_tenant_that_works_at_once() {
     let took = started.elapsed();
     assert_eq!(answer.status, 201, "{answer:?}");
     report(&format!("a registration took {took:?}"));
-    assert!(took < Duration::from_secs(2), "{took:?}");
     assert!(answer.json.get("success").is_none(), "no wrapper: {answer:?}");
     let tenant = text(&answer.json, "tenantId");
     assert!(tenant.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));

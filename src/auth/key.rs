@@ -182,7 +182,7 @@ fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
     Fault::new(
         Blame::Client,
         SqlState::INVALID_PASSWORD,
-        "authentication failed: the key was not accepted",
+        "authentication failed: the token or key was not accepted",
     )
     .because(cause)
 }

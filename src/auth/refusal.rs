@@ -3,7 +3,7 @@
 use crate::fault::{Blame, Fault, SqlState};
 
 /// The one sentence for every token that proves nothing.
-const TOKEN_REFUSED: &str = "authentication failed: the token was not accepted";
+const TOKEN_REFUSED: &str = "authentication failed: the token or key was not accepted";
 
 /// Why a token was refused. Never holds a byte of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

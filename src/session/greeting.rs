@@ -105,7 +105,6 @@ async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell
                 greeter.asked_gss = true;
                 greeter.answer(b'N').await?;
             }
-            Ok(GreetingHeader::Mangled) => return Err(Farewell::silent(greeter.stream)),
             Ok(GreetingHeader::Cancel { body }) => {
                 let packet = greeter.body(body).await.map(|body| Greeting::cancel(&body));
                 if let Ok(Ok(Greeting::Cancel { pid, secret })) = packet {
@@ -122,9 +121,13 @@ async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell
                     Err(malformed) => Err(greeter.refuse(malformed)),
                 };
             }
-            Ok(_) => return Err(greeter.refuse(Malformed::Type)),
+            Ok(GreetingHeader::Ssl | GreetingHeader::Gss) => {
+                return Err(greeter.refuse(Malformed::Type));
+            }
             Err(Some(malformed)) => return Err(greeter.refuse(malformed)),
-            Err(None) => return Err(Farewell::silent(greeter.stream)),
+            Ok(GreetingHeader::Mangled) | Err(None) => {
+                return Err(Farewell::silent(greeter.stream));
+            }
         }
     }
 }
@@ -183,12 +186,13 @@ impl Greeter {
     }
 
     fn refuse(self, malformed: Malformed) -> Farewell {
-        let text = match malformed {
-            Malformed::Length => "invalid length of startup packet",
-            Malformed::Type => "unsupported frontend protocol",
-            Malformed::Body => "invalid startup packet layout",
+        let violation = SqlState::PROTOCOL_VIOLATION;
+        let (state, text) = match malformed {
+            Malformed::Length => (violation, "invalid length of startup packet"),
+            Malformed::Type => (SqlState::FEATURE_NOT_SUPPORTED, "unsupported frontend protocol"),
+            Malformed::Body => (violation, "invalid startup packet layout"),
         };
-        let fault = Fault::new(Blame::Client, SqlState::PROTOCOL_VIOLATION, text);
+        let fault = Fault::new(Blame::Client, state, text);
         Farewell::fatal(self.stream, fault)
     }
 

@@ -136,7 +136,7 @@ async fn by_key(
     let (last, identity) = login.finish(&body, SystemTime::now()).map_err(failed)?;
     if shared.parts.verifier.revocations().cover(&identity) {
         // In the same words as a key that is unknown or wrong.
-        let text = "authentication failed: the key was not accepted";
+        let text = "authentication failed: the token or key was not accepted";
         return Err(failed(Fault::new(Blame::Client, SqlState::INVALID_PASSWORD, text)));
     }
     packet.clear();

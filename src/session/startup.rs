@@ -94,7 +94,10 @@ fn refused(name: &str) -> Fault {
     // The name is the client's own; cut, so that the answer stays small.
     let shown: String = name.chars().take(63).collect();
     let text = format!("parameter \"{shown}\" cannot be set in the startup packet");
-    Fault::new(Blame::Client, SqlState::INVALID_AUTHORIZATION, text)
+    let identity = NEVER.iter().any(|never| never.eq_ignore_ascii_case(name));
+    let state =
+        if identity { SqlState::INVALID_AUTHORIZATION } else { SqlState::INVALID_PARAMETER_VALUE };
+    Fault::new(Blame::Client, state, text)
         .hint("Use SET after connecting, or have the operator add it to session.startup_settings.")
 }
 

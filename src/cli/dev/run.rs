@@ -69,8 +69,10 @@ async fn run(
         if json { serde_json::to_string(&ready).map_err(Failure::new)? } else { ready.text() };
     let mut out = std::io::stdout();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::new)?;
+    // As `serve` does, it goes on without its PostgreSQL and finds it again when it is back.
     let status = cluster.exited().await.map_err(Failure::new)?;
-    Err(Failure::new(format!("PostgreSQL ended by itself: {status}")))
+    tracing::error!(%status, "postgresql has ended by itself");
+    std::future::pending().await
 }
 
 /// What `dev` decides itself; the rest of the configuration is the caller's.

@@ -27,6 +27,8 @@ struct Kept {
     email: String,
     password: String,
     api_key: Option<ApiKey>,
+    /// The Idempotency-Key of its registration.
+    attempt: String,
 }
 
 /// A long-lived key of a sample tenant.
@@ -111,13 +113,22 @@ impl Samples<'_> {
     pub async fn ensure(&self, count: usize) -> Result<Vec<Sample>, SampleError> {
         let mut kept = self.read()?;
         while kept.len() < count {
-            kept.push(new_sample(kept.len()).map_err(|why| self.file_error(why))?);
+            kept.push(new_sample(kept.len(), false).map_err(|why| self.file_error(why))?);
         }
         self.write(&kept)?;
         let mut samples = Vec::with_capacity(count);
         for index in 0..count {
             let Some(slot) = kept.get_mut(index) else { break };
-            let sample = self.one(slot).await?;
+            let sample = match self.one(slot).await {
+                // What was registered then has been dropped since: another takes its place.
+                Err(SampleError::Api(ClientError::Refused { status, .. }))
+                    if status.is_client_error() =>
+                {
+                    *slot = new_sample(index, true).map_err(|why| self.file_error(why))?;
+                    self.one(slot).await?
+                }
+                other => other?,
+            };
             self.write(&kept)?;
             self.row(&sample).await?;
             samples.push(sample);
@@ -165,7 +176,7 @@ impl Samples<'_> {
             "lastName": "Sample",
             "churchName": kept.name,
         });
-        let headers = [("idempotency-key", kept.email.as_str())];
+        let headers = [("idempotency-key", kept.attempt.as_str())];
         Ok((REGISTER, self.api.post(REGISTER, &headers, &body).await?))
     }
 
@@ -224,15 +235,19 @@ impl Samples<'_> {
     }
 }
 
-fn new_sample(index: usize) -> Result<Kept, &'static str> {
-    let mut secret = [0_u8; 18];
+fn new_sample(index: usize, again: bool) -> Result<Kept, &'static str> {
+    let (mut secret, mut attempt) = ([0_u8; 18], [0_u8; 18]);
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| "no random numbers")?;
+    aws_lc_rs::rand::fill(&mut attempt).map_err(|_| "no random numbers")?;
     let (name, host) = match NAMES.get(index) {
         Some((name, host)) => ((*name).to_owned(), (*host).to_owned()),
         None => (format!("Sample Church {}", index + 1), format!("sample{}", index + 1)),
     };
-    let email = format!("admin@{host}.example");
-    Ok(Kept { name, email, password: URL_SAFE_NO_PAD.encode(secret), api_key: None })
+    let (password, attempt) = (URL_SAFE_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(attempt));
+    // The first one's address may still be taken.
+    let who = if again { format!("admin-{}", &attempt[..6]) } else { "admin".to_owned() };
+    let email = format!("{who}@{host}.example");
+    Ok(Kept { name, email, password, api_key: None, attempt })
 }
 
 fn text(path: &'static str, value: &Value, field: &'static str) -> Result<String, SampleError> {

@@ -168,7 +168,7 @@ fn verify(verifier: &Verifier, token: &str) -> Result<Identity, Fault> {
 fn refused(verifier: &Verifier, token: &[u8], why: &str) {
     let fault = verifier.verify(token, now(), Audience::Tenant).expect_err("must be refused");
     assert_eq!(fault.state(), SqlState::INVALID_PASSWORD);
-    assert_eq!(fault.message(), "authentication failed: the token was not accepted");
+    assert_eq!(fault.message(), "authentication failed: the token or key was not accepted");
     assert!(fault.detail_text().is_none() && fault.hint_text().is_none());
     let cause = std::error::Error::source(&fault).expect("a cause").to_string();
     assert!(cause.contains(why), "`{cause}` does not say `{why}`");
