@@ -9,11 +9,13 @@ use super::Built;
 use crate::auth::{Revocation, TokenId};
 use crate::control::changes::{Change, Revoked};
 use crate::control::fleet::apply_tenant;
+use crate::control::revocations::standing;
 use crate::ident::TenantId;
 use crate::session::Cut;
 use crate::tenant::Status;
 
-/// How long a revocation is remembered.
+/// How long a revocation is remembered that was heard of by NOTIFY, which does not say until when:
+/// whatever it stops has expired by then.
 const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Applies changes as they are heard: caches first, then live sessions.
@@ -36,13 +38,17 @@ impl Reaction {
                 self.control.spawn(async move { look_again(&built, &id).await });
             }
             Change::Key { id, .. } => self.built.directory.forget_key(&id),
-            Change::Revoked { what, tenant } => self.revoke(what, tenant),
+            Change::Revoked { what, tenant } => {
+                let now = SystemTime::now();
+                revoke(&self.built, what, tenant, (now, now + KEEP));
+            }
             Change::Processes => {}
             Change::Gap => {
                 self.built.directory.forget_all();
                 self.built.verifier.forget();
                 let built = Arc::clone(&self.built);
                 self.control.spawn(async move {
+                    recall(&built).await;
                     for room in built.pools.rooms() {
                         look_again(&built, &room.tenant).await;
                     }
@@ -50,26 +56,46 @@ impl Reaction {
             }
         }
     }
+}
 
-    fn revoke(&self, what: Revoked, tenant: Option<TenantId>) {
-        let now = SystemTime::now();
-        let revocation = match (what, tenant) {
-            (Revoked::Token(id), _) => Revocation::Token(TokenId::new(&id)),
-            (Revoked::Key(id), _) => {
-                self.built.directory.forget_key(&id);
-                Revocation::Token(TokenId::new(&id))
+/// Stops what was issued until then, at the door and among the live; it is remembered as long as
+/// it stops anything.
+fn revoke(
+    built: &Built,
+    what: Revoked,
+    tenant: Option<TenantId>,
+    (issued_until, keep_until): (SystemTime, SystemTime),
+) {
+    let revocation = match (what, tenant) {
+        (Revoked::Token(id), _) => Revocation::Token(TokenId::new(&id)),
+        (Revoked::Key(id), _) => {
+            built.directory.forget_key(&id);
+            Revocation::Token(TokenId::new(&id))
+        }
+        (Revoked::Admin(id), Some(tenant)) => {
+            Revocation::Subject { tenant, subject: id.into(), issued_until }
+        }
+        (Revoked::Admin(_), None) => return,
+        (Revoked::Tenant(tenant), _) => Revocation::Tenant { tenant, issued_until },
+    };
+    let now = SystemTime::now();
+    built.verifier.revocations().add(revocation.clone(), keep_until, now);
+    let cut = built.shared.roster().cut(Cut::Revoked, |card| revocation.covers(card.identity()));
+    if cut > 0 {
+        tracing::info!(sessions = cut, "sessions cut by a revocation");
+    }
+}
+
+/// Revocations that were missed, or made before this process started.
+async fn recall(built: &Built) {
+    match standing(&built.registry).await {
+        Ok(all) => {
+            for one in all {
+                let span = (one.issued_until, one.expires_at);
+                revoke(built, one.what, one.tenant, span);
             }
-            (Revoked::Admin(id), Some(tenant)) => {
-                Revocation::Subject { tenant, subject: id.into(), issued_until: now }
-            }
-            (Revoked::Admin(_), None) => return,
-            (Revoked::Tenant(tenant), _) => Revocation::Tenant { tenant, issued_until: now },
-        };
-        // Whatever it stops has expired a month from now; keys without end leave the registry.
-        self.built.verifier.revocations().add(revocation.clone(), now + KEEP, now);
-        let roster = self.built.shared.roster();
-        let cut = roster.cut(Cut::Revoked, |card| revocation.covers(card.identity()));
-        tracing::info!(sessions = cut, "revocation applied");
+        }
+        Err(fault) => tracing::error!(%fault, "the revocations could not be read"),
     }
 }
 

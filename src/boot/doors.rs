@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -14,6 +15,7 @@ use super::{BuildProblems, Built};
 use crate::config::Config;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
+use crate::control::provision::Provisioner;
 use crate::control::registration::{Builder, Registration, Warm};
 use crate::control::seams::SharedMint;
 use crate::control::{EmailIndex, Passwords, Presence, Sessions};
@@ -57,6 +59,32 @@ pub(super) async fn open(
     tasks.push(tokio::spawn(async move { janitor.run().await }));
     Ok(Doors { http, ops, tasks })
 }
+
+/// Revokes what PUBLIC may enter on every server, as soon as each can be reached: tenants' roles
+/// are members of PUBLIC.
+pub(super) fn close_doors(built: &Arc<Built>) -> Vec<JoinHandle<()>> {
+    let close = |server: &Arc<Provisioner>| {
+        let (server, built) = (Arc::clone(server), Arc::clone(built));
+        tokio::spawn(async move {
+            let registry = [built.registry.url().database.clone()];
+            loop {
+                match server.close_doors(&registry).await {
+                    Ok(open) if open.is_empty() => return,
+                    Ok(open) => {
+                        tracing::warn!(?open, "databases that PUBLIC can still enter");
+                        return;
+                    }
+                    Err(fault) => tracing::warn!(%fault, "a server's doors are not closed yet"),
+                }
+                tokio::time::sleep(DOORS_RETRY).await;
+            }
+        })
+    };
+    built.servers.values().map(close).collect()
+}
+
+/// How long until a server that could not be reached is tried again.
+const DOORS_RETRY: Duration = Duration::from_secs(10);
 
 async fn serve(
     address: Option<SocketAddr>,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use super::{BuildProblems, Built, doors};
 use crate::config::Config;
 use crate::control::{self, Presence};
 use crate::front::Front;
-use crate::session::Cut;
+use crate::session::{Cut, Roster, TokenExpiry};
 
 /// The addresses that were bound: with port 0, the ports that were found.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +44,19 @@ const DRAIN_STEP: Duration = Duration::from_millis(50);
 /// How long sessions that were cut may take to say goodbye.
 const CUT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whose token has expired.
+const EXPIRY_STEP: Duration = Duration::from_millis(500);
+
+/// Ends sessions whose token has expired, for ever.
+async fn cut_expired(roster: &Roster) {
+    let mut step = tokio::time::interval(EXPIRY_STEP);
+    loop {
+        step.tick().await;
+        let now = SystemTime::now();
+        roster.cut(Cut::Expired, |card| card.is_expired(now));
+    }
+}
+
 /// Builds the rooms and opens the doors. Must be called on the control runtime.
 ///
 /// # Errors
@@ -61,7 +74,7 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
     let presence = Presence::new(built.registry.clone(), &host_name())
         .map_err(|fault| vec![fault.to_string()])?;
     let mut addresses = Addresses { listen: front.addresses(), ..Addresses::default() };
-    let mut tasks = keepers(&built, data.handle(), &presence);
+    let mut tasks = keepers(config, &built, data.handle(), &presence);
     let doors = Box::pin(doors::open(config, &built, data.handle(), &presence)).await?;
     (addresses.http, addresses.ops) = (doors.http, doors.ops);
     tasks.extend(doors.tasks);
@@ -85,7 +98,12 @@ fn data_runtime(config: &Config) -> std::io::Result<Runtime> {
 }
 
 /// The tasks that keep caches, pools and certificates true.
-fn keepers(built: &Arc<Built>, data: &Handle, presence: &Presence) -> Vec<JoinHandle<()>> {
+fn keepers(
+    config: &Config,
+    built: &Arc<Built>,
+    data: &Handle,
+    presence: &Presence,
+) -> Vec<JoinHandle<()>> {
     let control = Handle::current();
     let mut tasks = Vec::new();
     let (pools, verifier) = (built.pools.clone(), built.verifier.clone());
@@ -95,6 +113,11 @@ fn keepers(built: &Arc<Built>, data: &Handle, presence: &Presence) -> Vec<JoinHa
     if let Some(tls) = built.tls.clone() {
         tasks.push(control.spawn(tls.watch()));
     }
+    if config.session.token_expiry != TokenExpiry::Keep {
+        let roster = Arc::clone(built.shared.roster());
+        tasks.push(control.spawn(async move { cut_expired(&roster).await }));
+    }
+    tasks.extend(doors::close_doors(built));
     let reaction = Reaction::new(Arc::clone(built), control.clone());
     let registry = built.registry.clone();
     tasks.push(control.spawn(async move {

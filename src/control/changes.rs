@@ -47,6 +47,19 @@ pub enum Revoked {
     Tenant(TenantId),
 }
 
+impl Revoked {
+    /// Reads the registry's words.
+    pub(super) fn read(kind: &str, value: String) -> Option<Self> {
+        Some(match kind {
+            "token" => Self::Token(value),
+            "key" => Self::Key(value),
+            "admin" => Self::Admin(value),
+            "tenant" => Self::Tenant(TenantId::parse(&value).ok()?),
+            _ => return None,
+        })
+    }
+}
+
 #[derive(Deserialize)]
 struct Payload {
     of: String,
@@ -75,13 +88,7 @@ impl Change {
             "key" => Self::Key { id: payload.id, tenant: tenant? },
             "process" => Self::Processes,
             "revocation" => {
-                let what = match payload.kind.as_deref()? {
-                    "token" => Revoked::Token(payload.id),
-                    "key" => Revoked::Key(payload.id),
-                    "admin" => Revoked::Admin(payload.id),
-                    "tenant" => Revoked::Tenant(TenantId::parse(&payload.id).ok()?),
-                    _ => return None,
-                };
+                let what = Revoked::read(payload.kind.as_deref()?, payload.id)?;
                 Self::Revoked { what, tenant }
             }
             _ => return None,

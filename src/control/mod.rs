@@ -16,6 +16,7 @@ mod presence;
 pub mod provision;
 mod refused;
 pub mod registration;
+pub mod revocations;
 pub mod schema;
 pub mod seams;
 mod sessions;

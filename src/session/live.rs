@@ -19,7 +19,7 @@ use super::statements::ClientStatements;
 use super::taking::Seat;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::Stream;
-use crate::pool::{Lease, Membership};
+use crate::pool::{Lease, Membership, Pin};
 use crate::server::{Params, Server, Settings, send_cancel};
 use crate::wire::{Malformed, tag};
 
@@ -112,6 +112,11 @@ async fn flush(relay: &mut Option<Stocked>, client: &mut Stream) -> bool {
 fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
     let dialer = shared.parts.dialer.clone();
     tokio::spawn(async move {
+        if lease.pins().has(Pin::Load) {
+            // What a library has done to its process nothing undoes.
+            lease.destroy();
+            return;
+        }
         if !quiet {
             let gate = Arc::clone(lease.gate());
             let in_flight = gate.enter();

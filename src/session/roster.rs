@@ -75,6 +75,11 @@ const CANCEL_EVERY_MS: u64 = 50;
 const CANCEL_BURST: u64 = 20;
 
 impl Card {
+    /// Whether its token has expired.
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.identity.expires_at().is_some_and(|end| end <= now)
+    }
+
     /// Whose session it is.
     pub fn identity(&self) -> &Identity {
         &self.identity

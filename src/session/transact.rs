@@ -9,6 +9,8 @@ use super::lexer::Hints;
 use super::live::{End, Live, ServerLease};
 use super::probe;
 use super::relay::{Ends, Event, Relay};
+use super::roster::Cut;
+use super::settings::TokenExpiry;
 use super::statements::Told;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::pool::{Pin, Pins};
@@ -105,7 +107,10 @@ impl Live {
         hold: bool,
     ) -> Poll<Result<Event, End>> {
         if let Poll::Ready(why) = self.entry.card().poll_cut(cx) {
-            return Poll::Ready(Err(End::Fatal(why.fault())));
+            let idle_only = self.shared.parts.settings.token_expiry == TokenExpiry::Idle;
+            if !(why == Cut::Expired && idle_only && relay.is_busy()) {
+                return Poll::Ready(Err(End::Fatal(why.fault())));
+            }
         }
         let Some(lease) = &mut self.held else { return Poll::Ready(Err(End::Silent)) };
         let lease_is_plain = !lease.pins().has(Pin::TempTable);

@@ -170,6 +170,11 @@ impl Relay {
             && self.up.is_flushed()
     }
 
+    /// Whether an answer is outstanding or a transaction open.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.exchange.is_done()
+    }
+
     /// Whether it is known that the server will say nothing more of its own accord.
     pub(super) fn is_certain(&self) -> bool {
         self.exchange.is_certain()
