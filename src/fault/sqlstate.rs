@@ -15,6 +15,10 @@ impl SqlState {
     pub const FEATURE_NOT_SUPPORTED: Self = Self("0A000");
     /// A parameter value is wrong.
     pub const INVALID_PARAMETER_VALUE: Self = Self("22023");
+    /// The console has no such command, or not in these words.
+    pub const SYNTAX_ERROR: Self = Self("42601");
+    /// The operator's power does not reach so far.
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self("42501");
     /// Token fine, but not for this database, role or transport.
     pub const INVALID_AUTHORIZATION: Self = Self("28000");
     /// Token missing, malformed, expired, revoked, or of the wrong key.

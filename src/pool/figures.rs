@@ -14,6 +14,8 @@ pub struct RoomFigures {
     pub server: ServerKey,
     /// Whether the tenant is suspended.
     pub suspended: bool,
+    /// Whether an operator has paused it: clients wait, no server is held.
+    pub paused: bool,
     /// The limits in force.
     pub limits: Limits,
     /// Clients logged in.
@@ -34,6 +36,12 @@ pub struct RoomFigures {
     pub pins: [u32; Pin::ALL.len()],
     /// Leases given since the room was opened.
     pub leases: u64,
+    /// How long leases that ended were held, all together.
+    pub leased_time: Duration,
+    /// How long those who were served from the line had waited, all together.
+    pub wait_time: Duration,
+    /// Transactions that ended, as far as sessions count them.
+    pub transactions: u64,
     /// How long the first in line has waited.
     pub oldest_wait: Option<Duration>,
 }

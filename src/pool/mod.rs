@@ -16,6 +16,7 @@ mod conn;
 mod counters;
 mod deeds;
 mod figures;
+mod holds;
 mod keep;
 mod lease;
 mod ledger;

@@ -9,6 +9,7 @@ use super::budget::Rules;
 use super::common::Common;
 use super::counters::Counters;
 use super::deeds::Deeds;
+use super::holds::Holds;
 use super::ledger::Gate;
 use super::metrics::PoolMetrics;
 use super::room::Room;
@@ -30,6 +31,7 @@ pub(super) struct Directory<S: Conn> {
     rooms: Mutex<HashMap<TenantId, Arc<Room<S>>>>,
     tills: Mutex<HashMap<ServerKey, Arc<Till<S>>>>,
     is_draining: AtomicBool,
+    pub(super) holds: Mutex<Holds>,
 }
 
 impl<S: Conn> Clone for Pools<S> {
@@ -50,6 +52,7 @@ impl<S: Conn> Pools<S> {
             rooms: Mutex::new(HashMap::new()),
             tills: Mutex::new(HashMap::new()),
             is_draining: AtomicBool::new(false),
+            holds: Mutex::new(Holds::default()),
         })))
     }
 
@@ -70,8 +73,8 @@ impl<S: Conn> Pools<S> {
     /// in force there.
     ///
     /// # Errors
-    /// 53300 at `client_max`; 57P03 when the tenant is suspended or its room leads to another
-    /// server still, or when pgusher is shutting down.
+    /// 53300 at `client_max`; 57P03 when the tenant is suspended or disabled or its room leads
+    /// to another server still, or when pgusher is shutting down.
     pub fn enter(
         &self,
         tenant: &TenantId,
@@ -93,6 +96,10 @@ impl<S: Conn> Pools<S> {
         }
         let room = {
             let mut rooms = lock(&self.0.rooms);
+            let (paused, disabled) = lock(&self.0.holds).of(tenant);
+            if disabled {
+                return Err(refusal::disabled());
+            }
             // A tenant that was moved gets a new room once the old one is empty, not before: its
             // cap is one over both servers.
             let moved = rooms.get(tenant).filter(|r| r.server() != server).map(|r| r.is_empty());
@@ -103,7 +110,7 @@ impl<S: Conn> Pools<S> {
             }
             let room = rooms.entry(tenant.clone()).or_insert_with(|| {
                 let common = Arc::clone(&self.0.common);
-                Room::open(tenant.clone(), self.till(server), common, limits.clone())
+                Room::open(tenant.clone(), self.till(server), common, limits.clone(), paused)
             });
             // Counted in under the directory's lock, so that no sweep drops the room in between.
             let room = Arc::clone(room);
