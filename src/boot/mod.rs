@@ -5,6 +5,7 @@
 
 mod build;
 mod changes;
+mod console;
 mod doors;
 mod figures;
 mod office;

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::changes::Reaction;
+use super::console::{self, Asked};
 use super::{BuildProblems, Built, doors};
+use crate::admin::Stop;
 use crate::config::Config;
 use crate::control::{self, Presence};
 use crate::front::Front;
@@ -34,6 +36,7 @@ pub struct Running {
     pub addresses: Addresses,
     data: Option<Runtime>,
     close: watch::Sender<bool>,
+    asked: watch::Receiver<Asked>,
     tasks: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
 }
@@ -62,6 +65,10 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
         .map_err(|fault| vec![fault.to_string()])?;
     let mut addresses = Addresses { listen: front.addresses(), ..Addresses::default() };
     let mut tasks = keepers(&built, data.handle(), &presence);
+    let (ask, asked) = watch::channel(None);
+    let console = Arc::new(console::console(&built, config, ask));
+    built.shared.open_console(console.clone());
+    tasks.push(control.spawn(async move { console.keep().await }));
     let doors = Box::pin(doors::open(config, &built, data.handle(), &presence)).await?;
     (addresses.http, addresses.ops) = (doors.http, doors.ops);
     tasks.extend(doors.tasks);
@@ -71,6 +78,7 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
         addresses,
         data: Some(data),
         close,
+        asked,
         tasks,
         drain_timeout: config.runtime.drain_timeout.get(),
     })
@@ -112,6 +120,25 @@ pub(super) fn host_name() -> String {
 }
 
 impl Running {
+    /// Ends when an operator asks for the process's end. Cancel-safe.
+    pub async fn asked_to_stop(&self) -> Stop {
+        let mut asked = self.asked.clone();
+        let stop = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
+        match stop {
+            Some(stop) => stop,
+            // The console is gone: nobody will ask.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// As [`Self::drain`], or at once.
+    pub async fn stop(self, how: Stop) {
+        match how {
+            Stop::Drain => self.drain().await,
+            Stop::Now => self.drain_within(Duration::ZERO).await,
+        }
+    }
+
     /// Closes the doors, lets sessions end for `runtime.drain_timeout`, then cuts them.
     pub async fn drain(self) {
         let timeout = self.drain_timeout;

@@ -105,6 +105,11 @@ impl<S: Conn> Pools<S> {
         lock(&self.0.holds).of(tenant)
     }
 
+    /// The tenants that are paused or disabled by name.
+    pub fn held_tenants(&self) -> Vec<TenantId> {
+        lock(&self.0.holds).tenants.keys().cloned().collect()
+    }
+
     /// Whether all tenants are paused together.
     pub fn all_paused(&self) -> bool {
         lock(&self.0.holds).all_paused
