@@ -137,6 +137,8 @@ fn psql_reads_pgbouncers_columns() {
     session.query("commit").unwrap();
     let served = cell(world, "SHOW STATS", &database, "total_server_assignment_count").unwrap();
     assert!(served.parse::<u64>().unwrap() >= 1);
+    let transactions = cell(world, "SHOW STATS", &database, "total_xact_count").unwrap();
+    assert!(transactions.parse::<u64>().unwrap() >= 1);
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! The commands that change something. All of them act on this process only.
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 
-use super::admin::Desk;
+use super::command::Outcome;
+use super::desk::Desk;
 use super::process::Stop;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
 use crate::session::Cut;
 
-type Done<'a> = BoxFuture<'a, Result<(), Fault>>;
+type Done<'a> = Outcome<'a, ()>;
 
 /// The tenant that was named, or `None` for all.
 async fn whom(desk: &Desk, argument: Option<&str>) -> Result<Option<TenantId>, Fault> {

@@ -2,8 +2,8 @@
 
 use futures_util::future::BoxFuture;
 
-use super::admin::Desk;
 use super::answer::{Column, Row};
+use super::desk::Desk;
 use super::table;
 use super::words::words;
 use crate::auth::{Operator, Power};
@@ -31,14 +31,17 @@ pub(super) enum Argument {
     Required(&'static str),
 }
 
+/// What a command comes to, in time.
+pub(super) type Outcome<'a, T> = BoxFuture<'a, Result<T, Fault>>;
+
 /// How a command is carried out.
 pub(super) enum Run {
     /// From what is in memory.
     Show(fn(&Desk) -> Vec<Row>),
     /// With questions to the registry.
-    Look(for<'a> fn(&'a Desk, Option<&'a str>) -> BoxFuture<'a, Result<Vec<Row>, Fault>>),
+    Look(for<'a> fn(&'a Desk, Option<&'a str>) -> Outcome<'a, Vec<Row>>),
     /// By changing something.
-    Act(for<'a> fn(&'a Desk, Option<&'a str>) -> BoxFuture<'a, Result<(), Fault>>),
+    Act(for<'a> fn(&'a Desk, Option<&'a str>) -> Outcome<'a, ()>),
 }
 
 /// A command as it was given.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
-use super::admin::Desk;
 use super::answer::Row;
 use super::command::Order;
+use super::desk::Desk;
 use super::inbox::{Inbox, NoMessage};
 use super::reply::{Formats, Reply};
 use super::statements::{Statements, malformed};

@@ -65,7 +65,7 @@ impl Inbox {
             }
         }
         // Whoever talks that much without waiting for an answer is not watched any more.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<(), NoMessage> {

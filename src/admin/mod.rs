@@ -6,11 +6,12 @@
 //! sessions by their figures; what concerns the process as a whole it asks of [`Process`].
 
 mod act;
-mod admin;
 mod answer;
 mod averages;
 mod command;
 mod conversation;
+mod desk;
+mod door;
 mod inbox;
 mod process;
 mod reply;
@@ -19,5 +20,6 @@ mod statements;
 mod table;
 mod words;
 
-pub use admin::{Admin, AdminParts};
+pub use desk::AdminParts;
+pub use door::Admin;
 pub use process::{Process, Setting, Stop};

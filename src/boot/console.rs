@@ -57,7 +57,7 @@ impl Process for Whole {
         async move {
             let Some(built) = self.built.upgrade() else { return Ok(()) };
             if let Some(tls) = &built.tls {
-                tls.reload().map_err(not_reloaded)?;
+                tls.reload().map_err(|problems| not_reloaded(&problems))?;
             }
             // As after a gap in the registry's notices: everything is looked at again.
             Reaction::new(built, self.control.clone()).take(Change::Gap);
@@ -71,7 +71,7 @@ impl Process for Whole {
     }
 }
 
-fn not_reloaded(problems: Vec<String>) -> Fault {
+fn not_reloaded(problems: &[String]) -> Fault {
     let text = "the certificate could not be reloaded; the old one stays";
     Fault::new(Blame::Control, SqlState::CONFIG_FILE_ERROR, text).detail(problems.join("; "))
 }

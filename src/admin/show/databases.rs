@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::sockets;
-use crate::admin::admin::Desk;
 use crate::admin::answer::{Column, Row, int4, row, text};
+use crate::admin::desk::Desk;
 use crate::ident::TenantId;
 use crate::pool::RoomFigures;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::sockets;
-use crate::admin::admin::Desk;
 use crate::admin::answer::{Column, Row, int4, row, text};
+use crate::admin::desk::Desk;
 use crate::admin::table;
 use crate::pool::RoomFigures;
 

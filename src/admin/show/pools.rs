@@ -1,7 +1,7 @@
 //! SHOW POOLS.
 
-use crate::admin::admin::Desk;
 use crate::admin::answer::{Column, Row, int4, row, text};
+use crate::admin::desk::Desk;
 
 pub(in crate::admin) const POOLS: &[Column] = &[
     text("database"),

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::admin::admin::Desk;
 use crate::admin::answer::{Cell, Column, Row, int4, row, text};
+use crate::admin::desk::Desk;
 use crate::ident::TenantId;
 use crate::server::CancelGate;
 use crate::session::Card;

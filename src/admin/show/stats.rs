@@ -1,9 +1,9 @@
 //! SHOW STATS and its parts. Totals are a room's: they begin anew when a tenant comes back after
 //! its room was closed. `xact_time` is the time servers were lent.
 
-use crate::admin::admin::Desk;
 use crate::admin::answer::{Cell, Column, Row, int8, row, text};
 use crate::admin::averages::{Average, Totals};
+use crate::admin::desk::Desk;
 use crate::ident::TenantId;
 
 pub(in crate::admin) const STATS: &[Column] = &[

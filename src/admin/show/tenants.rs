@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 
-use crate::admin::admin::Desk;
 use crate::admin::answer::{Column, Row, int4, int8, row, text};
-use crate::fault::Fault;
+use crate::admin::command::Outcome;
+use crate::admin::desk::Desk;
 use crate::ident::TenantId;
 use crate::pool::{Pin, RoomFigures};
 use crate::tenant::Tenant;
@@ -46,7 +45,7 @@ pub(in crate::admin) const TENANTS: &[Column] = &[
 pub(in crate::admin) fn tenants<'a>(
     desk: &'a Desk,
     argument: Option<&'a str>,
-) -> BoxFuture<'a, Result<Vec<Row>, Fault>> {
+) -> Outcome<'a, Vec<Row>> {
     async move {
         if let Some(name) = argument {
             let tenant = desk.tenant(name).await?;
