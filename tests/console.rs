@@ -1,71 +1,24 @@
-//! The admin console: its vocabulary is PgBouncer's, its powers are held, its commands act.
+//! The admin console: its words and columns are PgBouncer's, and everyone's power is held.
 #![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
 #![allow(unreachable_pub, missing_docs)]
 
 mod world;
 
-use std::process::{Command, Output};
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use pgusher::auth::{Algorithm, Power, Signer, SignerSettings, SigningKeySettings};
-use world::wire::{Conn, Login, query};
-use world::{Plan, World, bare, code, eventually, server_connections, tools};
+use pgusher::auth::Power;
+use world::operator::{cell, operator, psql, shown, token};
+use world::wire::{Login, query};
+use world::{Plan, World, bare, code, eventually};
 
 /// How long a promise may take to come true.
 const SOON: Duration = Duration::from_secs(20);
 
-/// One tenant a test, so that none disturbs another.
+/// One more tenant than is connected to.
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| World::start(Plan::tenants(8)))
-}
-
-/// An operator token of this world, minted with its own key.
-fn token(world: &World, power: Power, lifetime: Option<Duration>) -> String {
-    let key = std::fs::read_to_string(world.dir.join("data/signing.pem")).unwrap();
-    let key = SigningKeySettings {
-        algorithm: Algorithm::EdDsa,
-        secret: key.into(),
-        ..SigningKeySettings::default()
-    };
-    let signer = Signer::new(SignerSettings { keys: vec![key], ..SignerSettings::default() });
-    let minted = signer.unwrap().operator(power, "tester", lifetime, SystemTime::now()).unwrap();
-    minted.token.expose().to_owned()
-}
-
-fn operator(world: &World, power: Power) -> Conn {
-    let login = Login::new("operator", &token(world, power, None), "pgusher");
-    world.login(&login).unwrap_or_else(|e| panic!("{e:?}"))
-}
-
-fn psql(world: &World, power: Power, sql: &str) -> Output {
-    let (host, port) = (world.listen.ip().to_string(), world.listen.port().to_string());
-    let mut psql = Command::new(tools::program("psql"));
-    psql.args(["-X", "-A", "-w", "-h", &host, "-p", &port, "-U", "operator", "-d", "pgusher"])
-        .args(["-c", sql])
-        .env("PGPASSWORD", token(world, power, None));
-    psql.output().unwrap()
-}
-
-/// What psql prints: the names of the columns, and the rows.
-fn shown(world: &World, sql: &str) -> (Vec<String>, Vec<Vec<String>>) {
-    let output = psql(world, Power::Stats, sql);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{sql}: {error}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let mut lines = text.lines().map(|line| line.split('|').map(str::to_owned).collect());
-    let columns = lines.next().unwrap_or_default();
-    let mut rows: Vec<Vec<String>> = lines.collect();
-    let footer = rows.pop().unwrap_or_default();
-    assert!(footer[0].starts_with('('), "{sql}: {text}");
-    (columns, rows)
-}
-
-fn cell(world: &World, sql: &str, key: &str, column: &str) -> Option<String> {
-    let (columns, rows) = shown(world, sql);
-    let at = columns.iter().position(|name| name == column).expect("the column is there");
-    rows.iter().find(|row| row[0] == key).map(|row| row[at].clone())
+    WORLD.get_or_init(|| World::start(Plan::tenants(3)))
 }
 
 #[test]
@@ -122,7 +75,8 @@ fn psql_reads_pgbouncers_columns() {
         ("SHOW HELP", "command power"),
         (
             "SHOW BUDGETS",
-            "server total used dialing closing pinned pin_max waiting_tenants guaranteed turn_ms",
+            "server total of_all used dialing closing pinned pin_max waiting_tenants guaranteed \
+             turn_ms",
         ),
     ] {
         let (names, rows) = shown(world, sql);
@@ -167,8 +121,8 @@ fn clients_servers_pins_and_tenants_are_shown() {
         assert_eq!(cell(world, &sql, id, "status").as_deref(), Some("active"), "{sql}");
     }
     // A tenant nobody is connected to, by its id.
-    let absent = format!("SHOW TENANTS {}", world.tenants[7].id);
-    assert!(cell(world, &absent, &world.tenants[7].id, "server_max").is_some());
+    let absent = format!("SHOW TENANTS {}", world.tenants[2].id);
+    assert!(cell(world, &absent, &world.tenants[2].id, "server_max").is_some());
     let (_, config) = shown(world, "SHOW CONFIG");
     let key = config.iter().find(|row| row[0] == "auth.master_key").unwrap();
     assert_eq!(key[1], "***");
@@ -246,123 +200,6 @@ fn an_operators_time_ends_with_the_token() {
 }
 
 #[test]
-fn a_pause_waits_for_leases_and_holds_the_others_until_resume() {
-    if bare::wanted() {
-        return;
-    }
-    let world = world();
-    let tenant = &world.tenants[2];
-    let (mut busy, mut next) = (world.session(2), world.session(2));
-    busy.query("begin").unwrap();
-    let mut admin = operator(world, Power::Admin);
-    admin.say(&query(&format!("PAUSE {}", tenant.database()))).unwrap();
-    let paused = || cell(world, "SHOW DATABASES", &tenant.database(), "paused");
-    eventually(SOON, "the pause is on", || (paused()? == "1").then_some(()));
-    next.say(&query("select 'served'")).unwrap();
-    let waiting = || cell(world, "SHOW POOLS", &tenant.database(), "cl_waiting");
-    eventually(SOON, "the next one waits", || (waiting()? == "1").then_some(()));
-    // The one that was there goes on to its end; only then is the pause complete.
-    assert_eq!(busy.one("select 2").as_deref(), Ok("2"));
-    busy.query("commit").unwrap();
-    admin.rows().unwrap();
-    let held = server_connections(&mut world.superuser("postgres"));
-    assert!(!held.iter().any(|(name, _)| *name == tenant.database()), "{held:?}");
-    assert_eq!(world.session(0).one("select 1").as_deref(), Ok("1"), "others are served");
-    admin.query(&format!("RESUME {}", tenant.id)).unwrap();
-    assert_eq!(next.rows().unwrap()[0][0].as_deref(), Some("served"));
-    assert_eq!(paused().as_deref(), Some("0"));
-    assert_eq!(code(admin.query("PAUSE nobody_of_that_name")), "3D000");
-    assert_eq!(code(admin.query("PAUSE \"x'; --\"")), "3D000");
-}
-
-#[test]
-fn an_operator_who_leaves_a_pause_leaves_it_behind() {
-    if bare::wanted() {
-        return;
-    }
-    let world = world();
-    let tenant = &world.tenants[3];
-    let mut busy = world.session(3);
-    busy.query("begin").unwrap();
-    let mut admin = operator(world, Power::Admin);
-    admin.say(&query(&format!("PAUSE {}", tenant.id))).unwrap();
-    let paused = || cell(world, "SHOW DATABASES", &tenant.database(), "paused");
-    eventually(SOON, "the pause is on", || (paused()? == "1").then_some(()));
-    drop(admin);
-    assert_eq!(paused().as_deref(), Some("1"));
-    operator(world, Power::Admin).query(&format!("RESUME {}", tenant.id)).unwrap();
-    busy.query("commit").unwrap();
-    assert_eq!(busy.one("select 1").as_deref(), Ok("1"));
-}
-
-#[test]
-fn kill_cuts_sessions_with_57p01_and_the_next_wait_for_resume() {
-    if bare::wanted() {
-        return;
-    }
-    let world = world();
-    let tenant = &world.tenants[4];
-    let (mut idle, mut busy) = (world.session(4), world.session(4));
-    let (mut one, mut bystander) = (world.session(4), world.session(0));
-    busy.query("begin").unwrap();
-    let mut admin = operator(world, Power::Admin);
-    admin.query(&format!("KILL_CLIENT {}", one.pid)).unwrap();
-    assert_eq!(one.verdict().expect("it is told why").code, "57P01");
-    assert_eq!(code(admin.query(&format!("KILL_CLIENT {}", one.pid))), "42704");
-    assert_eq!(idle.one("select 1").as_deref(), Ok("1"), "only that one");
-    admin.query(&format!("KILL {}", tenant.id)).unwrap();
-    for session in [&mut idle, &mut busy] {
-        let verdict = session.verdict().expect("it is told why");
-        assert_eq!((&*verdict.severity, &*verdict.code), ("FATAL", "57P01"));
-    }
-    assert_eq!(bystander.one("select 1").as_deref(), Ok("1"), "others live");
-    let mut superuser = world.superuser("postgres");
-    eventually(SOON, "the servers are gone", || {
-        let held = server_connections(&mut superuser);
-        (!held.iter().any(|(name, _)| *name == tenant.database())).then_some(())
-    });
-    let newcomer = std::thread::spawn(|| self::world().session(4).one("select 'back'"));
-    let waiting = || cell(world, "SHOW POOLS", &tenant.database(), "cl_active");
-    eventually(SOON, "the newcomer is in the room", || waiting().map(drop));
-    admin.query(&format!("RESUME {}", tenant.id)).unwrap();
-    assert_eq!(newcomer.join().unwrap().as_deref(), Ok("back"));
-}
-
-#[test]
-fn disable_refuses_newcomers_and_keeps_those_present() {
-    if bare::wanted() {
-        return;
-    }
-    let world = world();
-    let tenant = &world.tenants[5];
-    let mut present = world.session(5);
-    let mut admin = operator(world, Power::Admin);
-    admin.query(&format!("DISABLE {}", tenant.id)).unwrap();
-    assert_eq!(code(world.login(&tenant.login())), "57P03");
-    assert_eq!(present.one("select 1").as_deref(), Ok("1"));
-    let disabled = cell(world, "SHOW DATABASES", &tenant.database(), "disabled");
-    assert_eq!(disabled.as_deref(), Some("1"));
-    admin.query(&format!("ENABLE {}", tenant.id)).unwrap();
-    assert_eq!(world.session(5).one("select 1").as_deref(), Ok("1"));
-}
-
-#[test]
-fn reconnect_replaces_servers_and_reload_is_heard() {
-    if bare::wanted() {
-        return;
-    }
-    let world = world();
-    let mut session = world.session(6);
-    let before = session.one("select pg_backend_pid()").unwrap();
-    assert_eq!(session.one("select pg_backend_pid()").as_ref(), Ok(&before));
-    let mut admin = operator(world, Power::Admin);
-    admin.query(&format!("RECONNECT {}", world.tenants[6].id)).unwrap();
-    assert_ne!(session.one("select pg_backend_pid()").unwrap(), before);
-    admin.query("RELOAD").unwrap();
-    assert_eq!(session.one("select 1").as_deref(), Ok("1"));
-}
-
-#[test]
 fn a_driver_reads_it_through_the_extended_protocol_in_binary() {
     if bare::wanted() {
         return;
@@ -419,22 +256,4 @@ fn what_is_too_long_or_no_protocol_ends_the_conversation_only() {
     }
     assert!(operator(world, Power::Stats).query("SHOW POOLS").is_ok());
     world.assert_no_panic();
-}
-
-#[test]
-fn shutdown_ends_the_process_in_order() {
-    if bare::wanted() {
-        return;
-    }
-    let world = World::start(Plan::default());
-    let mut session = world.session(0);
-    let mut admin = operator(&world, Power::Admin);
-    let pid = world.pid();
-    admin.say(&query("SHUTDOWN")).unwrap();
-    assert_eq!(session.verdict().expect("it is told why").code, "57P01");
-    // Its parent is the world's shell, which looks at it only at the end: gone or a zombie.
-    eventually(SOON, "the process has ended", || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        (status.is_empty() || status.contains("State:\tZ")).then_some(())
-    });
 }

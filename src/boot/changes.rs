@@ -37,7 +37,7 @@ impl Reaction {
             }
             Change::Key { id, .. } => self.built.directory.forget_key(&id),
             Change::Revoked { what, tenant } => self.revoke(what, tenant),
-            Change::Processes => {}
+            Change::Processes => self.built.processes.notify_one(),
             Change::Gap => {
                 self.built.directory.forget_all();
                 self.built.verifier.forget();

@@ -12,6 +12,7 @@ mod office;
 mod run;
 mod seams;
 mod settings;
+mod split;
 
 pub use build::{BuildProblems, Built};
 pub use office::Office;

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::changes::Reaction;
 use super::console::{self, Asked};
-use super::{BuildProblems, Built, doors};
+use super::{BuildProblems, Built, doors, split};
 use crate::admin::Stop;
 use crate::config::Config;
 use crate::control::{self, Presence};
@@ -37,12 +37,16 @@ pub struct Running {
     data: Option<Runtime>,
     close: watch::Sender<bool>,
     asked: watch::Receiver<Asked>,
+    presence: Presence,
     tasks: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
 }
 
 /// How often it is looked whether the last session has gone.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
+
+/// How long the registry may take to hear that this process is gone.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long sessions that were cut may take to say goodbye.
 const CUT_PATIENCE: Duration = Duration::from_secs(5);
@@ -79,6 +83,7 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
         data: Some(data),
         close,
         asked,
+        presence,
         tasks,
         drain_timeout: config.runtime.drain_timeout.get(),
     })
@@ -108,6 +113,8 @@ fn keepers(built: &Arc<Built>, data: &Handle, presence: &Presence) -> Vec<JoinHa
     tasks.push(control.spawn(async move {
         control::changes::listen(&registry, move |change| reaction.take(change)).await;
     }));
+    let (rung, others) = (Arc::clone(&built.processes), presence.clone());
+    tasks.push(control.spawn(split::keep(Arc::clone(built), others, rung)));
     let presence = presence.clone();
     tasks.push(control.spawn(async move { presence.run().await }));
     tasks
@@ -171,6 +178,9 @@ impl Running {
         if let Some(data) = self.data.take() {
             data.shutdown_background();
         }
+        // The others may have this process's part of the budgets now. If the registry is away,
+        // they find out by its silence.
+        let _ = tokio::time::timeout(LEAVE_PATIENCE, self.presence.leave()).await;
     }
 }
 

@@ -58,8 +58,10 @@ impl RoomFigures {
 pub struct BudgetFigures {
     /// Which server.
     pub server: ServerKey,
-    /// Connections all tenants together may hold.
+    /// Connections all tenants together may hold in this process.
     pub total: u32,
+    /// Connections they may hold in all processes.
+    pub of_all: u32,
     /// Connections held: from the dial to the end of file.
     pub used: u32,
     /// Of those, being dialed.

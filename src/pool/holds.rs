@@ -1,7 +1,8 @@
 //! What an operator holds back: paused tenants wait, disabled ones let nobody in.
 //!
 //! Holds belong to this process and outlive the rooms they are put on: a tenant whose room closed
-//! meanwhile comes back as it was left. Lock order: rooms, holds, room.
+//! meanwhile comes back as it was left. Lock order: rooms, holds, room; the shares of
+//! the budgets are locked before a till and with nothing else held but rooms and tills' list.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -28,6 +28,7 @@ mod pools;
 mod refusal;
 mod room;
 mod settings;
+mod shares;
 mod slot;
 #[cfg(test)]
 mod tests;

@@ -114,6 +114,7 @@ fn tenant_row(
 pub(in crate::admin) const BUDGETS: &[Column] = &[
     text("server"),
     int4("total"),
+    int4("of_all"),
     int4("used"),
     int4("dialing"),
     int4("closing"),
@@ -131,6 +132,7 @@ pub(in crate::admin) fn budgets(desk: &Desk) -> Vec<Row> {
         row![
             b.server.as_str(),
             b.total,
+            b.of_all,
             b.used,
             b.dialing,
             b.closing,

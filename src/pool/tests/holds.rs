@@ -1,4 +1,4 @@
-//! Pausing and disabling.
+//! What is held back: by an operator, or for other processes.
 
 use std::time::Duration;
 
@@ -125,4 +125,22 @@ fn leases_and_transactions_are_counted() {
     let room = bed.pools.room(&tenant(0)).expect("open");
     assert_eq!((room.leases, room.transactions), (2, 3));
     assert_eq!(room.leased_time, Duration::from_millis(12));
+}
+
+#[test]
+fn another_process_gets_its_part_of_the_budget_and_leaves_it_behind() {
+    let bed = Bed::new(5);
+    let member = bed.enter(0, &cap(5));
+    bed.pools.set_place(1, 2);
+    let leases: Vec<_> = (0..2).map(|_| bed.dialed(&member, 0)).collect();
+    let mut ticket = waits(&member, bed.at(1));
+    assert!(ticket.claim().is_none(), "two of five are this process's");
+    let figures = || bed.pools.budgets().remove(0);
+    assert_eq!((figures().total, figures().of_all, figures().used), (2, 5, 2));
+    bed.pools.set_place(0, 1);
+    drop(slot_of(&mut ticket));
+    drop(leases);
+    bed.pools.set_place(0, 4);
+    bed.pools.set_budget(&server(), 9);
+    assert_eq!((figures().total, figures().of_all), (3, 9));
 }
