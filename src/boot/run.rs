@@ -141,8 +141,8 @@ impl Running {
     /// As [`Self::drain`], or at once.
     pub async fn stop(self, how: Stop) {
         match how {
-            Stop::Drain => self.drain().await,
-            Stop::Now => self.drain_within(Duration::ZERO).await,
+            Stop::Drain => Box::pin(self.drain()).await,
+            Stop::Now => Box::pin(self.drain_within(Duration::ZERO)).await,
         }
     }
 
@@ -180,7 +180,7 @@ impl Running {
         }
         // The others may have this process's part of the budgets now. If the registry is away,
         // they find out by its silence.
-        let _ = tokio::time::timeout(LEAVE_PATIENCE, self.presence.leave()).await;
+        let _ = tokio::time::timeout(LEAVE_PATIENCE, Box::pin(self.presence.leave())).await;
     }
 }
 
