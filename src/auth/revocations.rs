@@ -147,7 +147,7 @@ impl Revocations {
     }
 
     /// Whether the token with this id is revoked, for tokens that belong to no tenant.
-    pub(super) fn cover_token(&self, id: &TokenId) -> bool {
+    pub fn cover_token(&self, id: &TokenId) -> bool {
         self.any.load(Ordering::Acquire) && {
             let inner = self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             inner.tokens.contains_key(id)

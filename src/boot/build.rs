@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use prometheus::Registry as Metrics;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
@@ -45,6 +46,8 @@ pub struct Built {
     pub rules: LimitRules,
     /// Every metric.
     pub metrics: Metrics,
+    /// Rung when processes of this registry come or go.
+    pub processes: Arc<Notify>,
 }
 
 /// Collects problems, so that all are said at once.
@@ -134,6 +137,7 @@ impl Built {
                 tls,
                 rules,
                 metrics,
+                processes: Arc::default(),
             })
         })();
         match all {

@@ -42,7 +42,7 @@ impl Reaction {
                 let now = SystemTime::now();
                 revoke(&self.built, what, tenant, (now, now + KEEP));
             }
-            Change::Processes => {}
+            Change::Processes => self.built.processes.notify_one(),
             Change::Gap => {
                 self.built.directory.forget_all();
                 self.built.verifier.forget();

@@ -5,12 +5,14 @@
 
 mod build;
 mod changes;
+mod console;
 mod doors;
 mod figures;
 mod office;
 mod run;
 mod seams;
 mod settings;
+mod split;
 
 pub use build::{BuildProblems, Built};
 pub use office::Office;

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::changes::Reaction;
-use super::{BuildProblems, Built, doors};
+use super::console::{self, Asked};
+use super::{BuildProblems, Built, doors, split};
+use crate::admin::Stop;
 use crate::config::Config;
 use crate::control::{self, Presence};
 use crate::front::Front;
@@ -34,12 +36,17 @@ pub struct Running {
     pub addresses: Addresses,
     data: Option<Runtime>,
     close: watch::Sender<bool>,
+    asked: watch::Receiver<Asked>,
+    presence: Presence,
     tasks: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
 }
 
 /// How often it is looked whether the last session has gone.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
+
+/// How long the registry may take to hear that this process is gone.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long sessions that were cut may take to say goodbye.
 const CUT_PATIENCE: Duration = Duration::from_secs(5);
@@ -75,6 +82,10 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
         .map_err(|fault| vec![fault.to_string()])?;
     let mut addresses = Addresses { listen: front.addresses(), ..Addresses::default() };
     let mut tasks = keepers(config, &built, data.handle(), &presence);
+    let (ask, asked) = watch::channel(None);
+    let console = Arc::new(console::console(&built, config, ask));
+    built.shared.open_console(console.clone());
+    tasks.push(control.spawn(async move { console.keep().await }));
     let doors = Box::pin(doors::open(config, &built, data.handle(), &presence)).await?;
     (addresses.http, addresses.ops) = (doors.http, doors.ops);
     tasks.extend(doors.tasks);
@@ -84,6 +95,8 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
         addresses,
         data: Some(data),
         close,
+        asked,
+        presence,
         tasks,
         drain_timeout: config.runtime.drain_timeout.get(),
     })
@@ -123,6 +136,8 @@ fn keepers(
     tasks.push(control.spawn(async move {
         control::changes::listen(&registry, move |change| reaction.take(change)).await;
     }));
+    let (rung, others) = (Arc::clone(&built.processes), presence.clone());
+    tasks.push(control.spawn(split::keep(Arc::clone(built), others, rung)));
     let presence = presence.clone();
     tasks.push(control.spawn(async move { presence.run().await }));
     tasks
@@ -135,6 +150,25 @@ pub(super) fn host_name() -> String {
 }
 
 impl Running {
+    /// Ends when an operator asks for the process's end. Cancel-safe.
+    pub async fn asked_to_stop(&self) -> Stop {
+        let mut asked = self.asked.clone();
+        let stop = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
+        match stop {
+            Some(stop) => stop,
+            // The console is gone: nobody will ask.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// As [`Self::drain`], or at once.
+    pub async fn stop(self, how: Stop) {
+        match how {
+            Stop::Drain => Box::pin(self.drain()).await,
+            Stop::Now => Box::pin(self.drain_within(Duration::ZERO)).await,
+        }
+    }
+
     /// Closes the doors, lets sessions end for `runtime.drain_timeout`, then cuts them.
     pub async fn drain(self) {
         let timeout = self.drain_timeout;
@@ -167,6 +201,9 @@ impl Running {
         if let Some(data) = self.data.take() {
             data.shutdown_background();
         }
+        // The others may have this process's part of the budgets now. If the registry is away,
+        // they find out by its silence.
+        let _ = tokio::time::timeout(LEAVE_PATIENCE, Box::pin(self.presence.leave())).await;
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::command::Common;
 use super::{Answer, Failure};
+use crate::admin::Stop;
 use crate::boot;
 use crate::config::Config;
 
@@ -30,9 +31,12 @@ pub(super) fn serve(common: &Common) -> Result<Answer, Failure> {
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
-        told.stopped().await;
-        tracing::info!("draining");
-        running.drain().await;
+        let how = tokio::select! {
+            () = told.stopped() => Stop::Drain,
+            how = running.asked_to_stop() => how,
+        };
+        tracing::info!(?how, "draining");
+        running.stop(how).await;
         Ok(Answer::new("stopped", json!({ "stopped": true })))
     })
 }

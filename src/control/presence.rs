@@ -80,16 +80,24 @@ impl Presence {
         Ok(())
     }
 
-    /// How many processes are alive, this one included.
+    /// Which of the processes alive this one is, counted from zero, and how many there are, this
+    /// one included.
     ///
     /// # Errors
     /// 57P03 when the registry cannot be reached.
-    pub async fn live(&self) -> Result<u32, Fault> {
+    pub async fn place(&self) -> Result<(u32, u32), Fault> {
         let client = self.registry.client().await?;
-        let sql = "SELECT count(*) FROM pgusher.processes";
-        let row = client.query_one(sql, &[]).await.map_err(failed::registry)?;
-        let count: i64 = row.try_get(0).map_err(failed::registry)?;
-        Ok(u32::try_from(count).unwrap_or(u32::MAX).max(1))
+        let sql = "SELECT count(*) FILTER (WHERE id < $1), count(*) FILTER (WHERE id <> $1) \
+                   FROM pgusher.processes \
+                   WHERE heartbeat_at >= now() - make_interval(secs => $2)";
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&&*self.id, &GONE_AFTER_SECS];
+        let row = client.query_one(sql, &values).await.map_err(failed::registry)?;
+        let count = |at| -> Result<u32, Fault> {
+            let count: i64 = row.try_get(at).map_err(failed::registry)?;
+            Ok(u32::try_from(count).unwrap_or(u32::MAX - 1))
+        };
+        Ok((count(0)?, count(1)? + 1))
     }
 
     /// Beats until cancelled. A registry that is away is tried again at the next beat.

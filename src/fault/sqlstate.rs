@@ -15,6 +15,16 @@ impl SqlState {
     pub const FEATURE_NOT_SUPPORTED: Self = Self("0A000");
     /// A parameter value is wrong.
     pub const INVALID_PARAMETER_VALUE: Self = Self("22023");
+    /// The console has no such command, or not in these words.
+    pub const SYNTAX_ERROR: Self = Self("42601");
+    /// The operator named nothing that is there.
+    pub const UNDEFINED_OBJECT: Self = Self("42704");
+    /// The console was told of a prepared statement it does not know.
+    pub const UNDEFINED_STATEMENT: Self = Self("26000");
+    /// The console was told of a portal it does not know.
+    pub const UNDEFINED_CURSOR: Self = Self("34000");
+    /// The operator's power does not reach so far.
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self("42501");
     /// Token fine, but not for this database, role or transport.
     pub const INVALID_AUTHORIZATION: Self = Self("28000");
     /// Token missing, malformed, expired, revoked, or of the wrong key.
@@ -35,6 +45,8 @@ impl SqlState {
     pub const IDLE_SESSION_TIMEOUT: Self = Self("57P05");
     /// A query was cancelled.
     pub const QUERY_CANCELED: Self = Self("57014");
+    /// A file of the configuration cannot be used.
+    pub const CONFIG_FILE_ERROR: Self = Self("F0000");
     /// A bug of pgusher.
     pub const INTERNAL_ERROR: Self = Self("XX000");
 

@@ -21,6 +21,8 @@ pub(super) struct Common<S: Conn> {
     alarms: Mutex<BinaryHeap<Reverse<Alarm<S>>>>,
     /// Rung when the housekeeping has to look sooner than it planned.
     pub bell: Notify,
+    /// Rung when a paused room has given back its last server.
+    pub stilled: Notify,
     /// Whether the housekeeping looks every few milliseconds as it is.
     pub is_ticking: AtomicBool,
     dice: AtomicU64,
@@ -35,6 +37,7 @@ impl<S: Conn> Common<S> {
             counters,
             alarms: Mutex::new(BinaryHeap::new()),
             bell: Notify::new(),
+            stilled: Notify::new(),
             is_ticking: AtomicBool::new(false),
             dice: AtomicU64::new(seed),
         }

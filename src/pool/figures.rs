@@ -14,6 +14,8 @@ pub struct RoomFigures {
     pub server: ServerKey,
     /// Whether the tenant is suspended.
     pub suspended: bool,
+    /// Whether an operator has paused it: clients wait, no server is held.
+    pub paused: bool,
     /// The limits in force.
     pub limits: Limits,
     /// Clients logged in.
@@ -34,6 +36,12 @@ pub struct RoomFigures {
     pub pins: [u32; Pin::ALL.len()],
     /// Leases given since the room was opened.
     pub leases: u64,
+    /// How long leases that ended were held, all together.
+    pub leased_time: Duration,
+    /// How long those who were served from the line had waited, all together.
+    pub wait_time: Duration,
+    /// Transactions that ended, as far as sessions count them.
+    pub transactions: u64,
     /// How long the first in line has waited.
     pub oldest_wait: Option<Duration>,
 }
@@ -50,8 +58,10 @@ impl RoomFigures {
 pub struct BudgetFigures {
     /// Which server.
     pub server: ServerKey,
-    /// Connections all tenants together may hold.
+    /// Connections all tenants together may hold in this process.
     pub total: u32,
+    /// Connections they may hold in all processes.
+    pub of_all: u32,
     /// Connections held: from the dial to the end of file.
     pub used: u32,
     /// Of those, being dialed.

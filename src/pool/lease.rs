@@ -20,7 +20,8 @@ pub struct Lease<S: Conn> {
 }
 
 impl<S: Conn> Lease<S> {
-    pub(super) fn new(room: Arc<Room<S>>, server: S, stamp: Stamp) -> Self {
+    pub(super) fn new(room: Arc<Room<S>>, server: S, stamp: Stamp, now: Instant) -> Self {
+        let stamp = Stamp { lent: now, ..stamp };
         Self { server: Some(server), room, stamp, pins: Pins::default() }
     }
 

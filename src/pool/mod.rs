@@ -16,6 +16,7 @@ mod conn;
 mod counters;
 mod deeds;
 mod figures;
+mod holds;
 mod keep;
 mod lease;
 mod ledger;
@@ -27,6 +28,7 @@ mod pools;
 mod refusal;
 mod room;
 mod settings;
+mod shares;
 mod slot;
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,11 @@ use super::budget::Rules;
 use super::common::Common;
 use super::counters::Counters;
 use super::deeds::Deeds;
+use super::holds::Holds;
 use super::ledger::Gate;
 use super::metrics::PoolMetrics;
 use super::room::Room;
+use super::shares::Shares;
 use super::till::Till;
 use super::{
     BudgetFigures, Conn, Limits, Membership, PinSettings, PoolSettings, RoomFigures, lock, refusal,
@@ -30,6 +32,8 @@ pub(super) struct Directory<S: Conn> {
     rooms: Mutex<HashMap<TenantId, Arc<Room<S>>>>,
     tills: Mutex<HashMap<ServerKey, Arc<Till<S>>>>,
     is_draining: AtomicBool,
+    pub(super) holds: Mutex<Holds>,
+    shares: Mutex<Shares>,
 }
 
 impl<S: Conn> Clone for Pools<S> {
@@ -45,11 +49,14 @@ impl<S: Conn> Pools<S> {
     /// When prometheus does not like a metric's name.
     pub fn new(pool: PoolSettings, pins: PinSettings) -> prometheus::Result<Self> {
         let counters = Arc::new(Counters::new()?);
+        let shares = Mutex::new(Shares::new(pool.server_budget));
         Ok(Self(Arc::new(Directory {
             common: Arc::new(Common::new(pool, pins, counters)),
             rooms: Mutex::new(HashMap::new()),
             tills: Mutex::new(HashMap::new()),
             is_draining: AtomicBool::new(false),
+            holds: Mutex::new(Holds::default()),
+            shares,
         })))
     }
 
@@ -70,8 +77,8 @@ impl<S: Conn> Pools<S> {
     /// in force there.
     ///
     /// # Errors
-    /// 53300 at `client_max`; 57P03 when the tenant is suspended or its room leads to another
-    /// server still, or when pgusher is shutting down.
+    /// 53300 at `client_max`; 57P03 when the tenant is suspended or disabled or its room leads
+    /// to another server still, or when pgusher is shutting down.
     pub fn enter(
         &self,
         tenant: &TenantId,
@@ -93,6 +100,10 @@ impl<S: Conn> Pools<S> {
         }
         let room = {
             let mut rooms = lock(&self.0.rooms);
+            let (paused, disabled) = lock(&self.0.holds).of(tenant);
+            if disabled {
+                return Err(refusal::disabled());
+            }
             // A tenant that was moved gets a new room once the old one is empty, not before: its
             // cap is one over both servers.
             let moved = rooms.get(tenant).filter(|r| r.server() != server).map(|r| r.is_empty());
@@ -103,7 +114,7 @@ impl<S: Conn> Pools<S> {
             }
             let room = rooms.entry(tenant.clone()).or_insert_with(|| {
                 let common = Arc::clone(&self.0.common);
-                Room::open(tenant.clone(), self.till(server), common, limits.clone())
+                Room::open(tenant.clone(), self.till(server), common, limits.clone(), paused)
             });
             // Counted in under the directory's lock, so that no sweep drops the room in between.
             let room = Arc::clone(room);
@@ -154,14 +165,30 @@ impl<S: Conn> Pools<S> {
         self.0.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Sets how many connections one PostgreSQL server may be asked for, instead of
-    /// `pool.server_budget`. A smaller figure takes effect as connections come back.
+    /// Sets how many connections one PostgreSQL server may be asked for by all processes
+    /// together, instead of `pool.server_budget`. A smaller figure takes effect as connections
+    /// come back.
     pub fn set_budget(&self, server: &ServerKey, total: u32) {
+        lock(&self.0.shares).set_total(server, total);
+        self.reform(&self.till(server));
+    }
+
+    /// Splits every budget: this process is number `rank`, counted from zero, of `count` that are
+    /// alive. A smaller part takes effect as connections come back.
+    pub fn set_place(&self, rank: u32, count: u32) {
+        if lock(&self.0.shares).set_place(rank, count) {
+            self.tills().iter().for_each(|till| self.reform(till));
+        }
+    }
+
+    fn reform(&self, till: &Arc<Till<S>>) {
         let now = super::now();
-        let till = self.till(server);
-        let rules = self.rules(total);
         let mut deeds = Deeds::new();
+        // Held until it is done, so that of two changes the last one stays.
+        let shares = lock(&self.0.shares);
+        let rules = self.rules(shares.own(till.key()));
         till.with(&mut deeds, |b, grants| b.reform(rules, now, grants));
+        drop(shares);
         deeds.perform(now);
     }
 
@@ -179,7 +206,9 @@ impl<S: Conn> Pools<S> {
 
     /// Every server's figures.
     pub fn budgets(&self) -> Vec<BudgetFigures> {
-        self.tills().iter().map(|till| till.budget_figures()).collect()
+        let tills = self.tills();
+        let shares = lock(&self.0.shares);
+        tills.iter().map(|till| till.budget_figures(shares.total(till.key()))).collect()
     }
 
     fn with_room(
@@ -198,7 +227,7 @@ impl<S: Conn> Pools<S> {
     fn till(&self, server: &ServerKey) -> Arc<Till<S>> {
         let mut tills = lock(&self.0.tills);
         let till = tills.entry(server.clone()).or_insert_with(|| {
-            let rules = self.rules(self.0.common.pool.server_budget);
+            let rules = self.rules(lock(&self.0.shares).own(server));
             Arc::new(Till::new(server.clone(), rules))
         });
         Arc::clone(till)

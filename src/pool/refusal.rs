@@ -27,6 +27,7 @@ pub(super) enum Limit {
     Budget,
     Dial(FullOf),
     Unreachable,
+    Paused,
 }
 
 impl Limit {
@@ -37,12 +38,16 @@ impl Limit {
             Self::Dial(FullOf::Tenant) => "postgres_tenant",
             Self::Dial(FullOf::Server) => "postgres_server",
             Self::Unreachable => "unreachable",
+            Self::Paused => "paused",
         }
     }
 }
 
 /// What stands in the way now.
 pub(super) fn limit<S: Conn>(book: &Book<S>) -> Limit {
+    if book.is_paused() {
+        return Limit::Paused;
+    }
     match book.dials() {
         Dials::Full { of, .. } => Limit::Dial(of),
         Dials::Failing { .. } => Limit::Unreachable,
@@ -157,6 +162,30 @@ pub(super) fn pins_of_tenant(pinned: u32, most: u32, server_max: u32) -> Fault {
 
 pub(super) fn suspended() -> Fault {
     Fault::new(Blame::Tenant, SqlState::CANNOT_CONNECT_NOW, "this tenant is suspended")
+}
+
+pub(super) fn paused(counts: Counts, wait: Wait) -> Fault {
+    Fault::new(
+        Blame::Tenant,
+        SqlState::CANNOT_CONNECT_NOW,
+        "timed out while this tenant was paused by an operator",
+    )
+    .detail(format!(
+        "Waited {} ms at position {} of {} in line.",
+        wait.waited.as_millis(),
+        wait.position + 1,
+        counts.waiting
+    ))
+    .hint("Try again in a moment.")
+}
+
+pub(super) fn disabled() -> Fault {
+    Fault::new(
+        Blame::Tenant,
+        SqlState::CANNOT_CONNECT_NOW,
+        "new clients of this tenant are refused by an operator",
+    )
+    .hint("Try again later.")
 }
 
 pub(super) fn moving() -> Fault {

@@ -8,8 +8,8 @@ use crate::units::Span;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolSettings {
-    /// Server connections pgusher may hold to one PostgreSQL server, all tenants together. Keep
-    /// it below that server's `max_connections` less its reserved ones and pgusher's own.
+    /// Server connections pgusher may hold to one PostgreSQL server, all tenants and all
+    /// processes of one registry together: those alive split it. Keep it below that server's `max_connections` less its reserved ones and pgusher's own.
     pub server_budget: u32,
     /// How long an idle server connection is kept; 0: for ever.
     pub server_idle_timeout: Span,

@@ -83,7 +83,7 @@ impl<S: Conn> Ticket<S> {
         match answered {
             Some(Ok(answer)) => {
                 self.reply = None;
-                self.room.common().counters.waited(now.saturating_duration_since(self.asked));
+                self.room.count_wait(now.saturating_duration_since(self.asked));
                 answer
             }
             Some(Err(_)) => {

@@ -92,12 +92,13 @@ impl<S: Conn> Till<S> {
     }
 
     /// The whole, for those who watch.
-    pub(super) fn budget_figures(&self) -> BudgetFigures {
+    pub(super) fn budget_figures(&self, of_all: u32) -> BudgetFigures {
         self.read(|b| {
             let totals = b.totals();
             BudgetFigures {
                 server: self.key.clone(),
                 total: b.rules().total,
+                of_all,
                 used: totals.used,
                 dialing: totals.dialing,
                 closing: totals.closing,

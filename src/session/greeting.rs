@@ -5,8 +5,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::console;
 use super::farewell::Farewell;
 use super::half_open::HalfOpenSeat;
 use super::live;
@@ -46,7 +48,11 @@ pub(super) async fn run(
     };
     // Who has proven a token waits for a server as long as the tenant's own limits say.
     let arrived = match proven {
-        Ok(proven) => Box::pin(super::arrival::arrive(&shared, proven)).await,
+        Ok(Guest::Tenant(proven)) => Box::pin(super::arrival::arrive(&shared, *proven)).await,
+        Ok(Guest::Operator(console)) => {
+            console.await;
+            return Farewell::nobody();
+        }
         Err(farewell) => Err(farewell),
     };
     match arrived {
@@ -77,10 +83,22 @@ async fn within<T>(limit: std::time::Duration, work: impl Future<Output = T>) ->
     tokio::time::timeout(limit, work).await.ok()
 }
 
+/// Who has proven a token.
+enum Guest {
+    /// A tenant's client.
+    Tenant(Box<login::Proven>),
+    /// An operator, whom the console serves.
+    Operator(BoxFuture<'static, ()>),
+}
+
 /// From the first byte to a proven token.
-async fn prove(shared: &Arc<Shared>, stream: Stream) -> Result<login::Proven, Farewell> {
+async fn prove(shared: &Arc<Shared>, stream: Stream) -> Result<Guest, Farewell> {
     let greeted = greet(shared, stream).await?;
-    login::prove(shared, greeted).await
+    if greeted.wish.database == console::DATABASE {
+        return console::prove(shared, greeted).await.map(Guest::Operator);
+    }
+    let proven = login::prove(shared, greeted).await?;
+    Ok(Guest::Tenant(Box::new(proven)))
 }
 
 async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell> {

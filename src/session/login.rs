@@ -34,7 +34,7 @@ const PASSWORD_BYTES_MAX: usize = (16 << 10) + 1;
 const SASL_BYTES_MAX: usize = 1_024;
 
 /// Why login did not happen.
-enum Refused {
+pub(super) enum Refused {
     /// The client left or broke off.
     Gone,
     /// It is told why at once: it says nothing about any token.
@@ -45,7 +45,7 @@ enum Refused {
 
 impl Refused {
     /// Only a failure of the client's own is penalised; ours (keys that cannot be fetched) is not.
-    fn of(fault: Fault, key: Option<String>) -> Self {
+    pub(super) fn of(fault: Fault, key: Option<String>) -> Self {
         let own = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION];
         if own.contains(&fault.state()) { Self::Failed(fault, key) } else { Self::Plainly(fault) }
     }
@@ -59,15 +59,24 @@ pub(super) async fn prove(shared: &Arc<Shared>, mut greeted: Greeted) -> Result<
     };
     let (identity, prelude) = match proof {
         Ok(proof) => proof,
-        Err(Refused::Gone) => return Err(Farewell::silent(greeted.stream)),
-        Err(Refused::Plainly(fault)) => return Err(Farewell::fatal(greeted.stream, fault)),
-        Err(Refused::Failed(fault, key)) => {
-            return Err(penalised(shared, greeted.stream, fault, key.as_deref()).await);
-        }
+        Err(refused) => return Err(turned_away(shared, greeted.stream, refused).await),
     };
     match own_database(&greeted.wish.database, identity.tenant()) {
         Ok(()) => Ok(Proven { greeted, identity, prelude }),
         Err(fault) => Err(Farewell::fatal(greeted.stream, fault)),
+    }
+}
+
+/// The end of a login that did not happen.
+pub(super) async fn turned_away(
+    shared: &Arc<Shared>,
+    stream: Stream,
+    refused: Refused,
+) -> Farewell {
+    match refused {
+        Refused::Gone => Farewell::silent(stream),
+        Refused::Plainly(fault) => Farewell::fatal(stream, fault),
+        Refused::Failed(fault, key) => penalised(shared, stream, fault, key.as_deref()).await,
     }
 }
 
@@ -84,6 +93,16 @@ fn own_database(database: &str, tenant: &TenantId) -> Result<(), Fault> {
 
 /// A JWT as the password, by the cleartext method.
 async fn by_token(shared: &Arc<Shared>, greeted: &mut Greeted) -> Result<Identity, Refused> {
+    let token = ask_token(greeted).await?;
+    let inside = matches!(greeted.stream.socket(), Socket::Pipe(_));
+    let audience = if inside { Audience::Sidecar } else { Audience::Tenant };
+    let verified =
+        shared.parts.verifier.verify_refreshing(&token, SystemTime::now(), audience).await;
+    verified.map_err(|fault| Refused::of(fault, None))
+}
+
+/// Asks for a token as the password, where the way is safe.
+pub(super) async fn ask_token(greeted: &mut Greeted) -> Result<Vec<u8>, Refused> {
     if !may_be_cleartext(&greeted.stream) {
         let text = "a token is accepted over TLS, a unix socket or loopback only";
         let fault = Fault::new(Blame::Client, SqlState::INVALID_AUTHORIZATION, text)
@@ -93,16 +112,13 @@ async fn by_token(shared: &Arc<Shared>, greeted: &mut Greeted) -> Result<Identit
     let mut request = Writer::new();
     request.authentication_cleartext();
     send(&mut greeted.stream, &request).await?;
-    let body = read_password(&mut greeted.stream, PASSWORD_BYTES_MAX).await?;
-    let (token, rest) = split_cstr(&body).map_err(|_| Refused::Plainly(bad_packet()))?;
-    if !rest.is_empty() {
-        return Err(Refused::Plainly(bad_packet()));
+    let mut body = read_password(&mut greeted.stream, PASSWORD_BYTES_MAX).await?;
+    // One string and its terminator, and nothing else.
+    match body.iter().position(|b| *b == 0) {
+        Some(end) if end + 1 == body.len() => body.truncate(end),
+        _ => return Err(Refused::Plainly(bad_packet())),
     }
-    let inside = matches!(greeted.stream.socket(), Socket::Pipe(_));
-    let audience = if inside { Audience::Sidecar } else { Audience::Tenant };
-    let verified =
-        shared.parts.verifier.verify_refreshing(token, SystemTime::now(), audience).await;
-    verified.map_err(|fault| Refused::of(fault, None))
+    Ok(body)
 }
 
 /// Bytes in the clear are read by whoever is on the way; on this machine nobody is.

@@ -6,6 +6,7 @@
 
 mod arrival;
 mod cancel;
+mod console;
 mod door;
 mod farewell;
 mod greeting;
@@ -30,7 +31,7 @@ pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;
 pub use roster::{Card, Cut, Roster};
 pub use settings::{SessionSettings, TokenExpiry};
-pub use shared::{LimitRules, Shared, SharedParts};
+pub use shared::{Console, LimitRules, Shared, SharedParts};
 
 use crate::net::Stream;
 use std::sync::Arc;

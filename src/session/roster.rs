@@ -100,6 +100,11 @@ impl Card {
         self.key.pid
     }
 
+    /// The server that runs its query or transaction now, if it has one.
+    pub fn server(&self) -> Option<Arc<CancelGate>> {
+        self.serving().clone()
+    }
+
     /// What the client must show to cancel.
     pub(super) fn key(&self) -> &CancelKey {
         &self.key

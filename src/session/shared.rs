@@ -1,11 +1,14 @@
 //! What all sessions of the process share.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::BoxFuture;
 
 use crate::auth::scram::MockSecret;
-use crate::auth::{Throttle, Verifier};
+use crate::auth::{Operator, Throttle, Verifier};
 use crate::ident::TenantId;
+use crate::net::Stream;
 use crate::net::tls::ServerTls;
 use crate::pool::{Class, Limits, LimitsSettings, PoolSettings, Pools};
 use crate::server::{Dialer, Params, Server, Settings};
@@ -77,6 +80,14 @@ pub struct Shared {
     pub(super) parts: SharedParts,
     pub(super) schemas: Schemas,
     pub(super) welcomes: moka::sync::Cache<WelcomeKey, (Params, Settings)>,
+    console: OnceLock<Arc<dyn Console>>,
+}
+
+/// Who talks to operators: a room above this one.
+pub trait Console: Send + Sync {
+    /// Serves an operator who is proven and was told nothing yet, not even AuthenticationOk, from
+    /// the welcome to the last byte. Dropping the future closes the socket.
+    fn serve(&self, stream: Stream, operator: Operator) -> BoxFuture<'static, ()>;
 }
 
 /// A login of a tenant with certain settings is told the same parameters as the one before.
@@ -100,7 +111,16 @@ impl Shared {
             .max_capacity(WELCOMES_MAX)
             .time_to_live(std::time::Duration::from_secs(WELCOME_SECONDS))
             .build();
-        Arc::new(Self { parts, schemas: Schemas::default(), welcomes })
+        Arc::new(Self { parts, schemas: Schemas::default(), welcomes, console: OnceLock::new() })
+    }
+
+    /// Opens the console. The first one stays.
+    pub fn open_console(&self, console: Arc<dyn Console>) {
+        let _ = self.console.set(console);
+    }
+
+    pub(super) fn console(&self) -> Option<&Arc<dyn Console>> {
+        self.console.get()
     }
 
     /// The rooms of all tenants.

@@ -71,7 +71,9 @@ impl Live {
     async fn exchange(&mut self, relay: &mut Relay, hold: bool) -> Result<(), End> {
         loop {
             let event = poll_fn(|cx| self.poll_event(cx, relay, hold)).await?;
-            self.shared.parts.metrics.transactions.inc_by(u64::from(relay.take_ends()));
+            let ended = u64::from(relay.take_ends());
+            self.shared.parts.metrics.transactions.inc_by(ended);
+            self.membership.room().count_transactions(ended);
             match event {
                 Event::Done => {
                     if self.done(relay, hold).await? {

@@ -6,7 +6,9 @@
 mod secret;
 mod size;
 mod span;
+mod utc;
 
 pub use secret::Secret;
 pub use size::Size;
 pub use span::Span;
+pub use utc::Utc;

@@ -14,6 +14,7 @@ pub mod diff;
 pub mod http;
 pub mod keeper;
 pub mod keys;
+pub mod operator;
 mod packet;
 pub mod postmaster;
 pub mod tls;

@@ -69,10 +69,18 @@ async fn run(
         if json { serde_json::to_string(&ready).map_err(Failure::new)? } else { ready.text() };
     let mut out = std::io::stdout();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::new)?;
-    // As `serve` does, it goes on without its PostgreSQL and finds it again when it is back.
-    let status = cluster.exited().await.map_err(Failure::new)?;
-    tracing::error!(%status, "postgresql has ended by itself");
-    std::future::pending().await
+    let Some(running) = &running.0 else { return Ok(()) };
+    let alone = async {
+        // As `serve` does, it goes on without its PostgreSQL and finds it again when it is back.
+        let status = cluster.exited().await.map_err(Failure::new)?;
+        tracing::error!(%status, "postgresql has ended by itself");
+        std::future::pending().await
+    };
+    tokio::select! {
+        failed = alone => failed,
+        // An operator's SHUTDOWN: in order here whichever way it was asked for.
+        _ = running.asked_to_stop() => Ok(()),
+    }
 }
 
 /// What `dev` decides itself; the rest of the configuration is the caller's.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Gate, Ledger};
+use super::Ledger;
 use crate::pool::Class;
 
 /// What is known of a server connection for as long as it lives.
@@ -14,6 +14,8 @@ pub(in crate::pool) struct Stamp {
     pub retires: Option<Instant>,
     /// The epoch it was made in.
     pub epoch: u32,
+    /// When it was last lent.
+    pub lent: Instant,
 }
 
 /// An idle server.
@@ -41,6 +43,11 @@ impl<W, V> Ledger<W, V> {
         Some(kept)
     }
 
+    /// Shows each idle server to `look`.
+    pub(in crate::pool) fn each_idle(&self, look: &mut dyn FnMut(&V)) {
+        self.idle.iter().flatten().for_each(|kept| look(&kept.server));
+    }
+
     /// Takes the coldest idle server for another tenant, if it was idle for `least`.
     pub(in crate::pool) fn evict(&mut self, least: Duration, now: Instant) -> Option<Kept<V>> {
         let coldest = self.idle.iter().filter_map(|stack| stack.first()).map(|k| k.parked).min()?;
@@ -56,12 +63,12 @@ impl<W, V> Ledger<W, V> {
         now: Instant,
         mut is_alive: impl FnMut(&mut V) -> bool,
     ) -> Vec<Kept<V>> {
-        let (gate, epoch) = (self.gate, self.epoch);
+        let (lends, epoch) = (self.lends(), self.epoch);
         let idle_max = self.limits.server_idle_timeout.nonzero();
         let mut spent = Vec::new();
         for stack in &mut self.idle {
             spent.extend(stack.extract_if(.., |kept| {
-                gate != Gate::Open
+                !lends
                     || kept.stamp.epoch != epoch
                     || kept.stamp.retires.is_some_and(|at| at <= now)
                     || idle_max.is_some_and(|d| now.saturating_duration_since(kept.parked) >= d)

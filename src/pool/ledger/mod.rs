@@ -47,6 +47,8 @@ pub(super) enum Next<W, V> {
 pub(super) struct Ledger<W, V> {
     limits: Limits,
     gate: Gate,
+    /// Nobody is served: those who ask wait, servers are closed as they come back.
+    is_paused: bool,
     dials: Dials,
     epoch: u32,
     clients: u32,
@@ -67,6 +69,8 @@ pub(super) struct Ledger<W, V> {
     pub(super) empty_since: Option<Instant>,
     /// Leases given since the room was opened.
     pub(super) leases: u64,
+    /// How long leases that ended were held, all together.
+    pub(super) leased_time: Duration,
 }
 
 impl<W, V> Ledger<W, V> {
@@ -74,6 +78,7 @@ impl<W, V> Ledger<W, V> {
         Self {
             limits,
             gate: Gate::Open,
+            is_paused: false,
             dials: Dials::Open,
             epoch: 0,
             clients: 0,
@@ -89,6 +94,7 @@ impl<W, V> Ledger<W, V> {
             alarm: None,
             empty_since: None,
             leases: 0,
+            leased_time: Duration::ZERO,
         }
     }
 
@@ -120,6 +126,15 @@ impl<W, V> Ledger<W, V> {
         self.dials
     }
 
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Whether servers may be lent at all.
+    fn lends(&self) -> bool {
+        self.gate == Gate::Open && !self.is_paused
+    }
+
     /// Slots taken.
     pub(super) fn used(&self) -> u32 {
         self.idle_count + self.leased + self.dialing + self.closing
@@ -127,9 +142,7 @@ impl<W, V> Ledger<W, V> {
 
     /// Whether a lease may simply end on the idle stack: nobody waits and no limit is passed.
     pub(super) fn is_calm(&self) -> bool {
-        self.line.is_empty()
-            && self.gate == Gate::Open
-            && self.used() - self.closing <= self.limits.server_max
+        self.line.is_empty() && self.lends() && self.used() - self.closing <= self.limits.server_max
     }
 
     /// Counts a client in, unless there are `most`.
@@ -147,7 +160,7 @@ impl<W, V> Ledger<W, V> {
 
     /// The warmest idle server of `class`, if nobody stands in line before the asker.
     pub(super) fn take_idle(&mut self, class: Class) -> Option<Kept<V>> {
-        if !self.line.is_empty() || self.gate != Gate::Open {
+        if !self.line.is_empty() || !self.lends() {
             return None;
         }
         let kept = self.idle.get_mut(class.index())?.pop()?;
@@ -160,7 +173,7 @@ impl<W, V> Ledger<W, V> {
     /// Puts a client at the end of the line, unless `queue_max` is reached. One that could be
     /// given a dial at once is let in whatever `queue_max` says: it does not really wait.
     pub(super) fn join(&mut self, class: Class, now: Instant, reach: W) -> Result<WaiterId, W> {
-        let open = self.line.is_empty() && self.headroom() > 0;
+        let open = self.line.is_empty() && self.headroom() > 0 && !self.is_paused;
         if self.line.len() >= self.limits.queue_max && !open {
             return Err(reach);
         }
@@ -191,8 +204,11 @@ impl<W, V> Ledger<W, V> {
     /// slot is to be had from the budget.
     pub(super) fn next(&mut self, starved: bool) -> Next<W, V> {
         let excess = (self.used() - self.closing) > self.limits.server_max;
-        if self.idle_count > 0 && (excess || self.gate != Gate::Open) {
+        if self.idle_count > 0 && (excess || !self.lends()) {
             return self.shut_coldest(None).map_or(Next::Rest, Next::Shut);
+        }
+        if self.is_paused {
+            return Next::Rest;
         }
         let Some(class) = self.line.head().map(|w| w.class) else { return Next::Rest };
         if let Some(kept) = self.idle.get_mut(class.index()).and_then(Vec::pop) {
@@ -214,7 +230,7 @@ impl<W, V> Ledger<W, V> {
 
     /// How many slots beyond those it has the tenant can use now.
     pub(super) fn want(&self, now: Instant) -> u32 {
-        if self.gate != Gate::Open {
+        if !self.lends() {
             return 0;
         }
         let headroom = self.dials.allowed(now, self.headroom(), self.dialing);
@@ -223,7 +239,7 @@ impl<W, V> Ledger<W, V> {
 
     /// When [`Ledger::want`] may rise by itself.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        if self.line.is_empty() { None } else { self.dials.resumes() }
+        if self.line.is_empty() || self.is_paused { None } else { self.dials.resumes() }
     }
 
     /// Uses a slot for a dial by the head of the line; `None` when there is no use for it any
@@ -263,10 +279,10 @@ impl<W, V> Ledger<W, V> {
     }
 
     /// A dial failed. Those in line cannot be served either, unless servers are leased that will
-    /// come back: they are to be told.
+    /// come back: they are to be told. Behind a pause they wait for its end in any case.
     pub(super) fn dial_failed(&mut self, now: Instant, pause_max: Duration) -> Vec<Waiter<W>> {
         self.dials = self.dials.failed(now, pause_max);
-        if self.leased > 0 { Vec::new() } else { self.dismiss() }
+        if self.leased > 0 || self.is_paused { Vec::new() } else { self.dismiss() }
     }
 
     /// A dial slot ended without telling how the dial went: the next may try at once.
@@ -278,7 +294,7 @@ impl<W, V> Ledger<W, V> {
 
     /// Whether a server may not be lent again.
     pub(super) fn is_spent(&self, stamp: &Stamp, now: Instant) -> bool {
-        self.gate != Gate::Open
+        !self.lends()
             || stamp.epoch != self.epoch
             || stamp.retires.is_some_and(|at| at <= now)
             || self.used() - self.closing > self.limits.server_max
@@ -327,6 +343,11 @@ impl<W, V> Ledger<W, V> {
     pub(super) fn set_gate(&mut self, gate: Gate) {
         self.gate = gate;
         self.dials = Dials::Open;
+    }
+
+    /// Stops serving, or goes on.
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
     }
 
     /// Starts a new epoch: servers of the old one are not lent again.

@@ -55,7 +55,7 @@ impl<S: Conn> Room<S> {
         loop {
             match book.next(starved) {
                 Next::Serve(waiter, kept) => {
-                    let lease = Lease::new(Arc::clone(self), kept.server, kept.stamp);
+                    let lease = Lease::new(Arc::clone(self), kept.server, kept.stamp, now);
                     deeds.push(Deed::Hand(waiter.reach, Grant::Lease(lease)));
                 }
                 Next::Shut(kept) => self.shut(kept.server, kept.stamp, now, deeds),
@@ -97,7 +97,7 @@ impl<S: Conn> Room<S> {
             self.seek(deeds);
         }
         drop(book);
-        let stamp = Stamp { since: now, retires: None, epoch };
+        let stamp = Stamp { since: now, retires: None, epoch, lent: now };
         let order = Order { id: waiter.id, class: waiter.class, asked: waiter.asked };
         let slot = Slot::dialing(Arc::clone(self), order, stamp);
         deeds.push(Deed::Hand(waiter.reach, Grant::Dial(slot)));
@@ -120,7 +120,7 @@ impl<S: Conn> Room<S> {
         self.pump(&mut book, now, &mut deeds);
         drop(book);
         self.common.counters.dialed("opened", took);
-        let lease = Lease::new(Arc::clone(self), server, stamp);
+        let lease = Lease::new(Arc::clone(self), server, stamp, now);
         deeds.perform(now);
         lease
     }
@@ -158,6 +158,9 @@ impl<S: Conn> Room<S> {
         book.told_want = want;
         self.till.with(deeds, |b, grants| b.close(self.seat, was, want, now, grants));
         self.pump(book, now, deeds);
+        if book.is_paused() && book.used() == 0 {
+            self.common.stilled.notify_waiters();
+        }
     }
 
     /// A dial failed: the slot is given back, and those in line with nothing to hope for are told.
@@ -201,6 +204,7 @@ impl<S: Conn> Room<S> {
         let class = server.class();
         let pressed = self.till.is_pressed();
         let mut book = self.book();
+        book.leased_time += now.saturating_duration_since(stamp.lent);
         let spent = book.is_spent(&stamp, now);
         if !pressed && !spent && book.is_calm() {
             book.park(class, Kept { server, stamp, parked: now });
@@ -230,6 +234,7 @@ impl<S: Conn> Room<S> {
     pub(in crate::pool) fn end_lease(self: &Arc<Self>, server: S, stamp: Stamp, now: Instant) {
         let mut deeds = Deeds::new();
         let mut book = self.book();
+        book.leased_time += now.saturating_duration_since(stamp.lent);
         book.shut_leased();
         self.shut(server, stamp, now, &mut deeds);
         self.pump(&mut book, now, &mut deeds);
@@ -286,6 +291,7 @@ impl<S: Conn> Room<S> {
         let wait = refusal::Wait { position, waited: now.saturating_duration_since(asked) };
         let limit = refusal::limit(&book);
         let fault = match limit {
+            refusal::Limit::Paused => refusal::paused(counts, wait),
             refusal::Limit::Tenant => refusal::tenant_full(counts, book.limits(), wait),
             refusal::Limit::Dial(of) => refusal::postgres_full(of, counts, wait),
             refusal::Limit::Unreachable => refusal::unreachable_after(wait),

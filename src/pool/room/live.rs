@@ -1,10 +1,12 @@
 //! What is done to a room while it works: other limits, suspension, recycling, sweeping.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Room;
 use crate::fault::Fault;
+use crate::ident::TenantId;
 use crate::pool::deeds::{Deed, Deeds};
 use crate::pool::figures::RoomFigures;
 use crate::pool::ledger::Gate;
@@ -71,6 +73,30 @@ impl<S: Conn> Room<S> {
         self.pump(&mut book, now, deeds);
     }
 
+    /// Stops serving, or goes on. While paused, those who ask wait in line, and servers are closed
+    /// as they come back.
+    pub(in crate::pool) fn set_paused(
+        self: &Arc<Self>,
+        is_paused: bool,
+        now: Instant,
+        deeds: &mut Deeds<S>,
+    ) {
+        let mut book = self.book();
+        book.set_paused(is_paused);
+        self.pump(&mut book, now, deeds);
+    }
+
+    /// Whether it is paused and holds no server any more, or not paused at all.
+    pub(in crate::pool) fn is_still(&self) -> bool {
+        let book = self.book();
+        !book.is_paused() || book.used() == 0
+    }
+
+    /// Shows each idle server to `look`. Under the lock: keep it short.
+    pub(in crate::pool) fn each_idle(&self, look: &mut dyn FnMut(&TenantId, &S)) {
+        self.book().each_idle(&mut |server| look(&self.tenant, server));
+    }
+
     /// Lends none of its present servers again: idle ones are closed now, the others when their
     /// leases end.
     pub(in crate::pool) fn recycle(self: &Arc<Self>, now: Instant, deeds: &mut Deeds<S>) {
@@ -104,6 +130,7 @@ impl<S: Conn> Room<S> {
             tenant: self.tenant.clone(),
             server: self.till.key().clone(),
             suspended: book.gate() != Gate::Open,
+            paused: book.is_paused(),
             limits: book.limits().clone(),
             clients: counts.clients,
             waiting: counts.waiting,
@@ -114,6 +141,9 @@ impl<S: Conn> Room<S> {
             closing: counts.closing,
             pins: book.pins(),
             leases: book.leases,
+            leased_time: book.leased_time,
+            wait_time: Duration::from_micros(self.waited_us.load(Ordering::Relaxed)),
+            transactions: self.transactions.load(Ordering::Relaxed),
             oldest_wait: book.oldest().map(|at| now.saturating_duration_since(at)),
         }
     }

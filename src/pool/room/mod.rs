@@ -7,9 +7,9 @@
 mod flow;
 mod live;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -17,7 +17,7 @@ use super::budget::Seat;
 use super::common::Common;
 use super::deeds::{Deeds, Reach};
 use super::lease::Lease;
-use super::ledger::{Gate, Kept, Ledger};
+use super::ledger::{Gate, Kept, Ledger, Stamp};
 use super::refusal;
 use super::ticket::Ticket;
 use super::till::Till;
@@ -36,6 +36,10 @@ pub struct Room<S: Conn> {
     common: Arc<Common<S>>,
     /// How many servers were idle when the lock was last held. A hint for evictions.
     idle: AtomicU32,
+    /// Transactions of its clients.
+    transactions: AtomicU64,
+    /// Microseconds that those who were served from the line had waited.
+    waited_us: AtomicU64,
     book: Mutex<Book<S>>,
 }
 
@@ -45,14 +49,20 @@ impl<S: Conn> Room<S> {
         till: Arc<Till<S>>,
         common: Arc<Common<S>>,
         limits: Limits,
+        is_paused: bool,
     ) -> Arc<Self> {
+        let mut book = Ledger::new(limits);
+        let (min, weight) = (book.limits().server_min, book.limits().weight);
+        book.set_paused(is_paused);
         Arc::new_cyclic(|weak| Self {
-            seat: till.join(weak.clone(), limits.server_min, limits.weight),
+            seat: till.join(weak.clone(), min, weight),
             tenant,
             till,
             common,
             idle: AtomicU32::new(0),
-            book: Mutex::new(Ledger::new(limits)),
+            transactions: AtomicU64::new(0),
+            waited_us: AtomicU64::new(0),
+            book: Mutex::new(book),
         })
     }
 
@@ -64,6 +74,18 @@ impl<S: Conn> Room<S> {
     /// The PostgreSQL server it leads to.
     pub fn server(&self) -> &ServerKey {
         self.till.key()
+    }
+
+    /// Counts transactions that ended, for the statistics.
+    pub fn count_transactions(&self, count: u64) {
+        self.transactions.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// A client was served after standing in line.
+    pub(super) fn count_wait(&self, waited: Duration) {
+        self.common.counters.waited(waited);
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.waited_us.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// Asks for a server connection of `class`: an idle one, the right to dial one, or a place in
@@ -88,9 +110,10 @@ impl<S: Conn> Room<S> {
             self.note_idle(&book);
             drop(book);
             if server.is_alive() {
-                return Ok(Attempt::Ready(Lease::new(Arc::clone(self), server, stamp)));
+                return Ok(Attempt::Ready(Lease::new(Arc::clone(self), server, stamp, now)));
             }
-            self.end_lease(server, stamp, now);
+            // It was never lent.
+            self.end_lease(server, Stamp { lent: now, ..stamp }, now);
         }
     }
 
@@ -126,10 +149,6 @@ impl<S: Conn> Room<S> {
     pub(super) fn refused(&self, fault: Fault, limit: &'static str) -> Fault {
         self.common.counters.refused(limit);
         fault
-    }
-
-    pub(super) fn common(&self) -> &Common<S> {
-        &self.common
     }
 
     pub(super) fn book(&self) -> MutexGuard<'_, Book<S>> {

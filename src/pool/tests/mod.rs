@@ -4,5 +4,6 @@ mod bed;
 mod fair;
 mod fake;
 mod history;
+mod holds;
 mod promises;
 mod stress;
