@@ -70,6 +70,24 @@ fn killing_postgresql_is_08006_until_it_is_back() {
 }
 
 #[test]
+fn a_role_that_changes_its_password_does_not_lock_the_tenant_out() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let mut session = world.session(0);
+    let role = session.one("select current_user").unwrap();
+    session.query(&format!("alter role {role} password 'mine'")).unwrap();
+    // Every server there is goes, so that a new one has to be dialled.
+    let sql = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = ";
+    world.superuser("postgres").query(&format!("{sql}'{role}'")).unwrap();
+    let fresh = || world.login(&world.tenants[0].login()).ok()?.one("select 1").ok();
+    eventually(Duration::from_secs(20), "the login is put back", fresh);
+    works(&mut world.session(1));
+    world.assert_no_panic();
+}
+
+#[test]
 fn killing_one_backend_hurts_its_own_session_only() {
     let world = World::start(Plan::default());
     let mut superuser = world.superuser("postgres");

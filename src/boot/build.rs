@@ -1,18 +1,19 @@
 //! From a configuration to rooms that fit together.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use prometheus::Registry as Metrics;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::sync::mpsc;
 
 use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
 use crate::config::Config;
 use crate::control::provision::{ProvisionMetrics, Provisioner, Servers};
 use crate::control::schema::MigrationSet;
-use crate::ident::ServerKey;
+use crate::ident::{ServerKey, TenantId};
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::pool::Pools;
 use crate::server::{Dialer, Server};
@@ -21,6 +22,9 @@ use crate::tenant::{Directory, MasterKey, Registry, TenantMetrics};
 
 /// Everything that is wrong, one sentence each.
 pub type BuildProblems = Vec<String>;
+
+/// Tenants whose refused logins may wait to be looked at.
+const REFUSED_MAX: usize = 64;
 
 /// The rooms, built and not started.
 pub struct Built {
@@ -44,6 +48,8 @@ pub struct Built {
     pub tls: Option<Arc<ServerTls>>,
     /// How limits come about.
     pub rules: LimitRules,
+    /// Tenants whose PostgreSQL refused our login, for the one who puts it right.
+    pub refused: Mutex<Option<mpsc::Receiver<TenantId>>>,
     /// Every metric.
     pub metrics: Metrics,
     /// Rung when processes of this registry come or go.
@@ -96,6 +102,7 @@ impl Built {
         let mock = problems.note("auth", MockSecret::random());
         let servers =
             master_key.clone().and_then(|key| servers(config, &key, &metrics, &mut problems));
+        let (refused_logins, refused) = mpsc::channel(REFUSED_MAX);
         let rules = LimitRules {
             pool: config.pool.clone(),
             limits: config.limits.clone(),
@@ -119,6 +126,7 @@ impl Built {
                 directory: directory.clone(),
                 pools: pools.clone(),
                 dialer: dialer?,
+                refused_logins,
                 roster: Arc::new(Roster::default()),
                 rules: rules.clone(),
                 metrics: session_metrics?,
@@ -138,6 +146,7 @@ impl Built {
                 rules,
                 metrics,
                 processes: Arc::default(),
+                refused: Mutex::new(Some(refused)),
             })
         })();
         match all {

@@ -8,6 +8,7 @@ mod changes;
 mod console;
 mod doors;
 mod figures;
+mod logins;
 mod office;
 mod run;
 mod seams;

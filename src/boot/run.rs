@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::changes::Reaction;
 use super::console::{self, Asked};
+use super::logins;
 use super::{BuildProblems, Built, doors, split};
 use crate::admin::Stop;
 use crate::config::Config;
@@ -131,6 +132,7 @@ fn keepers(
         tasks.push(control.spawn(async move { cut_expired(&roster).await }));
     }
     tasks.extend(doors::close_doors(built));
+    tasks.push(control.spawn(logins::restore(Arc::clone(built))));
     let reaction = Reaction::new(Arc::clone(built), control.clone());
     let registry = built.registry.clone();
     tasks.push(control.spawn(async move {

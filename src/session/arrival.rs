@@ -100,7 +100,13 @@ fn seat(tenant: &Tenant, role: Role, mode: PoolMode) -> Seat {
         password: login.password.clone(),
         class,
     };
-    Seat { class, mode, endpoint: Arc::new(endpoint), account: Arc::new(account) }
+    Seat {
+        tenant: tenant.id.clone(),
+        class,
+        mode,
+        endpoint: Arc::new(endpoint),
+        account: Arc::new(account),
+    }
 }
 
 /// The parameters a session with these settings is told. Known from an earlier login, or learned

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
 
+use tokio::sync::mpsc;
+
 use crate::auth::scram::MockSecret;
 use crate::auth::{Operator, Throttle, Verifier};
 use crate::ident::TenantId;
@@ -37,6 +39,8 @@ pub struct SharedParts {
     pub pools: Pools<Box<Server>>,
     /// Dials servers.
     pub dialer: Dialer,
+    /// Hears of tenants whose PostgreSQL refuses our login: a role may change its own password.
+    pub refused_logins: mpsc::Sender<TenantId>,
     /// Knows who is logged in.
     pub roster: Arc<Roster>,
     /// `[pool]`, `[limits]` and `[plans]`, to make a tenant's limits of.

@@ -8,6 +8,7 @@ use super::live::{End, Live, ServerLease};
 use super::relay::Relay;
 use super::shared::Shared;
 use crate::fault::Fault;
+use crate::ident::TenantId;
 use crate::pool::{Attempt, Class, FullOf, Grant, Membership, Slot, Ticket};
 use crate::server::{Account, DialError, Endpoint, Server};
 use crate::tenant::PoolMode;
@@ -15,6 +16,7 @@ use crate::tenant::PoolMode;
 /// Where a session's servers come from.
 #[derive(Debug, Clone)]
 pub(super) struct Seat {
+    pub(super) tenant: TenantId,
     pub(super) class: Class,
     pub(super) mode: PoolMode,
     pub(super) endpoint: Arc<Endpoint>,
@@ -75,6 +77,10 @@ async fn dial(
             Ok(Dialled::Full(slot.refused_full(of)))
         }
         Err(error) => {
+            if matches!(error, DialError::Login(_)) {
+                // Full: somebody is at it already.
+                let _ = shared.parts.refused_logins.try_send(seat.tenant.clone());
+            }
             let fault = error.into_fault();
             slot.failed(&fault);
             Err(fault)
