@@ -4,10 +4,11 @@
 
 mod world;
 
+use std::process::Command;
 use std::time::Duration;
 
 use world::wire::{self, Conn, Login, query, sized};
-use world::{World, bare, code, eventually};
+use world::{Plan, World, bare, code, eventually, tools};
 
 fn ssl_request() -> Vec<u8> {
     sized(&wire::SSL_REQUEST.to_be_bytes())
@@ -234,4 +235,40 @@ fn the_first_sessions_know_what_postgresql_reports() {
     let heard = encoded.hear_all().unwrap();
     let row = heard.iter().find(|m| m.tag == b'D').unwrap();
     assert_eq!(row.body, b"\0\x01\0\0\0\x01\xe9");
+}
+
+#[test]
+fn over_a_unix_socket_token_and_key_log_in() {
+    if bare::wanted() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join(".s.PGSQL.6432");
+    let plan = Plan::default().set("listen.unix_socket", socket.to_str().unwrap());
+    let world = World::start(plan);
+    let tenant = &world.tenants[0];
+    let psql = |user: &str, password: &str| {
+        let mut command = Command::new(tools::program("psql"));
+        command.args(["-XAt", "-h", place.path().to_str().unwrap(), "-p", "6432", "-U", user]);
+        command.args(["-d", &tenant.database(), "-c", "select current_database()"]);
+        tools::run(command.env("PGPASSWORD", password)).trim().to_owned()
+    };
+    assert_eq!(psql("app", &tenant.token), tenant.database());
+    assert_eq!(psql(&tenant.key_user, &tenant.key_secret), tenant.database());
+}
+
+#[test]
+fn a_new_certificate_is_shown_without_dropping_a_session() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default().set("tls.reload_every", "100ms"));
+    let old = world.tls.client(&[]);
+    let mut session = world.login(&world.tenants[0].login().over(&old)).unwrap();
+    assert_eq!(session.one("select 1"), Ok("1".into()));
+    // Another authority and another certificate in the same places.
+    let new = world.tls.renew().client(&[]);
+    let fresh = || world.login(&world.tenants[0].login().over(&new)).ok()?.one("select 1").ok();
+    eventually(Duration::from_secs(10), "the new certificate is shown", fresh);
+    assert_eq!(session.one("select 2"), Ok("2".into()), "the old session lives");
 }

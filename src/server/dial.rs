@@ -40,6 +40,12 @@ impl Default for DialSettings {
     }
 }
 
+/// Between two keepalive probes that stay unanswered.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many may.
+const KEEPALIVE_PROBES: u32 = 3;
+
 /// Where one tenant's PostgreSQL is and how to talk to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -133,7 +139,11 @@ impl Dialer {
                 Ok(tcp) => {
                     tcp.set_nodelay(true)?;
                     if let Some(idle) = self.settings.tcp_keepalive.nonzero() {
-                        let keepalive = TcpKeepalive::new().with_time(idle);
+                        // A peer that is gone is known to be gone half a minute later.
+                        let keepalive = TcpKeepalive::new()
+                            .with_time(idle)
+                            .with_interval(KEEPALIVE_INTERVAL)
+                            .with_retries(KEEPALIVE_PROBES);
                         SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
                     }
                     return Ok(tcp);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::tenant::PoolMode;
-use crate::units::Span;
+use crate::units::{Size, Span};
 
 /// What happens to a live session when its token expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct SessionSettings {
     pub startup_ignored: Vec<String>,
     /// How many named prepared statements one client may have.
     pub prepared_statements_max: usize,
+    /// How much text they may have together.
+    pub prepared_bytes_max: Size,
 }
 
 impl Default for SessionSettings {
@@ -64,6 +66,7 @@ impl Default for SessionSettings {
                  prefer_simple_protocol target_session_attrs binary_parameters",
             ),
             prepared_statements_max: 10_000,
+            prepared_bytes_max: Size::kib(16 << 10),
         }
     }
 }

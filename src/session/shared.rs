@@ -105,14 +105,21 @@ pub(super) struct WelcomeKey {
 /// How long a learned set of parameters is told to newcomers without asking a server again.
 const WELCOME_SECONDS: u64 = 60;
 
-/// How many sets are remembered.
-const WELCOMES_MAX: u64 = 20_000;
+/// How many bytes of sets are remembered. Clients choose the settings: they are weighed, not
+/// counted.
+const WELCOME_BYTES_MAX: u64 = 32 << 20;
 
 impl Shared {
     /// Ready for sessions.
     pub fn new(parts: SharedParts) -> Arc<Self> {
         let welcomes = moka::sync::Cache::builder()
-            .max_capacity(WELCOMES_MAX)
+            .weigher(|key: &WelcomeKey, known: &(Params, Settings)| {
+                let asked = key.settings.iter().chain(known.1.iter());
+                let told = known.0.iter();
+                let bytes: usize = asked.chain(told).map(|(n, v)| n.len() + v.len() + 64).sum();
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .max_capacity(WELCOME_BYTES_MAX)
             .time_to_live(std::time::Duration::from_secs(WELCOME_SECONDS))
             .build();
         Arc::new(Self { parts, schemas: Schemas::default(), welcomes, console: OnceLock::new() })

@@ -29,6 +29,8 @@ pub(super) enum Told {
 pub(super) struct ClientStatements {
     named: Option<Box<Named>>,
     unnamed: Option<Box<[u8]>>,
+    /// Bytes of the named ones.
+    bytes: usize,
 }
 
 impl ClientStatements {
@@ -64,6 +66,11 @@ impl ClientStatements {
             .for_each(|entry| entry.prepared = Arc::clone(fresh));
     }
 
+    /// How many bytes the named ones take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many named ones there are.
     pub(super) fn len(&self) -> usize {
         self.named.as_ref().map_or(0, |map| map.len())
@@ -76,14 +83,20 @@ impl ClientStatements {
 
     /// Takes a named statement in.
     pub(super) fn insert(&mut self, name: &[u8], prepared: Arc<Prepared>) {
+        self.bytes += name.len() + prepared.body.len();
         let entry = Entry { prepared, told: Told::Nothing };
-        self.named.get_or_insert_default().insert(name.into(), entry);
+        let replaced = self.named.get_or_insert_default().insert(name.into(), entry);
+        if let Some(old) = replaced {
+            self.bytes -= name.len() + old.prepared.body.len();
+        }
     }
 
     /// Forgets a named statement.
     pub(super) fn remove(&mut self, name: &[u8]) {
         if let Some(map) = &mut self.named {
-            map.remove(name);
+            if let Some(old) = map.remove(name) {
+                self.bytes -= name.len() + old.prepared.body.len();
+            }
             if map.is_empty() {
                 self.named = None;
             }
@@ -92,6 +105,7 @@ impl ClientStatements {
 
     /// Forgets every named statement.
     pub(super) fn clear(&mut self) {
+        self.bytes = 0;
         self.named = None;
     }
 

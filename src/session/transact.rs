@@ -115,6 +115,7 @@ impl Live {
             }
         }
         let Some(lease) = &mut self.held else { return Poll::Ready(Err(End::Silent)) };
+        let rules = &self.shared.parts.settings;
         let lease_is_plain = !lease.pins().has(Pin::TempTable);
         let mut ends = Ends {
             client: &mut self.client,
@@ -124,7 +125,7 @@ impl Live {
             shared: self.seat.mode == PoolMode::Transaction,
             salt: lease_is_plain.then(|| self.schema.salt(&self.settings)),
             server_statements_max: self.shared.parts.dialer.prepared_statements_max(),
-            client_statements_max: self.shared.parts.settings.prepared_statements_max,
+            client_max: (rules.prepared_statements_max, rules.prepared_bytes_max.get()),
         };
         let event = relay.poll(cx, &mut ends, hold).map(Ok);
         if relay.take_migrated() {

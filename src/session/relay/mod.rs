@@ -62,7 +62,8 @@ pub(super) struct Ends<'a> {
     /// What prepared statements are read under now, where that is certain.
     pub(super) salt: Option<u64>,
     pub(super) server_statements_max: usize,
-    pub(super) client_statements_max: usize,
+    /// How many named statements the client may have, and how many bytes of them.
+    pub(super) client_max: (usize, usize),
 }
 
 /// Both directions' state.
@@ -309,7 +310,7 @@ impl Relay {
             shared: ends.shared,
             salt: ends.salt,
             server_statements_max: ends.server_statements_max,
-            client_statements_max: ends.client_statements_max,
+            client_max: ends.client_max,
         };
         let stop = match self.up.parse(&mut desk) {
             Ok(stop) => stop,

@@ -47,8 +47,8 @@ pub(super) struct Desk<'a> {
     pub(super) salt: Option<u64>,
     /// How many statements the server keeps.
     pub(super) server_statements_max: usize,
-    /// How many named statements the client may have.
-    pub(super) client_statements_max: usize,
+    /// How many named statements the client may have, and how many bytes of them.
+    pub(super) client_max: (usize, usize),
 }
 
 /// Why parsing stopped.

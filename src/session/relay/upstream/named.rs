@@ -149,7 +149,9 @@ impl Upstream {
         let facts = self.lexer.finish();
         self.note(facts);
         let taken = desk.client.named(&name).is_some();
-        if !taken && desk.client.len() >= desk.client_statements_max {
+        let (count_max, bytes_max) = desk.client_max;
+        let bytes = desk.client.bytes().saturating_add(prepared.body.len());
+        if !taken && (desk.client.len() >= count_max || bytes > bytes_max) {
             return Ok(Some(Stop::TooManyStatements));
         }
         let out = self.outbox.after(&mut self.buffer);
