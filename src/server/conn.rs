@@ -29,7 +29,12 @@ pub struct Server {
     gate: Arc<CancelGate>,
     class: Class,
     born: Instant,
+    /// Whom the session began as, in PostgreSQL's own spelling.
+    user: Option<Box<str>>,
 }
+
+/// The parameter in which PostgreSQL reports the session's user.
+const SESSION_USER: &str = "session_authorization";
 
 /// A closed connection's answer is thrown away in pieces of this size.
 const DRAIN_BYTES: usize = 4_096;
@@ -48,6 +53,7 @@ impl Server {
         params: Params,
         class: Class,
     ) -> Box<Self> {
+        let user = params.value(SESSION_USER).map(Box::from);
         Box::new(Self {
             stream,
             params,
@@ -56,6 +62,7 @@ impl Server {
             gate: Arc::new(CancelGate::new(endpoint, key)),
             class,
             born: Instant::now(),
+            user,
         })
     }
 
@@ -67,6 +74,12 @@ impl Server {
     /// When it was dialled.
     pub fn born(&self) -> Instant {
         self.born
+    }
+
+    /// The session's user, when it is no longer the one that logged in (SET SESSION
+    /// AUTHORIZATION).
+    pub fn assumed_user(&self) -> Option<&str> {
+        self.params.value(SESSION_USER).filter(|user| Some(*user) != self.user.as_deref())
     }
 
     /// Takes a ParameterStatus body in.

@@ -60,6 +60,10 @@ pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State
             pairs.push((name.to_ascii_lowercase(), value.clone()));
         }
     }
+    // No query tells it under every role; the server reports it by itself.
+    if let Some(user) = server.assumed_user() {
+        pairs.push(("session_authorization".to_owned(), user.to_owned()));
+    }
     let settings = Settings::from_pairs(pairs);
     Ok(State { settings, pins, notifications: answer.notifications })
 }
