@@ -57,14 +57,20 @@ impl Live {
                 return Err(self.lose(error));
             }
         }
+        self.entry.card().served_by(lease.gate());
+        self.tell_params(relay);
+        Ok(())
+    }
+
+    /// Tells the client what the server has reported to pgusher alone.
+    fn tell_params(&mut self, relay: &mut Relay) {
+        let Some(lease) = &self.held else { return };
         if !lease.params.same(&self.params) {
             for (name, value) in lease.params.news_to(&self.params) {
                 relay.say().parameter_status(name, value);
             }
             self.params = lease.params.clone();
         }
-        self.entry.card().served_by(lease.gate());
-        Ok(())
     }
 
     /// Moves bytes until the lease ends, or for a held one until the session does.
@@ -163,10 +169,11 @@ impl Live {
             Err(error) => return Err(self.lose(error)),
         };
         relay.say().raw(&state.notifications);
+        // A simple query destroys it, pgusher's own too.
+        lease.statements.unnamed_is_gone();
         lease.settings = state.settings.clone();
         // What RESET took away goes back to what the startup packet said.
         self.settings = state.settings.or(&self.startup);
-        self.params = lease.params.clone();
         let (mut pins, before) = (state.pins, lease.pins());
         if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
             pins = pins.with(Pin::Load);
@@ -175,6 +182,11 @@ impl Live {
             pins = pins.with(Pin::Sequence);
         }
         if !pins.is_empty() {
+            // It goes on here, so it has to have that here.
+            if let Err(error) = Box::pin(lease.apply(&self.settings)).await {
+                return Err(self.lose(error));
+            }
+            self.tell_params(relay);
             self.forget_others(relay).await?;
         }
         Ok(pins)
