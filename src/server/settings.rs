@@ -71,7 +71,8 @@ impl Settings {
         self.value(name).is_some()
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    /// The value of `name`.
+    pub fn value(&self, name: &str) -> Option<&str> {
         self.0.as_ref()?.get(name).map(|value| &**value)
     }
 

@@ -152,9 +152,8 @@ impl Exchange {
     /// did not come whole and will not be answered either.
     pub(super) fn will_be_quiet(&self, cut: bool) -> bool {
         let whole = self.owed.len().saturating_sub(usize::from(cut));
-        let ends = |(sent, _): &(Sent, Reply)| {
-            matches!(sent, Sent::Sync | Sent::Query | Sent::Function)
-        };
+        let ends =
+            |(sent, _): &(Sent, Reply)| matches!(sent, Sent::Sync | Sent::Query | Sent::Function);
         !self.copying && self.owed.iter().take(whole).any(ends)
     }
 
