@@ -123,6 +123,27 @@ fn fresh(world: &World) -> Conn {
 }
 
 #[test]
+fn a_setting_that_has_become_invalid_does_not_end_its_session() {
+    let world = small();
+    let mut client = session(&world, "transaction");
+    let mut other = session(&world, "transaction");
+    client.query("create text search configuration public.mine (copy = simple)").unwrap();
+    client.query("set default_text_search_config to 'public.mine'").unwrap();
+    client.query("set work_mem to '7MB'").unwrap();
+    client.query("set search_path to public, gone").unwrap();
+    for _ in 0..3 {
+        assert_eq!(value(&mut other, "show work_mem"), "4MB");
+        assert_eq!(value(&mut client, "show default_text_search_config"), "public.mine");
+    }
+    other.query("drop text search configuration public.mine").unwrap();
+    for _ in 0..3 {
+        assert_eq!(value(&mut other, "show work_mem"), "4MB");
+        assert_eq!(value(&mut client, "show work_mem"), "7MB");
+        assert_eq!(value(&mut client, "show search_path"), "public, gone");
+    }
+}
+
+#[test]
 fn whatever_is_in_the_temporary_schema_stays() {
     let world = small();
     let mut client = session(&world, "transaction");

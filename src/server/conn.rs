@@ -193,6 +193,28 @@ impl Server {
         Err(DialError::Refused { code: "22023".to_owned(), message })
     }
 
+    /// As [`Self::apply`], for settings that were accepted once: a value that has become invalid
+    /// meanwhile (what it names was dropped) is left out, where PostgreSQL would keep it in a
+    /// session of its own. Who the session is is never left out.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub async fn apply_again(&mut self, target: &Settings) -> Result<(), DialError> {
+        let Err(error) = self.apply(target).await else { return Ok(()) };
+        // One query, so one transaction: what was refused changed nothing.
+        let DialError::Refused { .. } = error else { return Err(error) };
+        let plain = target.without_identity();
+        let kept = self.settings.without_identity().retain(|name, _| plain.value(name).is_some());
+        self.apply(&kept).await?;
+        for (name, value) in plain.iter() {
+            match self.apply(&self.settings.with(name, value)).await {
+                Ok(()) | Err(DialError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.apply(&self.settings.with_identity_of(target)).await
+    }
+
     /// Ends whatever transaction is open and forgets all session state, so that another client of
     /// the same tenant and role may have the server.
     ///

@@ -58,6 +58,20 @@ impl Settings {
         Self::from_pairs(self.iter().filter(|(n, v)| keep(n, v)))
     }
 
+    /// These, less who the session is.
+    #[must_use]
+    pub fn without_identity(&self) -> Self {
+        self.retain(|name, _| !IDENTITY.contains(&name))
+    }
+
+    /// These, and of `other` who the session is.
+    #[must_use]
+    pub fn with_identity_of(&self, other: &Self) -> Self {
+        let identity = IDENTITY.iter().filter_map(|name| other.value(name).map(|v| (*name, v)));
+        let own = self.iter().filter(|(name, _)| !IDENTITY.contains(name));
+        Self::from_pairs(own.chain(identity))
+    }
+
     /// These, and of `others` those whose names are not among these.
     #[must_use]
     pub fn or(&self, others: &Self) -> Self {

@@ -52,10 +52,11 @@ impl Live {
         let Some(lease) = &mut self.held else { return Ok(()) };
         lease.statements.unnamed_is_gone();
         if !lease.settings.same(&self.settings) {
-            let applied = Box::pin(lease.apply(&self.settings)).await;
+            let applied = Box::pin(lease.apply_again(&self.settings)).await;
             if let Err(error) = applied {
                 return Err(self.lose(error));
             }
+            self.settings = lease.settings.clone();
         }
         self.entry.card().served_by(lease.gate());
         self.tell_params(relay);
@@ -183,9 +184,10 @@ impl Live {
         }
         if !pins.is_empty() {
             // It goes on here, so it has to have that here.
-            if let Err(error) = Box::pin(lease.apply(&self.settings)).await {
+            if let Err(error) = Box::pin(lease.apply_again(&self.settings)).await {
                 return Err(self.lose(error));
             }
+            self.settings = lease.settings.clone();
             self.tell_params(relay);
             self.forget_others(relay).await?;
         }
