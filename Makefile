@@ -1,14 +1,15 @@
 # make demo    run it: PostgreSQL, registry, two sample tenants, a psql line for each
 # make test    test it: everything, from a machine with only Rust, git and make
 # make soak    the long versions: five minutes of pgbench, 2 GiB of COPY, a longer fuzz
+# make regress PostgreSQL's own test suites, directly and through pgusher (tests/regress/run -h)
 # make lint    format, clippy, what may come into the build
 # make help    the rest
 
 CARGO ?= cargo
-# What is handed to `cargo test`: make test ARGS='--test rooms'
+# What is handed to `cargo test`: make test ARGS='--test rooms'; and to tests/regress/run
 ARGS ?=
 
-.PHONY: help demo test soak unit lint fmt deny reference install-demo install-test clean
+.PHONY: help demo test soak regress unit lint fmt deny reference install-demo install-test clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -33,6 +34,10 @@ soak: install-test
 	PGUSHER_SOAK_SECONDS=300 PGUSHER_COPY_MIB=2048 PGUSHER_MESSAGE_MIB=1024 \
 		PGUSHER_FUZZ_ROUNDS=20000 $(CARGO) test --release --locked \
 		--test caps --test copy --test idle --test fuzz -- --nocapture
+
+regress: install-test
+	$(CARGO) build --locked
+	tests/regress/run $(ARGS)
 
 unit:
 	$(CARGO) test --locked --lib --test rooms --test config_reference --test command_line

@@ -29,7 +29,12 @@ pub struct Server {
     gate: Arc<CancelGate>,
     class: Class,
     born: Instant,
+    /// Whom the session began as, in PostgreSQL's own spelling.
+    user: Option<Box<str>>,
 }
+
+/// The parameter in which PostgreSQL reports the session's user.
+const SESSION_USER: &str = "session_authorization";
 
 /// A closed connection's answer is thrown away in pieces of this size.
 const DRAIN_BYTES: usize = 4_096;
@@ -48,6 +53,7 @@ impl Server {
         params: Params,
         class: Class,
     ) -> Box<Self> {
+        let user = params.value(SESSION_USER).map(Box::from);
         Box::new(Self {
             stream,
             params,
@@ -56,6 +62,7 @@ impl Server {
             gate: Arc::new(CancelGate::new(endpoint, key)),
             class,
             born: Instant::now(),
+            user,
         })
     }
 
@@ -67,6 +74,12 @@ impl Server {
     /// When it was dialled.
     pub fn born(&self) -> Instant {
         self.born
+    }
+
+    /// The session's user, when it is no longer the one that logged in (SET SESSION
+    /// AUTHORIZATION).
+    pub fn assumed_user(&self) -> Option<&str> {
+        self.params.value(SESSION_USER).filter(|user| Some(*user) != self.user.as_deref())
     }
 
     /// Takes a ParameterStatus body in.
@@ -178,6 +191,28 @@ impl Server {
         }
         let message = answer.error.unwrap_or_else(|| "transaction left open".to_owned());
         Err(DialError::Refused { code: "22023".to_owned(), message })
+    }
+
+    /// As [`Self::apply`], for settings that were accepted once: a value that has become invalid
+    /// meanwhile (what it names was dropped) is left out, where PostgreSQL would keep it in a
+    /// session of its own. Who the session is is never left out.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub async fn apply_again(&mut self, target: &Settings) -> Result<(), DialError> {
+        let Err(error) = self.apply(target).await else { return Ok(()) };
+        // One query, so one transaction: what was refused changed nothing.
+        let DialError::Refused { .. } = error else { return Err(error) };
+        let plain = target.without_identity();
+        let kept = self.settings.without_identity().retain(|name, _| plain.value(name).is_some());
+        self.apply(&kept).await?;
+        for (name, value) in plain.iter() {
+            match self.apply(&self.settings.with(name, value)).await {
+                Ok(()) | Err(DialError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.apply(&self.settings.with_identity_of(target)).await
     }
 
     /// Ends whatever transaction is open and forgets all session state, so that another client of

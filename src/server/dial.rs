@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::resolve::Resolver;
-use super::{DialError, Server, login};
+use super::{DialError, Server, Settings, login};
 use crate::auth::scram::KeyCache;
 use crate::net::tls::{ClientTls, SslMode};
 use crate::net::{Socket, Stream};
@@ -70,6 +70,9 @@ pub struct Account {
     pub password: Secret,
     /// Which clients may share the connection.
     pub class: Class,
+    /// Settings for the startup packet: what `RESET` will return to. Of a client that has the
+    /// connection for itself; none where clients share it.
+    pub startup: Settings,
 }
 
 /// Dials servers. One for the process; cheap to clone.

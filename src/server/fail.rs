@@ -25,6 +25,9 @@ pub enum DialError {
     /// PostgreSQL refused our login (class 28).
     #[error("the server refused the login: {0}")]
     Login(String),
+    /// PostgreSQL does not take a setting the client asked for.
+    #[error("the server refused a setting: {0}")]
+    Setting(String),
     /// PostgreSQL refused for another reason.
     #[error("the server refused: {message}")]
     Refused {
@@ -63,8 +66,28 @@ impl DialError {
         }
     }
 
-    /// What the client is told: that its PostgreSQL cannot be reached, and no more.
+    /// Reads an error about a setting in the startup packet: an invalid value or name, or one that
+    /// only a superuser, or nobody, may set there.
+    pub fn of_setting(fields: &ErrorFields<'_>) -> Option<Self> {
+        let code = fields.code?;
+        let by_guc = || {
+            let routine = fields.routine.unwrap_or_default();
+            routine.windows(6).any(|word| word == b"config")
+        };
+        let about = code.starts_with(b"22")
+            || matches!(code, b"42704" | b"55P02")
+            || (code == b"42501" && by_guc());
+        about.then(|| Self::Setting(fields.summary()))
+    }
+
+    /// What the client is told: that its PostgreSQL cannot be reached, and no more; but PostgreSQL's
+    /// own words on a setting, which is the client's.
     pub fn into_fault(self) -> Fault {
+        if let Self::Setting(message) = self {
+            let text = "a setting of the startup packet was refused";
+            return Fault::new(Blame::Client, SqlState::INVALID_PARAMETER_VALUE, text)
+                .detail(message);
+        }
         let text = "could not connect to the tenant's PostgreSQL server";
         let hint = match &self {
             Self::Refused { code, .. } if code == "57P03" => {

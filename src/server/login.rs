@@ -24,15 +24,15 @@ pub(super) async fn log_in(
     account: &Account,
 ) -> Result<Box<Server>, DialError> {
     let mut packet = Writer::new();
-    // No setting of any client goes in here: what startup sets is what RESET returns to.
-    packet.startup(&[
-        ("user", &account.user),
-        ("database", &account.database),
-        ("application_name", "pgusher"),
-    ]);
+    let mut pairs = vec![("user", &*account.user), ("database", &*account.database)];
+    pairs.extend(account.startup.iter());
+    if account.startup.value("application_name").is_none() {
+        pairs.push(("application_name", "pgusher"));
+    }
+    packet.startup(&pairs);
     send(&mut stream, &packet).await?;
     authenticate(dialer, &mut stream, account).await?;
-    let (params, key) = settle(&mut stream).await?;
+    let (params, key) = settle(&mut stream, !account.startup.is_empty()).await?;
     Ok(Server::new(stream, Arc::clone(endpoint), key, params, account.class))
 }
 
@@ -183,8 +183,12 @@ async fn read_authentication(stream: &mut Stream) -> Result<(u32, Vec<u8>), Dial
     }
 }
 
-/// Reads what follows AuthenticationOk: the parameters, the key, ReadyForQuery.
-async fn settle(stream: &mut Stream) -> Result<(Params, Option<CancelKey>), DialError> {
+/// Reads what follows AuthenticationOk: the parameters, the key, ReadyForQuery. With `asked`, a
+/// client's settings were in the startup packet, and an error may be about those.
+async fn settle(
+    stream: &mut Stream,
+    asked: bool,
+) -> Result<(Params, Option<CancelKey>), DialError> {
     let (mut params, mut key) = (Params::default(), None);
     loop {
         let (kind, body) = read_message(stream, SMALL_BYTES_MAX).await?;
@@ -199,7 +203,12 @@ async fn settle(stream: &mut Stream) -> Result<(Params, Option<CancelKey>), Dial
                 key = Some(CancelKey { pid: i32::from_be_bytes(*pid), secret: secret.into() });
             }
             tag::READY_FOR_QUERY => return Ok((params, key)),
-            tag::ERROR_RESPONSE => return Err(DialError::from_error(&ErrorFields::parse(&body))),
+            tag::ERROR_RESPONSE => {
+                let fields = ErrorFields::parse(&body);
+                return Err(DialError::of_setting(&fields)
+                    .filter(|_| asked)
+                    .unwrap_or_else(|| DialError::from_error(&fields)));
+            }
             tag::NOTICE_RESPONSE => {}
             _ => return Err(DialError::Protocol("ReadyForQuery expected")),
         }

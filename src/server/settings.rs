@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+/// Who a session is, in the order PostgreSQL wants them set: what another role may set could be
+/// less, and a change of the session's user takes the role away.
+const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+
 /// A set of settings by name, shared and compared by pointer first.
 ///
 /// A client carries what it set; a server what was last applied to it. Equal sets cost nothing to
@@ -54,6 +58,20 @@ impl Settings {
         Self::from_pairs(self.iter().filter(|(n, v)| keep(n, v)))
     }
 
+    /// These, less who the session is.
+    #[must_use]
+    pub fn without_identity(&self) -> Self {
+        self.retain(|name, _| !IDENTITY.contains(&name))
+    }
+
+    /// These, and of `other` who the session is.
+    #[must_use]
+    pub fn with_identity_of(&self, other: &Self) -> Self {
+        let identity = IDENTITY.iter().filter_map(|name| other.value(name).map(|v| (*name, v)));
+        let own = self.iter().filter(|(name, _)| !IDENTITY.contains(name));
+        Self::from_pairs(own.chain(identity))
+    }
+
     /// These, and of `others` those whose names are not among these.
     #[must_use]
     pub fn or(&self, others: &Self) -> Self {
@@ -64,7 +82,12 @@ impl Settings {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.0.as_ref().is_some_and(|map| map.contains_key(name))
+        self.value(name).is_some()
+    }
+
+    /// The value of `name`.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.as_ref()?.get(name).map(|value| &**value)
     }
 
     /// The SQL that turns a session at `self` into one at `target`, as one simple query: a
@@ -75,15 +98,19 @@ impl Settings {
             return None;
         }
         let mut sql = String::new();
-        let gone = |name: &str| !target.has(name);
-        for (name, _) in self.iter().filter(|(name, _)| gone(name)) {
+        let is_plain = |name: &str| !IDENTITY.contains(&name);
+        // As another role, less could be set and reset: first back to who logged in.
+        if IDENTITY.iter().any(|name| self.has(name)) {
+            sql.push_str("RESET session_authorization;RESET role;");
+        }
+        for (name, _) in self.iter().filter(|(name, _)| is_plain(name) && !target.has(name)) {
             let _ = write!(sql, "RESET {};", quote_identifier(name));
         }
         let known: BTreeMap<_, _> = self.iter().collect();
-        let changed = target.iter().filter(|(name, value)| known.get(name) != Some(value));
-        // `role` last: what it may set could be less.
-        let (role, plain): (Vec<_>, Vec<_>) = changed.partition(|(name, _)| *name == "role");
-        for (name, value) in plain.into_iter().chain(role) {
+        let is_news = |name: &str, value: &str| known.get(name) != Some(&value);
+        let plain = target.iter().filter(|(name, value)| is_plain(name) && is_news(name, value));
+        let identity = IDENTITY.iter().filter_map(|name| target.value(name).map(|v| (*name, v)));
+        for (name, value) in plain.chain(identity) {
             let (name, value) = (quote_literal(name), quote_literal(value));
             let _ = write!(sql, "SELECT pg_catalog.set_config({name},{value},false);");
         }
@@ -129,6 +156,23 @@ mod tests {
             "RESET \"a\".\"b\";\
              SELECT pg_catalog.set_config('search_path',E'a, ''b\\\\',false);\
              SELECT pg_catalog.set_config('role','x',false);"
+        );
+    }
+
+    #[test]
+    fn who_set_less_is_not_asked_to_set_more() {
+        let a = Settings::from_pairs([("log_statement", "all"), ("session_authorization", "x")]);
+        let b = a.with("log_statement", "none").with("role", "y");
+        assert_eq!(
+            a.script_to(&b).expect("differs"),
+            "RESET session_authorization;RESET role;\
+             SELECT pg_catalog.set_config('log_statement','none',false);\
+             SELECT pg_catalog.set_config('session_authorization','x',false);\
+             SELECT pg_catalog.set_config('role','y',false);"
+        );
+        assert_eq!(
+            a.script_to(&Settings::default()).expect("differs"),
+            "RESET session_authorization;RESET role;RESET \"log_statement\";"
         );
     }
 }

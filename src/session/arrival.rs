@@ -73,36 +73,55 @@ async fn settle(
     let membership = shared.parts.pools.enter(&tenant.id, &server, &limits)?;
     let default_mode = shared.parts.settings.pool_mode;
     let mode = wished.or(tenant.pool_mode).unwrap_or(default_mode);
-    let seat = seat(&tenant, identity.role(), mode);
     if mode == PoolMode::Session {
+        let seat = own_seat(&tenant, identity.role(), &settings);
         let mut lease = take(shared, &membership, &seat).await?;
         lease.pin(Pin::Session)?;
-        apply(&mut lease, &settings).await?;
         let params = lease.params.clone();
         return Ok(Settled { seat, membership, held: Some(lease), params, settings });
     }
+    let seat = seat(&tenant, identity.role());
     let (params, settings) = learn(shared, &tenant, &seat, &membership, settings).await?;
     Ok(Settled { seat, membership, held: None, params, settings })
 }
 
-fn seat(tenant: &Tenant, role: Role, mode: PoolMode) -> Seat {
-    let login = tenant.login(role);
+/// A seat among those who share servers.
+fn seat(tenant: &Tenant, role: Role) -> Seat {
     let class = if tenant.adopted { Class::ONLY } else { Class::new(role.index()) };
+    let account = account(tenant, role, class, Settings::default());
+    seat_of(tenant, PoolMode::Transaction, account)
+}
+
+/// A seat in session mode: its server is dialled for it, with its settings in the startup packet,
+/// and is closed behind it. So `RESET` and DISCARD return to what the client asked for, and nothing
+/// is there that DISCARD leaves behind: loaded libraries, plan caches, the seed of `random()`.
+fn own_seat(tenant: &Tenant, role: Role, settings: &Settings) -> Seat {
+    // A class without idle servers, ever.
+    let class = Class::new(Role::ALL.len() + if tenant.adopted { 0 } else { role.index() });
+    seat_of(tenant, PoolMode::Session, account(tenant, role, class, settings.clone()))
+}
+
+fn account(tenant: &Tenant, role: Role, class: Class, startup: Settings) -> Account {
+    let login = tenant.login(role);
+    Account {
+        database: tenant.database.clone(),
+        user: login.user.clone(),
+        password: login.password.clone(),
+        class,
+        startup,
+    }
+}
+
+fn seat_of(tenant: &Tenant, mode: PoolMode, account: Account) -> Seat {
     let endpoint = Endpoint {
         host: tenant.route.host.clone(),
         port: tenant.route.port,
         ssl_mode: tenant.route.ssl_mode,
         ca_file: tenant.route.root_cert.clone(),
     };
-    let account = Account {
-        database: tenant.database.clone(),
-        user: login.user.clone(),
-        password: login.password.clone(),
-        class,
-    };
     Seat {
         tenant: tenant.id.clone(),
-        class,
+        class: account.class,
         mode,
         endpoint: Arc::new(endpoint),
         account: Arc::new(account),

@@ -21,6 +21,7 @@ use crate::fault::{Blame, Fault, SqlState};
 use crate::net::Stream;
 use crate::pool::{Lease, Membership, Pin};
 use crate::server::{Params, Server, Settings, send_cancel};
+use crate::tenant::PoolMode;
 use crate::wire::{Malformed, tag};
 
 pub(super) type ServerLease = Lease<Box<Server>>;
@@ -84,7 +85,8 @@ pub(super) async fn run(mut live: Live) -> Farewell {
     if let Some(lease) = live.held.take() {
         live.entry.card().served_by_nobody();
         let quiet = relay.as_ref().is_none_or(|relay| relay.is_quiet());
-        dispose(&live.shared, lease, quiet);
+        let own = live.seat.mode == PoolMode::Session;
+        if quiet && own { lease.destroy() } else { dispose(&live.shared, lease, quiet) }
     }
     let whole = flush(&mut relay, &mut live.client).await;
     let Live { shared, client, .. } = live;
@@ -107,7 +109,7 @@ async fn flush(relay: &mut Option<Stocked>, client: &mut Stream) -> bool {
     matches!(flushed, Ok(Ok(()))) && !relay.is_inside_answer()
 }
 
-/// Makes a server ready for others that a session leaves behind: a running query is cancelled and
+/// Makes a shared server ready for others that a session leaves behind: a running query is cancelled and
 /// the connection closed; an open transaction is rolled back and all session state dropped.
 fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
     let dialer = shared.parts.dialer.clone();

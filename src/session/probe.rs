@@ -21,13 +21,12 @@ pub(super) struct State {
 }
 
 /// Every name is qualified, operators included: the session's `search_path` is the tenant's own.
+///
+/// Whatever lives in a schema depends on it: tables, types and functions, statistics and operators.
 const PINS: &str = "SELECT \
-    EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace \
-        OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
-    OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace \
-        OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
-    OR EXISTS (SELECT FROM pg_catalog.pg_type WHERE typnamespace \
-        OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
+    EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid \
+        OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass \
+        AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
     EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' \
         AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()), \
     EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), \
@@ -59,6 +58,10 @@ pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State
         if let [Some(name), Some(value)] = &row[..] {
             pairs.push((name.to_ascii_lowercase(), value.clone()));
         }
+    }
+    // No query tells it under every role; the server reports it by itself.
+    if let Some(user) = server.assumed_user() {
+        pairs.push(("session_authorization".to_owned(), user.to_owned()));
     }
     let settings = Settings::from_pairs(pairs);
     Ok(State { settings, pins, notifications: answer.notifications })

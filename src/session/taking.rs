@@ -76,6 +76,9 @@ async fn dial(
             let of = if database { FullOf::Tenant } else { FullOf::Server };
             Ok(Dialled::Full(slot.refused_full(of)))
         }
+        // The client's mistake: PostgreSQL can be reached, and nobody else has to wait for it. The
+        // slot is given back as it is.
+        Err(error @ DialError::Setting(_)) => Err(error.into_fault()),
         Err(error) => {
             if matches!(error, DialError::Login(_)) {
                 // Full: somebody is at it already.

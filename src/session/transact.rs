@@ -52,19 +52,26 @@ impl Live {
         let Some(lease) = &mut self.held else { return Ok(()) };
         lease.statements.unnamed_is_gone();
         if !lease.settings.same(&self.settings) {
-            let applied = Box::pin(lease.apply(&self.settings)).await;
+            let applied = Box::pin(lease.apply_again(&self.settings)).await;
             if let Err(error) = applied {
                 return Err(self.lose(error));
             }
+            self.settings = lease.settings.clone();
         }
+        self.entry.card().served_by(lease.gate());
+        self.tell_params(relay);
+        Ok(())
+    }
+
+    /// Tells the client what the server has reported to pgusher alone.
+    fn tell_params(&mut self, relay: &mut Relay) {
+        let Some(lease) = &self.held else { return };
         if !lease.params.same(&self.params) {
             for (name, value) in lease.params.news_to(&self.params) {
                 relay.say().parameter_status(name, value);
             }
             self.params = lease.params.clone();
         }
-        self.entry.card().served_by(lease.gate());
-        Ok(())
     }
 
     /// Moves bytes until the lease ends, or for a held one until the session does.
@@ -164,10 +171,11 @@ impl Live {
             Err(error) => return Err(self.lose(error)),
         };
         relay.say().raw(&state.notifications);
+        // A simple query destroys it, pgusher's own too.
+        lease.statements.unnamed_is_gone();
         lease.settings = state.settings.clone();
         // What RESET took away goes back to what the startup packet said.
         self.settings = state.settings.or(&self.startup);
-        self.params = lease.params.clone();
         let (mut pins, before) = (state.pins, lease.pins());
         if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
             pins = pins.with(Pin::Load);
@@ -176,6 +184,12 @@ impl Live {
             pins = pins.with(Pin::Sequence);
         }
         if !pins.is_empty() {
+            // It goes on here, so it has to have that here.
+            if let Err(error) = Box::pin(lease.apply_again(&self.settings)).await {
+                return Err(self.lose(error));
+            }
+            self.settings = lease.settings.clone();
+            self.tell_params(relay);
             self.forget_others(relay).await?;
         }
         Ok(pins)

@@ -36,8 +36,8 @@ const BUFFER_BYTES: usize = 16 << 10;
 pub(super) enum Event {
     /// No answer is outstanding and no transaction is open.
     Done,
-    /// The client said Terminate or its stream has ended, and nothing is outstanding; or it takes
-    /// no more answers.
+    /// The client said Terminate or its stream has ended, and nothing is outstanding that the
+    /// server would answer; or it takes no more answers.
     ClientGone,
     /// The client broke the protocol.
     ClientBroke(Malformed),
@@ -276,8 +276,12 @@ impl Relay {
     /// Whether nothing more can come of it when the client sends nothing more: all is answered, or
     /// the server waits for what the client will not send.
     fn is_over(&self) -> bool {
-        let waits = self.exchange.is_quiet() || self.exchange.awaits_client();
-        self.up.is_inside_message() || (self.up.is_flushed() && waits && self.down.is_flushed())
+        let cut = self.up.is_inside_message();
+        if self.exchange.is_quiet() && !cut {
+            return self.down.is_flushed();
+        }
+        // What waits to be sent, or to be read behind too many questions, may hold the Sync.
+        self.up.is_flushed() && self.exchange.has_room() && !self.exchange.will_be_quiet(cut)
     }
 
     fn poll_up(

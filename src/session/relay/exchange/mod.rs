@@ -142,15 +142,19 @@ impl Exchange {
         self.doubtful == 0
     }
 
-    /// Whether the server waits for the client: for data, for a Sync, for the rest of a batch. When
-    /// the client sends nothing more, nothing more will come of it.
-    pub(super) fn awaits_client(&self) -> bool {
-        self.copying || self.skipping || self.unsynced
-    }
-
     /// Nothing is outstanding.
     pub(super) fn is_quiet(&self) -> bool {
         self.owed.is_empty() && !self.skipping
+    }
+
+    /// Whether the server will answer everything without another word from the client. A server
+    /// holds answers back until a Sync, and takes COPY data for ever. With `cut`, the last message
+    /// did not come whole and will not be answered either.
+    pub(super) fn will_be_quiet(&self, cut: bool) -> bool {
+        let whole = self.owed.len().saturating_sub(usize::from(cut));
+        let ends =
+            |(sent, _): &(Sent, Reply)| matches!(sent, Sent::Sync | Sent::Query | Sent::Function);
+        !self.copying && self.owed.iter().take(whole).any(ends)
     }
 
     /// Whether the client may send more before the server answers.

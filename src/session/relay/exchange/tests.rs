@@ -94,6 +94,20 @@ fn copy_data_may_be_sent_before_it_is_asked_for() {
 }
 
 #[test]
+fn a_client_that_leaves_is_waited_for_only_while_answers_come() {
+    assert!(!after("PBE").will_be_quiet(false), "held back for a Sync");
+    assert!(after("PBES").will_be_quiet(false));
+    assert!(after("PBESPBE").will_be_quiet(false), "the first half is answered");
+    assert!(after("QQ").will_be_quiet(true));
+    assert!(!after("Q").will_be_quiet(true), "its text is not all there");
+    let mut exchange = after("Q");
+    receive(&mut exchange, "G");
+    assert!(!exchange.will_be_quiet(false), "it wants data");
+    send(&mut exchange, "c");
+    assert!(exchange.will_be_quiet(false));
+}
+
+#[test]
 fn a_copy_that_fails_ends_at_the_sync_behind_it() {
     let mut exchange = after("PBES");
     receive(&mut exchange, "12GE");
@@ -178,10 +192,10 @@ fn a_sync_behind_a_simple_copy_leaves_nothing_open() {
 fn a_server_that_waits_for_the_client_is_known() {
     let mut x = after("Q");
     receive(&mut x, "G");
-    assert!(x.awaits_client(), "COPY data");
+    assert!(!x.will_be_quiet(false), "COPY data");
     let mut x = after("P");
-    assert!(x.awaits_client(), "a Sync");
+    assert!(!x.will_be_quiet(false), "a Sync");
     receive(&mut x, "E");
-    assert!(x.awaits_client(), "a Sync");
-    assert!(!after("PBES").awaits_client());
+    assert!(!x.will_be_quiet(false), "a Sync");
+    assert!(after("PBES").will_be_quiet(false));
 }
