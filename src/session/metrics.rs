@@ -11,6 +11,7 @@ pub struct SessionMetrics {
     pub(super) logins: IntCounter,
     pub(super) transactions: IntCounter,
     pub(super) login_seconds: Histogram,
+    pub(super) lease_seconds: Histogram,
     pub(super) cancels: IntCounterVec,
     faults: IntCounterVec,
 }
@@ -35,6 +36,13 @@ impl SessionMetrics {
                 )
                 .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]),
             )?,
+            lease_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "pgusher_session_lease_seconds",
+                    "How long a server was leased for a transaction.",
+                )
+                .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0]),
+            )?,
             cancels: IntCounterVec::new(
                 Opts::new(
                     "pgusher_session_cancels_total",
@@ -51,6 +59,7 @@ impl SessionMetrics {
         registry.register(Box::new(metrics.logins.clone()))?;
         registry.register(Box::new(metrics.transactions.clone()))?;
         registry.register(Box::new(metrics.login_seconds.clone()))?;
+        registry.register(Box::new(metrics.lease_seconds.clone()))?;
         registry.register(Box::new(metrics.cancels.clone()))?;
         registry.register(Box::new(metrics.faults.clone()))?;
         Ok(metrics)

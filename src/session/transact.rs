@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::lexer::Hints;
 use super::live::{End, Live, ServerLease};
@@ -35,7 +36,11 @@ impl Live {
         self.held = Some(lease);
         self.prepare(relay).await?;
         relay.begin();
-        self.exchange(relay, false).await
+        let began = Instant::now();
+        let ended = self.exchange(relay, false).await;
+        let took = began.elapsed().as_secs_f64();
+        self.shared.parts.metrics.lease_seconds.observe(took);
+        ended
     }
 
     /// Goes on with the server the session keeps.
@@ -78,9 +83,6 @@ impl Live {
     async fn exchange(&mut self, relay: &mut Relay, hold: bool) -> Result<(), End> {
         loop {
             let event = poll_fn(|cx| self.poll_event(cx, relay, hold)).await?;
-            let ended = u64::from(relay.take_ends());
-            self.shared.parts.metrics.transactions.inc_by(ended);
-            self.membership.room().count_transactions(ended);
             match event {
                 Event::Done => {
                     if self.done(relay, hold).await? {
@@ -137,6 +139,11 @@ impl Live {
         let event = relay.poll(cx, &mut ends, hold).map(Ok);
         if relay.take_migrated() {
             self.schema.migrated();
+        }
+        let ended = u64::from(relay.take_ends());
+        if ended > 0 {
+            self.shared.parts.metrics.transactions.inc_by(ended);
+            self.membership.room().count_transactions(ended);
         }
         event
     }
