@@ -99,7 +99,6 @@ impl Identity {
 
     /// An identity nobody proved, for the tests of the rooms above.
     #[cfg(test)]
-    #[allow(dead_code, reason = "the rooms above use it as they come")]
     pub(crate) fn unproven(tenant: &TenantId, role: Role) -> Self {
         Self::proven(Proof {
             kind: Kind::Jwt,

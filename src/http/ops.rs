@@ -144,11 +144,9 @@ async fn tenants(
         return Ok(Json(json!({ "tenants": [], "next": null })));
     }
     let limit = page.limit.unwrap_or(100).clamp(1, PAGE_MAX);
-    let rows = ops.registry.tenants(&page.after, limit).await?;
-    let full = u32::try_from(rows.len()).is_ok_and(|found| found == limit);
-    let next = rows.last().filter(|_| full).map(|tenant| tenant.id.to_string());
-    let views: Vec<_> = rows.iter().map(|row| view(row, &ops)).collect();
-    Ok(Json(json!({ "tenants": views, "next": next, "totals": ops.figures.totals() })))
+    let found = ops.registry.tenants(&page.after, limit).await?;
+    let views: Vec<_> = found.tenants.iter().map(|row| view(row, &ops)).collect();
+    Ok(Json(json!({ "tenants": views, "next": found.next, "totals": ops.figures.totals() })))
 }
 
 async fn tenant(State(ops): State<Ops>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {

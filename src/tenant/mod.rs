@@ -23,6 +23,6 @@ pub use limits::{LimitOverrides, PoolMode};
 pub use master_key::MasterKey;
 pub use metrics::TenantMetrics;
 pub use record::{Login, Route, Status, Tenant};
-pub use registry::{Client as RegistryClient, Registry};
+pub use registry::{Client as RegistryClient, Registry, TenantPage};
 pub use settings::{DirectorySettings, RegistrySettings};
 pub use url::{BadDatabaseUrl, DatabaseUrl};

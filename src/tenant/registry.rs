@@ -23,6 +23,15 @@ pub struct Registry {
     connect_timeout: Duration,
 }
 
+/// Some tenants, by id.
+#[derive(Debug)]
+pub struct TenantPage {
+    /// Those of the page that can be read.
+    pub tenants: Vec<Tenant>,
+    /// After which id the next page begins, if there is one.
+    pub next: Option<String>,
+}
+
 const TENANT_COLUMNS: &str = r#"
     t."id"::text, t."name"::text, t."status"::text, t."databaseUrl"::text,
     t."subscriptionPlan"::text, t."subscriptionStatus"::text, t."schemaVersion"::text,
@@ -99,14 +108,18 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::tenant`].
-    pub async fn tenants(&self, after: &str, limit: u32) -> Result<Vec<Tenant>, Fault> {
+    pub async fn tenants(&self, after: &str, limit: u32) -> Result<TenantPage, Fault> {
         let client = self.client().await?;
         let sql = format!(
             r#"SELECT {TENANT_COLUMNS} WHERE t."id" > $1::text AND t."id" ~ '^[a-z0-9_]{{1,56}}$'
                ORDER BY t."id" LIMIT $2"#
         );
         let rows = client.query(&sql, &[&after, &i64::from(limit)]).await.map_err(away)?;
-        rows.iter().map(|row| self.assembled(row)).collect()
+        let full = u32::try_from(rows.len()).is_ok_and(|found| found == limit);
+        let last = rows.last().filter(|_| full).map(|row| text(row, 0)).transpose()?;
+        // One row that cannot be read does not hide the others.
+        let readable = |row| self.assembled(row).inspect_err(|fault| fault.log()).ok();
+        Ok(TenantPage { tenants: rows.iter().filter_map(readable).collect(), next: last })
     }
 
     /// One API key by id, or `None`. Revoked and expired keys are found too; `auth` judges.
