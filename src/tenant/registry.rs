@@ -118,7 +118,7 @@ impl Registry {
         let full = u32::try_from(rows.len()).is_ok_and(|found| found == limit);
         let last = rows.last().filter(|_| full).map(|row| text(row, 0)).transpose()?;
         // One row that cannot be read does not hide the others.
-        let readable = |row| self.assembled(row).inspect_err(|fault| fault.log()).ok();
+        let readable = |row| self.assembled(row).inspect_err(Fault::log).ok();
         Ok(TenantPage { tenants: rows.iter().filter_map(readable).collect(), next: last })
     }
 
