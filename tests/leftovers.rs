@@ -1,0 +1,69 @@
+//! What a session leaves behind is never another's: halves of messages, servers that wait,
+//! transactions without an end.
+#![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use std::time::Duration;
+
+use world::wire::{self, message, query};
+use world::{World, bare, code, eventually};
+
+/// The rest of a message that is being dropped is not read as messages: data of a COPY that has
+/// failed holds a query where the proxy's buffer ends.
+#[test]
+fn data_of_a_failed_copy_is_never_read_as_messages() {
+    let mut conn = World::shared().session(0);
+    conn.query("drop table if exists dropped_data").unwrap();
+    conn.query("create table dropped_data (n int)").unwrap();
+    conn.say(&query("copy dropped_data from stdin")).unwrap();
+    conn.say(&message(b'd', b"not a number\n")).unwrap();
+    conn.say(&message(b'c', b"")).unwrap();
+    assert_eq!(code(conn.rows()), "22P02");
+    for buffer in [4_096, 8_192, 16_384, 32_768, 65_536] {
+        // Behind the five bytes of the message's own header.
+        let mut data = vec![b'x'; buffer - 5];
+        data.extend(query("insert into dropped_data values (666)"));
+        conn.say(&message(b'd', &data)).unwrap();
+        // Sent apart, so that the buffer ends where the data says.
+        assert_eq!(conn.one("select 'alone'").as_deref(), Ok("alone"), "{buffer}");
+    }
+    assert_eq!(conn.one("select count(*) from dropped_data").as_deref(), Ok("0"));
+    conn.query("drop table dropped_data").unwrap();
+}
+
+/// What a client leaves behind that goes away while its server waits for it is cleaned up: no
+/// server is held, no transaction stays open.
+#[test]
+fn a_client_that_leaves_its_server_waiting_leaves_nothing() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::shared();
+    let flush = message(b'H', b"");
+    let endings = [
+        [query("begin"), query("copy hello from stdin")].concat(),
+        query("copy hello from stdin"),
+        [wire::parse("", "select nosuch"), flush.clone()].concat(),
+        [wire::parse("", "select 1"), wire::bind("", &[]), wire::execute(), flush].concat(),
+        wire::parse("", "select 1"),
+        message(b'Q', &vec![b's'; 100_000])[..50_000].to_vec(),
+    ];
+    for ending in &endings {
+        // More of each than the tenant may have servers.
+        for _ in 0..12 {
+            let mut conn = world.session(0);
+            conn.say(ending).unwrap();
+            drop(conn);
+        }
+    }
+    let database = world.tenants[0].database();
+    let mut superuser = world.superuser("postgres");
+    let sql = "select count(*) from pg_stat_activity where state <> 'idle' and datname = ";
+    eventually(Duration::from_secs(20), "every server is free again", || {
+        let busy = superuser.one(&format!("{sql}'{database}'")).unwrap();
+        (busy == "0").then_some(())
+    });
+    assert_eq!(world.session(0).one("select 1").as_deref(), Ok("1"));
+}
