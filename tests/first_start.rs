@@ -10,19 +10,9 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use cluster::Cluster;
-use serde_json::Value;
+use world::tools::pgusher as run;
 use world::wire::{Conn, Login};
 use world::{code, tools};
-
-/// Runs `pgusher` and returns its exit code and its JSON.
-fn run(args: &[&str]) -> (i32, Value) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
-    let output = command.args(args).arg("--json").env_remove("PGUSHER_CONFIG").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let json = serde_json::from_str(&text)
-        .unwrap_or_else(|e| panic!("{args:?}: {e}: {text:?} {output:?}"));
-    (output.status.code().unwrap(), json)
-}
 
 /// A child that is ended whatever happens.
 struct Served(Child);

@@ -8,21 +8,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use world::tools::pgusher as run;
 use world::wire::{Conn, Login, Refusal};
 use world::{Plan, World, bare, code, eventually};
 
 /// How soon a running pgusher has done what the registry says.
 const SOON: Duration = Duration::from_secs(1);
-
-/// Runs `pgusher` and returns its exit code and its JSON.
-fn run(args: &[&str]) -> (i32, Value) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
-    let output = command.args(args).arg("--json").env_remove("PGUSHER_CONFIG").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let json = serde_json::from_str(&text)
-        .unwrap_or_else(|e| panic!("{args:?}: {e}: {text:?} {output:?}"));
-    (output.status.code().unwrap(), json)
-}
 
 /// The configuration that a `serve` beside this world's `dev` would have.
 fn config(world: &World, more: &str) -> String {

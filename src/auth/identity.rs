@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::ident::{Role, TenantId};
+use crate::units::hex;
 
 /// The longest token id kept as it is; a longer one is kept as its digest.
 const TOKEN_ID_BYTES_MAX: usize = 128;
@@ -45,13 +46,7 @@ impl TokenId {
 
     /// The id of a token without `jti`: its own digest.
     pub(super) fn of_digest(digest: &[u8]) -> Self {
-        use std::fmt::Write as _;
-        let hex = digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String can not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        Self(hex.into())
+        Self(hex(digest).into())
     }
 
     /// The id as text.

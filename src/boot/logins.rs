@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Built;
+use crate::control::registration::KEY_VERSION;
 use crate::ident::TenantId;
 
 /// A tenant's logins are put back no more often than this: what is refused again at once is
@@ -16,9 +17,6 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Tenants remembered; more are forgotten all at once.
 const REMEMBERED_MAX: usize = 1_024;
-
-/// The version role passwords are derived with.
-const KEY_VERSION: i32 = 1;
 
 /// Puts logins back as they are reported, for ever.
 pub(super) async fn restore(built: Arc<Built>) {

@@ -1,12 +1,11 @@
 //! E-mail addresses as keys: normalised, then hashed, so that the registry can find an admin
 //! without holding whom it found.
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::tenant::MasterKey;
+use crate::units::hex;
 
 /// How an adopted registry hashed its `"emailHash"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,13 +70,6 @@ impl EmailIndex {
         }
         hashes
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,16 @@ pub fn run(command: &mut Command) -> String {
     out
 }
 
+/// Runs `pgusher` and returns its exit code and its JSON.
+pub fn pgusher(args: &[&str]) -> (i32, serde_json::Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
+    let output = command.args(args).arg("--json").env_remove("PGUSHER_CONFIG").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let json = serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("{args:?}: {e}: {text:?} {output:?}"));
+    (output.status.code().unwrap(), json)
+}
+
 /// A figure of /proc/PID/status.
 pub fn status_kib(pid: u32, field: &str) -> u64 {
     let path = format!("/proc/{pid}/status");

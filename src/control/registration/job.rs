@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::ident::TenantId;
 
 /// The version of role passwords new tenants get.
-pub(super) const KEY_VERSION: i32 = 1;
+pub const KEY_VERSION: i32 = 1;
 
 /// A registration under way.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ mod service;
 mod warm;
 
 pub use janitor::{Janitor, Swept};
+pub use job::KEY_VERSION;
 pub use request::NewOrganisation;
 pub use service::{AdminView, Builder, ChurchView, Registered, Registration, RegistrationSettings};
 pub use warm::{Warm, WarmSettings};

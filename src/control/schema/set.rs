@@ -1,9 +1,10 @@
 //! A folder of migrations, embedded or read from disk.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use aws_lc_rs::digest;
+
+use crate::units::hex;
 
 /// One numbered file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,13 +109,6 @@ impl MigrationSet {
 fn number_of(name: &str) -> Option<i32> {
     let digits = name.split_once('_').map_or(name, |(digits, _)| digits);
     digits.parse().ok().filter(|number| *number > 0)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
