@@ -12,7 +12,6 @@ use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
 use crate::config::Config;
 use crate::control::provision::{ProvisionMetrics, Provisioner, Servers};
-use crate::control::schema::MigrationSet;
 use crate::ident::{ServerKey, TenantId};
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::pool::Pools;
@@ -172,13 +171,14 @@ fn servers(
     problems: &mut Problems,
 ) -> Option<Servers> {
     let counts = problems.note("metrics", ProvisionMetrics::new(metrics))?;
+    let product = problems.note("schema.tenant", config.schema.product())?;
     let mut servers: Servers = BTreeMap::new();
     for (name, settings) in &config.servers {
         if settings.admin_url.is_empty() {
             continue;
         }
-        let product = MigrationSet::tenant();
-        let made = Provisioner::new(name, settings, product, key.clone(), counts.clone());
+        let (product, counts) = (product.clone(), counts.clone());
+        let made = Provisioner::new(name, settings, product, key.clone(), counts);
         if let Some(server) = problems.note("servers", made) {
             servers.insert(name.as_str().into(), Arc::new(server));
         }

@@ -1,6 +1,5 @@
 //! The registry as commands reach it: `--registry`, or the configuration's.
 
-use std::error::Error as StdError;
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use super::Failure;
 use super::command::Common;
 use crate::config::Config;
 use crate::control::Refused;
-use crate::fault::Fault;
+use crate::fault::{Fault, told};
 use crate::tenant::{DatabaseUrl, MasterKey, Registry};
 use crate::units::Secret;
 
@@ -78,21 +77,6 @@ pub(super) fn random_text() -> Result<Secret, &'static str> {
     let mut raw = [0_u8; 32];
     aws_lc_rs::rand::fill(&mut raw).map_err(|_| "no random numbers")?;
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(raw).into())
-}
-
-/// An error with everything that led to it: whoever runs a command may read the private causes.
-pub(super) fn told(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        let words = deeper.to_string();
-        if !text.contains(&words) {
-            // A String takes whatever is written to it.
-            _ = write!(text, ": {words}");
-        }
-        cause = deeper.source();
-    }
-    text
 }
 
 impl From<Fault> for Failure {

@@ -8,6 +8,7 @@ use crate::auth::{SignerSettings, ThrottleSettings, TokenSettings};
 use crate::boot::{MetricsSettings, RuntimeSettings};
 use crate::control::provision::ServerSettings;
 use crate::control::registration::{RegistrationSettings, WarmSettings};
+use crate::control::schema::SchemaSettings;
 use crate::control::{LegacyEmailHash, PasswordSettings, RefreshSettings};
 use crate::front::FrontSettings;
 use crate::http::{HttpSettings, OpsSettings};
@@ -55,6 +56,8 @@ pub struct Config {
     pub plans: BTreeMap<String, LimitsSettings>,
     /// How organisations become tenants.
     pub registration: RegistrationSettings,
+    /// What a tenant's database is made of.
+    pub schema: SchemaSettings,
     /// Databases made ahead of time.
     pub warm: WarmSettings,
     /// What a password hash costs.

@@ -17,6 +17,7 @@ pub mod provision;
 mod refused;
 pub mod registration;
 pub mod revocations;
+pub mod rollout;
 pub mod schema;
 pub mod seams;
 mod sessions;

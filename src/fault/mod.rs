@@ -5,6 +5,7 @@
 
 mod blame;
 mod sqlstate;
+mod told;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -12,6 +13,7 @@ use std::fmt;
 
 pub use blame::Blame;
 pub use sqlstate::SqlState;
+pub use told::told;
 
 /// A failure with its blame and its public text. One word wide, so that `Result`s stay small.
 pub struct Fault(Box<Inner>);

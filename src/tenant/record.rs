@@ -189,6 +189,23 @@ impl Tenant {
         }
     }
 
+    /// The connection string of a login for `role`, password and all: for pgusher's own
+    /// connections.
+    pub fn url(&self, role: Role) -> DatabaseUrl {
+        let login = self.login(role);
+        DatabaseUrl {
+            user: Some(login.user.clone()),
+            password: Some(login.password.clone()),
+            host: self.route.host.clone(),
+            port: self.route.port,
+            database: self.database.clone(),
+            ssl_mode: self.route.ssl_mode,
+            root_cert: self.route.root_cert.clone(),
+            connection_limit: None,
+            pool_timeout: None,
+        }
+    }
+
     /// Fails unless the tenant is served. Ask only after the token was proven.
     ///
     /// # Errors

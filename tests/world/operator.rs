@@ -57,3 +57,19 @@ pub fn cell(world: &World, sql: &str, key: &str, column: &str) -> Option<String>
     let at = columns.iter().position(|name| name == column).expect("the column is there");
     rows.iter().find(|row| row[0] == key).map(|row| row[at].clone())
 }
+
+/// The configuration that a `serve` beside this world's `dev` would have.
+pub fn config(world: &World, more: &str) -> String {
+    let file = world.dir.join("pgusher.toml");
+    let data = world.dir.join("data");
+    let (server, superuser) = (world.server_addr(), world.superuser_name());
+    let text = format!(
+        "[registry]\nurl = '{registry}'\n[auth]\nmaster_key_file = '{data}/master.key'\n\
+         [[auth.signer.keys]]\nalgorithm = 'EdDSA'\nfile = '{data}/signing.pem'\n\
+         [servers.dev]\nadmin_url = 'postgresql://{superuser}@{server}/postgres'\n{more}",
+        registry = world.registry,
+        data = data.display(),
+    );
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}

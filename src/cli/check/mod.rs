@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::command::Common;
-use super::registry::{any_key, told};
+use super::registry::any_key;
 use super::{Answer, Failure};
 use crate::boot::Built;
 use crate::config::{Config, Problem};

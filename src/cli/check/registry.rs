@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::{Findings, told};
+use super::Findings;
 use crate::config::Config;
 use crate::control::schema::{MigrationSet, RegistryStatus, registry_status};
 use crate::control::{AdoptedLogin, adopted_logins};
+use crate::fault::told;
 use crate::tenant::DatabaseUrl;
 
 /// Ids named in one problem at most.

@@ -4,11 +4,12 @@
 use prometheus::Registry as Metrics;
 use serde_json::{Value, json};
 
-use super::{Findings, told};
+use super::Findings;
 use crate::control::provision::{
     ProvisionMetrics, Provisioner, ServerFacts, ServerSettings, VERSION_MIN,
 };
 use crate::control::schema::MigrationSet;
+use crate::fault::told;
 use crate::tenant::MasterKey;
 
 /// Looks at one server. What it is, for the answer.

@@ -18,3 +18,4 @@ pub use inspect::{ServerFacts, VERSION_MIN};
 pub use metrics::ProvisionMetrics;
 pub use provisioner::{Provisioner, Servers};
 pub use settings::ServerSettings;
+pub(in crate::control) use template::PRODUCT;

@@ -11,7 +11,7 @@ use super::database::{self, NewAdmin, Step};
 use super::groups::{self, Powers};
 use super::template::Template;
 use super::{ProvisionMetrics, ServerFacts, ServerSettings, doors, inspect};
-use crate::control::schema::MigrationSet;
+use crate::control::schema::{MigrationSet, SchemaError};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
 use crate::tenant::{self, DatabaseUrl, Dial, MasterKey};
@@ -98,6 +98,16 @@ impl Provisioner {
     /// The version a database made here has.
     pub fn schema_version(&self) -> String {
         self.template.product.version().to_string()
+    }
+
+    /// The version of pgusher's own corner in a database made here.
+    pub fn own_version(&self) -> i32 {
+        self.template.own.version()
+    }
+
+    /// The schema that databases made here have.
+    pub fn product(&self) -> &MigrationSet {
+        &self.template.product
     }
 
     /// The `databaseUrl` of a tenant on this server; it has no password.
@@ -212,6 +222,20 @@ impl Provisioner {
             database::ensure_logins(&admin, tenant, &self.key, key_version).await
         })
         .await
+    }
+
+    /// Brings pgusher's own corner of a tenant's database to the newest version. What was applied.
+    ///
+    /// # Errors
+    /// [`SchemaError`]; the database is as it was.
+    pub async fn upgrade_own(
+        &self,
+        tenant: &TenantId,
+        lock_timeout: Duration,
+    ) -> Result<Vec<String>, SchemaError> {
+        let url = self.admin.with_database(&tenant.database());
+        let mut inside = tenant::connect(&url, self.timeout).await?;
+        self.template.upgrade_own(&mut inside, lock_timeout).await
     }
 
     /// Lets the tenant's roles log in, or not (suspension).

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::groups::{self, OWNER, Powers};
-use crate::control::schema::{History, MigrationSet, SchemaError, apply};
+use crate::control::schema::{History, MigrationSet, SchemaError, Upgrade, apply};
 use crate::control::sql::{ident, literal};
 use crate::ident::Role;
 use crate::tenant::{self, DatabaseUrl};
@@ -108,19 +108,40 @@ impl Template {
         let grants = default_privileges(&format!("FOR ROLE {OWNER}"));
         inside.batch_execute(&grants).await.map_err(failed)?;
         self.migrate(inside).await?;
-        inside.batch_execute(&existing_privileges()).await.map_err(failed)?;
         tracing::info!(template = self.name(), version = powers.version, "template built");
         Ok(())
     }
 
-    /// Brings a database (the template, or a tenant's) to this version.
-    pub(super) async fn migrate(&self, inside: &mut Client) -> Result<(), SchemaError> {
-        let product = History { schema: "public", run_as: Some(OWNER) };
-        apply(inside, &self.product, product).await?;
-        apply(inside, &self.own, History { schema: "pgusher", run_as: None }).await?;
-        Ok(())
+    async fn migrate(&self, inside: &mut Client) -> Result<(), SchemaError> {
+        let sets = [(&self.product, PRODUCT), (&self.own, OWN)];
+        let afterwards = format!("{}; {}", public_privileges(), own_privileges());
+        let upgrade = Upgrade { sets: &sets, lock_timeout: None, afterwards: &afterwards };
+        apply(inside, upgrade).await.map(drop)
+    }
+
+    /// Brings pgusher's own corner of a tenant's database to this version. `inside` is the
+    /// provisioner, among things a tenant made: it runs nothing of theirs, because every name is
+    /// looked up in `pg_catalog` or written with its schema.
+    pub(super) async fn upgrade_own(
+        &self,
+        inside: &mut Client,
+        lock_timeout: Duration,
+    ) -> Result<Vec<String>, SchemaError> {
+        let failed = |cause| SchemaError::Sql { name: "pgusher's own".to_owned(), cause };
+        inside.batch_execute("SET search_path = pg_catalog").await.map_err(failed)?;
+        let sets = [(&self.own, OWN)];
+        let afterwards = own_privileges();
+        let lock_timeout = Some(lock_timeout);
+        apply(inside, Upgrade { sets: &sets, lock_timeout, afterwards: &afterwards }).await
     }
 }
+
+/// The product's migrations run as the owner's group, and the history is its: what a tenant could
+/// put in their way runs with the tenant's own powers.
+pub(in crate::control) const PRODUCT: History = History { schema: "public", run_as: Some(OWNER) };
+
+/// pgusher's own are the provisioner's.
+const OWN: History = History { schema: "pgusher", run_as: None };
 
 /// What the groups may do with everything that `whose` makes later.
 pub(super) fn default_privileges(whose: &str) -> String {
@@ -137,13 +158,19 @@ pub(super) fn default_privileges(whose: &str) -> String {
     )
 }
 
-fn existing_privileges() -> String {
+fn public_privileges() -> String {
     let (app, readonly) = (groups::group(Role::App), groups::group(Role::Readonly));
     let sidecar = groups::group(Role::Sidecar);
     format!(
         "GRANT USAGE ON SCHEMA public TO {app}, {readonly}, {sidecar};
-         GRANT SELECT ON public._pgusher_migrations TO {OWNER}, {app}, {readonly}, {sidecar};
-         GRANT USAGE ON SCHEMA pgusher TO {sidecar};
+         GRANT SELECT ON public._pgusher_migrations TO {app}, {readonly}, {sidecar}"
+    )
+}
+
+fn own_privileges() -> String {
+    let sidecar = groups::group(Role::Sidecar);
+    format!(
+        "GRANT USAGE ON SCHEMA pgusher TO {sidecar};
          GRANT SELECT ON ALL TABLES IN SCHEMA pgusher TO {sidecar};
          GRANT INSERT, UPDATE, DELETE ON pgusher.webhook_inbox TO {sidecar}"
     )

@@ -137,8 +137,8 @@ pub(super) async fn finish(
             INSERT INTO public."AdminEmailIndex" ("emailHash", "tenantId")
             SELECT email_hash, tenant_id FROM job, was
         ), own AS (
-            INSERT INTO pgusher.tenants (tenant_id, managed, server, key_version)
-            SELECT tenant_id, true, $9, $10 FROM job
+            INSERT INTO pgusher.tenants (tenant_id, managed, server, key_version, own_version)
+            SELECT tenant_id, true, $9, $10, $11 FROM job
         ), warm AS (
             DELETE FROM pgusher.warm_databases WHERE tenant_id IN (SELECT tenant_id FROM job)
         )
@@ -146,7 +146,7 @@ pub(super) async fn finish(
     let url = server.database_url(&job.tenant);
     let (text, port) = (url.without_password(), i32::from(url.port));
     let (version, name) = (server.schema_version(), server.name());
-    let row: [&(dyn ToSql + Sync); 10] = [
+    let row: [&(dyn ToSql + Sync); 11] = [
         &job.id,
         &holder,
         &trial_days,
@@ -157,6 +157,7 @@ pub(super) async fn finish(
         &version,
         &&**name,
         &KEY_VERSION,
+        &server.own_version(),
     ];
     let done = client.query_opt(sql, &row).await.map_err(|e| {
         // Whoever registered this e-mail elsewhere meanwhile was first.

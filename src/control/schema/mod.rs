@@ -3,9 +3,11 @@
 mod apply;
 mod registry;
 mod set;
+mod settings;
 mod status;
 
-pub use apply::{History, SchemaError, apply};
+pub use apply::{History, SchemaError, Upgrade, apply, baseline};
 pub use registry::{RegistryReport, migrate_registry};
 pub use set::{Migration, MigrationSet};
+pub use settings::SchemaSettings;
 pub use status::{RegistryStatus, registry_status};

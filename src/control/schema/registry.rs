@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::MigrationSet;
-use super::apply::{History, SchemaError, apply};
+use super::apply::{History, SchemaError, Upgrade, apply};
 use crate::ident::TenantId;
 use crate::tenant::{self, DatabaseUrl};
 
@@ -40,7 +40,9 @@ pub async fn migrate_registry(
     let mut client = tenant::connect(url, timeout).await?;
     let adopted = is_adopted(&client).await.map_err(failed)?;
     let schema = if adopted { "pgusher" } else { "public" };
-    let applied = apply(&mut client, set, History { schema, run_as: None }).await?;
+    let sets = [(set, History { schema, run_as: None })];
+    let upgrade = Upgrade { sets: &sets, lock_timeout: None, afterwards: "" };
+    let applied = apply(&mut client, upgrade).await?;
     let mut report = RegistryReport { adopted, applied, ..RegistryReport::default() };
     judge_tenants(&client, &mut report).await.map_err(failed)?;
     Ok(report)

@@ -42,7 +42,7 @@ macro_rules! embedded {
 impl MigrationSet {
     /// The registry's.
     pub fn registry() -> Self {
-        embedded!("registry": "0001_public", "0002_pgusher", "0003_notify")
+        embedded!("registry": "0001_public", "0002_pgusher", "0003_notify", "0004_rollout")
     }
 
     /// The tenants', as shipped.

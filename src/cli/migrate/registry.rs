@@ -1,20 +1,14 @@
-//! `pgusher migrate`: the registry's schema brought up to date, or looked at.
+//! `pgusher migrate registry`: its schema brought up to date, or looked at.
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::command::Common;
-use super::registry::{RegistryArguments, told};
-use super::{Answer, Failure};
+use crate::cli::command::Common;
+use crate::cli::registry::RegistryArguments;
+use crate::cli::{Answer, Failure};
 use crate::control::schema::{MigrationSet, SchemaError, migrate_registry, registry_status};
-
-/// What is migrated.
-#[derive(Debug, Clone, Subcommand)]
-pub enum MigrateCommand {
-    /// The registry: made new, or an existing one adopted as it stands. Safe to run again.
-    Registry(MigrateArguments),
-}
+use crate::fault::told;
 
 /// How.
 #[derive(Debug, Clone, Args)]
@@ -33,9 +27,8 @@ const CONNECT_MIN: Duration = Duration::from_secs(10);
 /// Does it.
 ///
 /// # Errors
-/// When the registry cannot be reached or a migration fails; what was applied before stays.
-pub(super) async fn migrate(common: &Common, asked: &MigrateCommand) -> Result<Answer, Failure> {
-    let MigrateCommand::Registry(asked) = asked;
+/// When the registry cannot be reached or a migration fails; the registry is as it was.
+pub(super) async fn registry(common: &Common, asked: &MigrateArguments) -> Result<Answer, Failure> {
     let (config, url) = asked.registry.url(common)?;
     let timeout = config.registry.connect_timeout.get().max(CONNECT_MIN);
     let set = MigrationSet::registry();
@@ -71,6 +64,6 @@ pub(super) async fn migrate(common: &Common, asked: &MigrateCommand) -> Result<A
     Ok(Answer::new(text, report))
 }
 
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

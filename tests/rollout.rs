@@ -1,0 +1,248 @@
+//! The fleet's schema: canary first, one transaction a tenant, killed and resumed, nobody between
+//! versions, and nothing a tenant planted runs with the provisioner's powers.
+#![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use world::operator::config;
+use world::tools::{self, pgusher as run};
+use world::wire::Conn;
+use world::{Plan, World, bare, eventually};
+
+/// The tenant schema as shipped, and two migrations more: what the fleet is brought to.
+fn next_schema(world: &World) -> PathBuf {
+    let folder = world.dir.join("schema");
+    fs::create_dir_all(&folder).unwrap();
+    for entry in fs::read_dir(tools::root().join("config/schema/tenant")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+    }
+    let write = |name: &str, sql: &str| fs::write(folder.join(name), sql).unwrap();
+    write("0004_nick.sql", r#"ALTER TABLE "Member" ADD COLUMN "nick" text;"#);
+    write(
+        "0005_extra.sql",
+        r#"CREATE TABLE "Extra" ("id" integer PRIMARY KEY);
+           UPDATE "Member" SET "nick" = 'none';
+           SELECT pg_sleep(0.02);"#,
+    );
+    folder
+}
+
+fn migrate(file: &str, more: &[&str]) -> (i32, Value) {
+    run(&[&["migrate", "tenants", "--config", file], more].concat())
+}
+
+/// What a tenant's own history says, and whether the tables agree.
+fn version(world: &World, database: &str) -> String {
+    let mut inside = world.superuser(database);
+    let sql = "SELECT (SELECT max(number) FROM public._pgusher_migrations) || '/' ||
+        (SELECT count(*) FROM information_schema.columns WHERE column_name = 'nick') || '/' ||
+        (SELECT count(*) FROM pg_class WHERE relname = 'Extra' AND relkind = 'r')";
+    inside.query(sql).unwrap()[0][0].clone().unwrap()
+}
+
+fn registry_says(registry: &mut Conn, version: &str) -> u64 {
+    let sql = format!(r#"SELECT count(*) FROM "Tenant" WHERE "schemaVersion" = '{version}'"#);
+    registry.query(&sql).unwrap()[0][0].as_ref().unwrap().parse().unwrap()
+}
+
+fn kill_halfway(world: &World, file: &str, tenants: u64) {
+    let canary = &*world.tenants[0].id;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pgusher"))
+        .args(["migrate", "tenants", "--config", file, "--canary", canary, "--json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut registry = world.superuser(&world.registry_database());
+    eventually(Duration::from_secs(120), "half of them are migrated", || {
+        (registry_says(&mut registry, "5") >= tenants / 2).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_fleet_is_migrated_over_a_failure_and_a_kill() {
+    if bare::wanted() {
+        return;
+    }
+    let tenants = tools::env_or("PGUSHER_ROLLOUT_TENANTS", 12);
+    let world = World::start(Plan::tenants(usize::try_from(tenants).unwrap()));
+    let folder = next_schema(&world);
+    let file = config(&world, &format!("[schema]\ntenant = '{}'\n", folder.display()));
+    // One whose own table is in the way of the second migration.
+    let broken = &world.tenants[usize::try_from(tenants / 3).unwrap()];
+    world.session(0).query("SELECT 1").unwrap();
+    world.superuser(&broken.database()).query(r#"CREATE TABLE public."Extra" (x text)"#).unwrap();
+    let (exit, status) = migrate(&file, &["--status"]);
+    assert_eq!(exit, 1, "{status}");
+    assert_eq!(status["versions"][0]["tenants"], tenants, "{status}");
+
+    // A failing canary stops everything.
+    let (exit, report) = migrate(&file, &["--canary", &broken.id]);
+    assert_eq!((exit, &report["migrated"]), (1, &0.into()), "{report}");
+    assert!(report["stopped"].as_str().unwrap().contains("canary"), "{report}");
+
+    kill_halfway(&world, &file, tenants);
+    for tenant in &world.tenants {
+        let at = version(&world, &tenant.database());
+        let whole = ["3/0/0", "5/1/1"].contains(&&*at);
+        assert!(whole || (tenant.id == broken.id && at == "3/0/1"), "{}: {at}", tenant.id);
+    }
+
+    // A tenant made meanwhile has the new version at once.
+    let (exit, made) = run(&[
+        "tenant",
+        "create",
+        "--config",
+        &file,
+        "--email",
+        "late@example.org",
+        "--name",
+        "Late",
+        "--first-name",
+        "L",
+        "--last-name",
+        "Ate",
+    ]);
+    assert_eq!(exit, 0, "{made}");
+    assert_eq!(version(&world, made["databaseName"].as_str().unwrap()), "5/1/1");
+
+    let (exit, report) = migrate(&file, &[]);
+    assert_eq!(exit, 1, "{report}");
+    let failed = report["failed"].as_array().unwrap();
+    assert_eq!(failed.len(), 1, "{report}");
+    assert_eq!(failed[0]["tenantId"], *broken.id, "{report}");
+    let reason = failed[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("0005_extra") && reason.contains("already exists"), "{reason}");
+    assert_eq!(version(&world, &broken.database()), "3/0/1");
+    let mut registry = world.superuser(&world.registry_database());
+    assert_eq!(registry_says(&mut registry, "5"), tenants);
+    let (exit, status) = migrate(&file, &["--status"]);
+    assert_eq!((exit, &status["behind"]), (1, &serde_json::json!([broken.id])), "{status}");
+
+    world.superuser(&broken.database()).query(r#"DROP TABLE public."Extra""#).unwrap();
+    let (exit, report) = migrate(&file, &[]);
+    assert_eq!((exit, &report["migrated"]), (0, &1.into()), "{report}");
+    for tenant in &world.tenants {
+        assert_eq!(version(&world, &tenant.database()), "5/1/1", "{}", tenant.id);
+    }
+    let (exit, status) = migrate(&file, &["--status"]);
+    assert_eq!(exit, 0, "{status}");
+    // And the tenants are served as before, with the new column.
+    let rows = world.session(0).query(r#"SELECT count("nick") FROM "Member""#).unwrap();
+    assert_eq!(rows.len(), 1);
+    eprintln!("migrated {} tenants, one after a failure", tenants + 1);
+}
+
+/// Plants triggers where migrations write: on the product's table, and on the history.
+const PLANT: &str = r#"
+    CREATE TABLE loot (what text, who text, super boolean);
+    CREATE FUNCTION steal() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RESET ROLE;
+        INSERT INTO public.loot SELECT TG_TABLE_NAME, session_user, rolsuper OR rolcreaterole
+            FROM pg_roles WHERE rolname = session_user;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER steal BEFORE INSERT OR UPDATE ON "Member"
+        FOR EACH ROW EXECUTE FUNCTION steal();
+    INSERT INTO "Member" ("phone") VALUES ('+15550000000');
+    CREATE TRIGGER steal BEFORE INSERT ON _pgusher_migrations
+        FOR EACH ROW EXECUTE FUNCTION steal();
+    TRUNCATE loot;"#;
+
+#[test]
+fn what_a_tenant_planted_runs_with_its_own_powers_only() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(2));
+    let folder = next_schema(&world);
+    let file = config(&world, &format!("[schema]\ntenant = '{}'\n", folder.display()));
+    let mut owner = world.session(0);
+    owner.query(PLANT).unwrap_or_else(|e| panic!("{e:?}"));
+    // A suspended tenant is migrated all the same, and its logins stay shut.
+    world.cli(&["tenant", "suspend", &world.tenants[1].id]);
+    let (exit, report) = migrate(&file, &[]);
+    assert_eq!((exit, &report["migrated"]), (0, &2.into()), "{report}");
+    let loot = world.superuser(&world.tenants[0].database());
+    let seen = { loot }.query("SELECT DISTINCT what, who, super FROM loot ORDER BY 1").unwrap();
+    assert!(!seen.is_empty(), "the trap was never stepped into");
+    for row in &seen {
+        let who = row[1].as_deref().unwrap();
+        assert!(who.contains(&world.tenants[0].id), "ran as {who}");
+        assert_eq!(row[2].as_deref(), Some("f"), "ran as {who}");
+    }
+    let mut admin = world.superuser("postgres");
+    let sql = format!(
+        "SELECT bool_or(rolcanlogin) FROM pg_roles WHERE rolname LIKE '%{}%'",
+        world.tenants[1].id
+    );
+    assert_eq!(admin.query(&sql).unwrap()[0][0].as_deref(), Some("f"));
+}
+
+fn write_tenant(world: &World, id: &str) {
+    let mut registry = world.superuser(&world.registry_database());
+    let (server, superuser) = (world.server_addr(), world.superuser_name());
+    let url = format!("postgresql://{superuser}@{server}/old_{id}?sslmode=disable");
+    registry
+        .query(&format!(
+            r#"INSERT INTO "Church" ("id", "name", "email") VALUES ('{id}', 'Old', '{id}@old.org');
+               INSERT INTO "Tenant" ("id", "churchId", "name", "email", "databaseUrl",
+                   "databaseHost", "databaseName")
+               VALUES ('{id}', '{id}', 'Old', '{id}@old.org', '{url}', 'h', 'old_{id}')"#
+        ))
+        .unwrap_or_else(|e| panic!("{e:?}"));
+}
+
+fn sql_of(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_database_of_another_system_is_taken_over_by_one_command() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(2));
+    let folder = next_schema(&world);
+    let file = config(&world, &format!("[schema]\ntenant = '{}'\n", folder.display()));
+    write_tenant(&world, "older");
+    world.superuser("postgres").query("CREATE DATABASE old_older").unwrap();
+    let mut old = world.superuser("old_older");
+    for name in ["0001_organisation.sql", "0002_messaging.sql", "0003_operations.sql"] {
+        old.query(&sql_of(&folder.join(name))).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    }
+    let prisma = r#"CREATE TABLE _prisma_migrations (id text);
+                    ALTER TABLE "Branch" DROP COLUMN "city""#;
+    old.query(prisma).unwrap();
+    let (exit, status) = migrate(&file, &["--status"]);
+    assert_eq!((exit, &status["notTakenOver"]), (1, &1.into()), "{status}");
+
+    let adopt =
+        |more: &[&str]| run(&[&["migrate", "adopt", "older", "--config", &file], more].concat());
+    let (exit, seen) = adopt(&["--dry-run"]);
+    assert_eq!((exit, &seen["takenOver"]), (0, &false.into()), "{seen}");
+    let (exit, done) = adopt(&[]);
+    assert_eq!(exit, 0, "{done}");
+    assert_eq!((&done["prisma"], &done["schemaVersion"]), (&true.into(), &3.into()), "{done}");
+    assert_eq!(done["columnsMissing"], serde_json::json!(["Branch.city"]), "{done}");
+    assert_eq!(done["takenOver"], true);
+    let again = adopt(&[]);
+    assert_eq!(again.0, 0, "{}", again.1);
+
+    let (exit, report) = migrate(&file, &[]);
+    assert_eq!((exit, &report["migrated"]), (0, &3.into()), "{report}");
+    assert_eq!(version(&world, "old_older"), "5/1/1");
+    let own = "SELECT to_regclass('pgusher.webhook_inbox') IS NOT NULL";
+    assert_eq!(old.query(own).unwrap()[0][0].as_deref(), Some("t"));
+}
