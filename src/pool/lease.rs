@@ -4,10 +4,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Conn;
 use super::ledger::Stamp;
 use super::pin::{Pin, Pins};
-use super::room::Room;
+use super::room::{Return, Room};
+use super::{Asker, Conn};
 use crate::fault::Fault;
 
 /// A server connection lent to a client. Returned by [`Lease::finish`]; dropped in any other way
@@ -17,28 +17,65 @@ pub struct Lease<S: Conn> {
     room: Arc<Room<S>>,
     stamp: Stamp,
     pins: Pins,
+    is_return: bool,
 }
 
 impl<S: Conn> Lease<S> {
     pub(super) fn new(room: Arc<Room<S>>, server: S, stamp: Stamp, now: Instant) -> Self {
         let stamp = Stamp { lent: now, ..stamp };
-        Self { server: Some(server), room, stamp, pins: Pins::default() }
+        let pins = Pins::default();
+        Self { server: Some(server), room, stamp, pins, is_return: false }
+    }
+
+    pub(super) fn returned(mut self, is_return: bool) -> Self {
+        self.is_return = is_return;
+        self
+    }
+
+    /// Whether the client had this very server last, and nobody else has had it since: what
+    /// PostgreSQL keeps for a session is the client's own.
+    pub fn is_return(&self) -> bool {
+        self.is_return
+    }
+
+    /// The session has left something in the server's process that no command undoes. The server
+    /// is closed when the session ends.
+    pub fn wear(&mut self) {
+        self.stamp.is_worn = true;
+    }
+
+    /// Whether it is closed when the session ends.
+    pub fn is_worn(&self) -> bool {
+        self.stamp.is_worn
     }
 
     /// Returns the server: it is between transactions, nothing is outstanding, and it carries no
-    /// state of the session. A lease that is still pinned is destroyed instead.
+    /// state of the session. A lease that is still pinned is destroyed instead, and so is a worn
+    /// server.
     pub fn finish(self) {
         self.finish_at(super::now());
     }
 
-    pub(super) fn finish_at(mut self, now: Instant) {
+    /// As [`Lease::finish`], of a session that goes on: it finds this server again while nobody
+    /// else has taken it. With `hold`, nobody else may for a moment.
+    pub fn finish_for(self, asker: &mut Asker, hold: bool) {
+        let end = Return { session: asker.session, hold };
+        asker.place = self.end(end, super::now());
+        asker.is_held = hold && asker.place.is_some();
+    }
+
+    pub(super) fn finish_at(self, now: Instant) {
+        self.end(Return { session: 0, hold: false }, now);
+    }
+
+    fn end(mut self, end: Return, now: Instant) -> Option<u32> {
         let pinned = !self.pins.is_empty();
-        let Some(server) = self.release(now) else { return };
+        let server = self.release(now)?;
         if pinned {
             self.room.end_lease(server, self.stamp, now);
-        } else {
-            self.room.finished(server, self.stamp, now);
+            return None;
         }
+        self.room.finished(server, self.stamp, end, now)
     }
 
     /// Ends the server connection: its state is in doubt.

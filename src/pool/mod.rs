@@ -9,6 +9,7 @@
 //! The pool knows no socket ([`Conn`] is all it asks), no token, and no SQL. Lock order:
 //! directory, room, till; what follows from a decision is done after the locks (`deeds`).
 
+mod asker;
 mod budget;
 mod class;
 mod common;
@@ -38,6 +39,7 @@ mod till;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+pub use asker::Asker;
 pub use class::Class;
 pub use conn::Conn;
 pub use figures::{BudgetFigures, RoomFigures};

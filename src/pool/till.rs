@@ -3,7 +3,7 @@
 //! Taken only to open, close or wait for a connection. Lock order: directory, room, till. What
 //! the budget grants to other rooms is carried out after every lock is released (`Deeds`).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub(super) struct Till<S: Conn> {
     /// How many tenants wait for a connection that must be taken from another. The fast paths
     /// read it without the lock; a stale answer costs at most one tick of the housekeeping.
     pressed: AtomicUsize,
+    /// Less than half of the budget is in use, and nobody waits. Read and kept as `pressed` is.
+    is_roomy: AtomicBool,
 }
 
 struct Books<S: Conn> {
@@ -34,7 +36,12 @@ struct Books<S: Conn> {
 impl<S: Conn> Till<S> {
     pub(super) fn new(key: ServerKey, rules: Rules) -> Self {
         let books = Books { budget: Budget::new(rules), rooms: Vec::new(), searched: None };
-        Self { key, books: Mutex::new(books), pressed: AtomicUsize::new(0) }
+        Self {
+            key,
+            books: Mutex::new(books),
+            pressed: AtomicUsize::new(0),
+            is_roomy: AtomicBool::new(true),
+        }
     }
 
     pub(super) fn key(&self) -> &ServerKey {
@@ -43,6 +50,11 @@ impl<S: Conn> Till<S> {
 
     pub(super) fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a session may have a server of its own rather than one another session left.
+    pub(super) fn is_roomy(&self) -> bool {
+        self.is_roomy.load(Ordering::Relaxed)
     }
 
     pub(super) fn join(&self, room: Weak<Room<S>>, min: u32, weight: u32) -> Seat {
@@ -71,6 +83,7 @@ impl<S: Conn> Till<S> {
         let mut books = lock(&self.books);
         let done = act(&mut books.budget, &mut grants);
         self.pressed.store(books.budget.pressed(), Ordering::SeqCst);
+        self.is_roomy.store(books.budget.is_roomy(), Ordering::Relaxed);
         for seat in grants {
             // A room with a grant on its way is in the directory or held by whoever waits: the
             // budget lets no seat go that holds a slot.

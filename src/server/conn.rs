@@ -26,6 +26,8 @@ pub struct Server {
     pub settings: Settings,
     /// What is prepared on it.
     pub statements: ServerStatements,
+    /// A session may have advanced a sequence here: `currval` and `lastval` would tell.
+    pub knows_sequences: bool,
     gate: Arc<CancelGate>,
     class: Class,
     born: Instant,
@@ -59,6 +61,7 @@ impl Server {
             params,
             settings: Settings::default(),
             statements: ServerStatements::default(),
+            knows_sequences: false,
             gate: Arc::new(CancelGate::new(endpoint, key)),
             class,
             born: Instant::now(),
@@ -228,6 +231,7 @@ impl Server {
         }
         self.settings = Settings::default();
         self.statements.clear();
+        self.knows_sequences = false;
         Ok(())
     }
 

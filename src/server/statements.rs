@@ -35,15 +35,22 @@ pub struct Prepared {
     pub salt: u64,
     /// The body of its Parse behind the name: query text, zero, parameter types.
     pub body: Box<[u8]>,
+    /// What whoever read its text noted of it. Nothing here goes by it.
+    pub notes: u64,
 }
 
 impl Prepared {
     /// Takes the body of a Parse behind the name. The same text means other tables under another
     /// `search_path` and other columns after a migration: `salt` stands for all that, and
     /// statements are shared only under the same.
-    pub fn new(body: &[u8], salt: u64) -> Arc<Self> {
+    pub fn new(body: &[u8], salt: u64, notes: u64) -> Arc<Self> {
         let id = StatementId(HASHES.0.hash_one((salt, body)), HASHES.1.hash_one((salt, body)));
-        Arc::new(Self { id, salt, body: body.into() })
+        Arc::new(Self { id, salt, body: body.into(), notes })
+    }
+
+    /// The same statement, read under something else.
+    pub fn under(&self, salt: u64) -> Arc<Self> {
+        Self::new(&self.body, salt, self.notes)
     }
 }
 
@@ -141,16 +148,17 @@ mod tests {
 
     #[test]
     fn content_makes_the_name() {
-        let (a, b) = (Prepared::new(b"select 1\0\0\0", 0), Prepared::new(b"select 1\0\0\0", 0));
+        let (a, b) =
+            (Prepared::new(b"select 1\0\0\0", 0, 0), Prepared::new(b"select 1\0\0\0", 0, 0));
         assert_eq!(a.id.server_name(), b.id.server_name());
-        assert_ne!(a.id, Prepared::new(b"select 2\0\0\0", 0).id);
-        assert_ne!(a.id, Prepared::new(b"select 1\0\0\0", 1).id);
+        assert_ne!(a.id, Prepared::new(b"select 2\0\0\0", 0, 0).id);
+        assert_ne!(a.id, Prepared::new(b"select 1\0\0\0", 1, 0).id);
         assert!(a.id.server_name().iter().all(u8::is_ascii));
     }
 
     #[test]
     fn the_least_used_statement_makes_room() {
-        let ids: Vec<_> = (0..3u8).map(|n| Prepared::new(&[n], 0).id).collect();
+        let ids: Vec<_> = (0..3u8).map(|n| Prepared::new(&[n], 0, 0).id).collect();
         let mut statements = ServerStatements::default();
         assert_eq!(statements.insert(ids[0], 2), None);
         assert_eq!(statements.insert(ids[1], 2), None);

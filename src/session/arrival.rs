@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 
 use super::farewell::Farewell;
+use super::habit::Habit;
 use super::live::{Counted, Live};
 use super::login::Proven;
 use super::roster::Cut;
@@ -15,7 +16,7 @@ use crate::auth::Identity;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, ServerKey};
 use crate::net::Stream;
-use crate::pool::{Class, Lease, Membership, Pin};
+use crate::pool::{Asker, Class, Lease, Membership, Pin};
 use crate::server::{Account, DialError, Endpoint, Params, Server, Settings};
 use crate::tenant::PoolMode;
 use crate::tenant::Tenant;
@@ -219,6 +220,8 @@ fn enter(
         seat: settled.seat,
         membership: settled.membership,
         entry,
+        asker: Asker::new(),
+        habit: Habit::default(),
         held: settled.held,
         params: settled.params,
         startup: settled.settings.clone(),

@@ -11,6 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::farewell::Farewell;
+use super::habit::Habit;
 use super::relay::{Relay, Stocked};
 use super::roster::Entry;
 use super::schema::Schema;
@@ -19,7 +20,7 @@ use super::statements::ClientStatements;
 use super::taking::Seat;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::Stream;
-use crate::pool::{Lease, Membership, Pin};
+use crate::pool::{Asker, Lease, Membership, Pin};
 use crate::server::{Params, Server, Settings, send_cancel};
 use crate::tenant::PoolMode;
 use crate::wire::{Malformed, tag};
@@ -33,6 +34,9 @@ pub(super) struct Live {
     pub(super) seat: Seat,
     pub(super) membership: Membership<Box<Server>>,
     pub(super) entry: Entry,
+    /// Who it is to its room, and which server it had last.
+    pub(super) asker: Asker,
+    pub(super) habit: Habit,
     /// The server of a session in session mode, or of a pinned one.
     pub(super) held: Option<ServerLease>,
     pub(super) params: Params,
@@ -88,6 +92,7 @@ pub(super) async fn run(mut live: Live) -> Farewell {
         let own = live.seat.mode == PoolMode::Session;
         if quiet && own { lease.destroy() } else { dispose(&live.shared, lease, quiet) }
     }
+    live.membership.room().forget(&live.asker);
     let whole = flush(&mut relay, &mut live.client).await;
     let Live { shared, client, .. } = live;
     match end {
@@ -114,8 +119,8 @@ async fn flush(relay: &mut Option<Stocked>, client: &mut Stream) -> bool {
 fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
     let dialer = shared.parts.dialer.clone();
     tokio::spawn(async move {
-        if lease.pins().has(Pin::Load) {
-            // What a library has done to its process nothing undoes.
+        if lease.pins().has(Pin::Load) || quiet && lease.is_worn() {
+            // What was done to its process nothing undoes.
             lease.destroy();
             return;
         }

@@ -10,6 +10,7 @@ mod console;
 mod door;
 mod farewell;
 mod greeting;
+mod habit;
 mod half_open;
 pub mod lexer;
 mod live;

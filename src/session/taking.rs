@@ -9,7 +9,7 @@ use super::relay::Relay;
 use super::shared::Shared;
 use crate::fault::Fault;
 use crate::ident::TenantId;
-use crate::pool::{Attempt, Class, FullOf, Grant, Membership, Slot, Ticket};
+use crate::pool::{Asker, Attempt, Class, FullOf, Grant, Membership, Slot, Ticket};
 use crate::server::{Account, DialError, Endpoint, Server};
 use crate::tenant::PoolMode;
 
@@ -38,7 +38,7 @@ pub(super) async fn take(
     membership: &Membership<Box<Server>>,
     seat: &Seat,
 ) -> Result<ServerLease, Fault> {
-    let attempt = membership.room().lease(seat.class)?;
+    let attempt = membership.room().lease(seat.class, &Asker::STRANGER)?;
     finish_attempt(shared, attempt, seat).await
 }
 
@@ -98,7 +98,10 @@ impl Live {
         &mut self,
         relay: &mut Relay,
     ) -> Result<Result<ServerLease, Fault>, End> {
-        match self.membership.room().lease(self.seat.class) {
+        // What its last server alone can tell it need not stand in line for, while that is held.
+        let returns = self.asker.is_held() && relay.reads_sequence(&self.statements);
+        self.asker.set_returns(returns);
+        match self.membership.room().lease(self.seat.class, &self.asker) {
             Ok(Attempt::Ready(lease)) => Ok(Ok(lease)),
             Ok(attempt) => Box::pin(self.lease_slowly(attempt, relay)).await,
             Err(fault) => Ok(Err(fault)),

@@ -9,12 +9,12 @@ use std::time::Instant;
 use super::lexer::Hints;
 use super::live::{End, Live, ServerLease};
 use super::probe;
-use super::relay::{Ends, Event, Relay};
+use super::relay::{Ends, Event, Relay, SequenceUse};
 use super::roster::Cut;
 use super::settings::TokenExpiry;
 use super::statements::Told;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::pool::{Pin, Pins};
+use crate::pool::{Asker, Pin, Pins};
 use crate::server::{DialError, Prepared};
 use crate::tenant::PoolMode;
 use crate::wire::tag;
@@ -36,6 +36,7 @@ impl Live {
         self.held = Some(lease);
         self.prepare(relay).await?;
         relay.begin();
+        self.forget_sequences(relay);
         let began = Instant::now();
         let ended = self.exchange(relay, false).await;
         let took = began.elapsed().as_secs_f64();
@@ -50,6 +51,27 @@ impl Live {
         }
         relay.begin();
         self.exchange(relay, true).await
+    }
+
+    /// What another session's sequences gave it is nothing this one may be told, nor what they
+    /// gave this one before another came.
+    fn forget_sequences(&mut self, relay: &mut Relay) {
+        let Some(lease) = &mut self.held else { return };
+        let strange = !lease.is_return();
+        // A function out of sight may have advanced them, too.
+        if strange && (lease.knows_sequences || relay.reads_sequence(&self.statements)) {
+            relay.forget_sequences();
+            lease.knows_sequences = false;
+        }
+    }
+
+    /// Takes note of what was done to sequences. Whether any may have been advanced.
+    fn note_sequences(&mut self, relay: &mut Relay) -> SequenceUse {
+        let done = relay.take_sequences();
+        if let Some(lease) = &mut self.held {
+            lease.knows_sequences = done.advanced || lease.knows_sequences && !done.forgot;
+        }
+        done
     }
 
     /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
@@ -139,6 +161,9 @@ impl Live {
         let event = relay.poll(cx, &mut ends, hold).map(Ok);
         if relay.take_migrated() {
             self.schema.migrated();
+            if let Some(lease) = &mut self.held {
+                lease.wear();
+            }
         }
         let ended = u64::from(relay.take_ends());
         if ended > 0 {
@@ -150,16 +175,18 @@ impl Live {
 
     /// A transaction is over. `true` when the lease is, too.
     async fn done(&mut self, relay: &mut Relay, hold: bool) -> Result<bool, End> {
+        let sequences = self.note_sequences(relay);
         let (hints, custom) = relay.take_hints();
         if hints.intersects(Hints::STATE) {
             let pins = Box::pin(self.look(relay, hints, &custom)).await?;
-            return self.repin(relay, pins, hold);
+            let pins = if sequences.forgot { pins.without(Pin::Sequence) } else { pins };
+            return self.repin(relay, pins, hold, sequences.advanced);
         }
         // A pinned session is asked again only when it did something that could unpin it.
         if hold {
             return Ok(false);
         }
-        self.release(relay);
+        self.release(relay, sequences.advanced);
         Ok(true)
     }
 
@@ -187,8 +214,14 @@ impl Live {
         if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
             pins = pins.with(Pin::Load);
         }
+        if hints.contains(Hints::SEQ_READ) {
+            self.habit.asked();
+        }
         if hints.contains(Hints::SEQ_READ) || before.has(Pin::Sequence) {
             pins = pins.with(Pin::Sequence);
+        }
+        if hints.intersects(WEARING) {
+            lease.wear();
         }
         if !pins.is_empty() {
             // It goes on here, so it has to have that here.
@@ -207,7 +240,7 @@ impl Live {
     /// told as PostgreSQL tells it, and asks again. `false` when the lease is over.
     async fn renew(&mut self, relay: &mut Relay, old: &Arc<Prepared>) -> Result<bool, End> {
         let salt = self.schema.salt(&self.settings);
-        let fresh = Prepared::new(&old.body, salt);
+        let fresh = old.under(salt);
         let Some(lease) = &mut self.held else { return Ok(false) };
         let described = match Box::pin(lease.describe(&fresh)).await {
             Ok(described) => described,
@@ -225,7 +258,8 @@ impl Live {
         }
         let pinned = !lease.pins().is_empty();
         if !pinned {
-            self.release(relay);
+            let advanced = self.note_sequences(relay).advanced;
+            self.release(relay, advanced);
         }
         relay.say().message(tag::ERROR_RESPONSE, |b| {
             // With the routine, by which drivers know it.
@@ -266,14 +300,29 @@ impl Live {
     }
 
     /// Keeps the server for what is on it, or lets it go. `true` when it is let go.
-    fn repin(&mut self, relay: &Relay, pins: Pins, hold: bool) -> Result<bool, End> {
+    fn repin(
+        &mut self,
+        relay: &Relay,
+        mut pins: Pins,
+        hold: bool,
+        advanced: bool,
+    ) -> Result<bool, End> {
         let Some(lease) = &mut self.held else { return Ok(true) };
+        let before = lease.pins();
+        // A pin makes sure that `currval` answers; where there is none to be had it may not be
+        // defined any more, but is never another session's.
+        if pins == Pins::only(Pin::Sequence)
+            && before.is_empty()
+            && lease.pin(Pin::Sequence).is_err()
+        {
+            pins = Pins::default();
+        }
         let before = lease.pins();
         for gone in before.iter().filter(|pin| !pins.has(*pin)) {
             lease.unpin(gone);
         }
         if pins.is_empty() {
-            self.release(relay);
+            self.release(relay, advanced);
             return Ok(true);
         }
         for new in pins.iter().filter(|pin| !before.has(*pin)) {
@@ -285,15 +334,16 @@ impl Live {
     }
 
     /// Returns the server to the room; one with a cancel on its way waits for it to land.
-    fn release(&mut self, relay: &Relay) {
+    fn release(&mut self, relay: &Relay, advanced: bool) {
         self.entry.card().served_by_nobody();
         let Some(lease) = self.held.take() else { return };
         if !relay.is_certain() || lease.gate().is_doubtful() {
             lease.destroy();
         } else if lease.gate().is_busy() {
-            hold_until_landed(lease);
+            hold_until_landed(lease, self.asker);
         } else {
-            lease.finish();
+            let hold = advanced && self.habit.advanced();
+            lease.finish_for(&mut self.asker, hold);
         }
     }
 
@@ -311,12 +361,19 @@ impl Live {
     }
 }
 
-fn hold_until_landed(lease: ServerLease) {
+fn hold_until_landed(lease: ServerLease, mut asker: Asker) {
     tokio::spawn(async move {
         Arc::clone(lease.gate()).landed().await;
-        if lease.gate().is_doubtful() { lease.destroy() } else { lease.finish() }
+        if lease.gate().is_doubtful() {
+            lease.destroy();
+        } else {
+            lease.finish_for(&mut asker, false);
+        }
     });
 }
+
+/// What loads libraries into the server's process, or makes its temporary schema.
+const WEARING: Hints = Hints::DO.or(Hints::TEMP).or(Hints::LOAD).or(Hints::SESSION_FUNCTION);
 
 fn server_lost() -> Fault {
     let text = "the connection to the tenant's PostgreSQL server was lost";

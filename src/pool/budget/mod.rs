@@ -240,6 +240,11 @@ impl Budget {
         if self.spare() > self.promised() { 0 } else { self.order.len() }
     }
 
+    /// Whether nobody waits and less than half of it is in use: a slot is cheap.
+    pub(super) fn is_roomy(&self) -> bool {
+        self.order.len() == 0 && self.used < self.rules.total / 2
+    }
+
     /// Whether the tenant must give up a slot it has held for `age`, at the end of a lease. If
     /// so the slot is counted as closing and promised to whom it goes.
     pub(super) fn yields(

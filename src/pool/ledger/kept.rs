@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Ledger;
-use crate::pool::Class;
+use crate::pool::{Asker, Class};
 
 /// What is known of a server connection for as long as it lives.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,8 @@ pub(in crate::pool) struct Stamp {
     pub epoch: u32,
     /// When it was last lent.
     pub lent: Instant,
+    /// A session has left something in its process that no command undoes: it ends with it.
+    pub is_worn: bool,
 }
 
 /// An idle server.
@@ -24,37 +26,48 @@ pub(in crate::pool) struct Kept<V> {
     pub stamp: Stamp,
     /// When its last lease ended.
     pub parked: Instant,
+    /// Whose that was; 0 for one that will not come back.
+    pub session: u64,
 }
 
 impl<W, V> Ledger<W, V> {
-    /// Takes the server idle for longest, of any class but `except`, to be closed.
+    /// Takes the server idle for longest, but none that a client of `except` may have, to be
+    /// closed.
     pub(super) fn shut_coldest(&mut self, except: Option<Class>) -> Option<Kept<V>> {
-        let stack = self
-            .idle
-            .iter_mut()
-            .enumerate()
-            .filter(|(n, _)| except.is_none_or(|class| class.index() != *n))
-            .map(|(_, stack)| stack)
-            .filter(|stack| !stack.is_empty())
-            .min_by_key(|stack| stack[0].parked)?;
-        let kept = stack.remove(0);
-        self.idle_count -= 1;
+        let (at, _) = self.idle.coldest(except, except.is_none())?;
+        self.shut_at(at)
+    }
+
+    fn shut_at(&mut self, at: u32) -> Option<Kept<V>> {
+        let kept = self.idle.take_at(at)?;
         self.closing += 1;
         Some(kept)
     }
 
     /// Shows each idle server to `look`.
     pub(in crate::pool) fn each_idle(&self, look: &mut dyn FnMut(&V)) {
-        self.idle.iter().flatten().for_each(|kept| look(&kept.server));
+        self.idle.iter().for_each(|kept| look(&kept.server));
     }
 
     /// Takes the coldest idle server for another tenant, if it was idle for `least`.
     pub(in crate::pool) fn evict(&mut self, least: Duration, now: Instant) -> Option<Kept<V>> {
-        let coldest = self.idle.iter().filter_map(|stack| stack.first()).map(|k| k.parked).min()?;
-        if now.saturating_duration_since(coldest) < least {
+        self.idle.settle_all(now);
+        let (at, parked) = self.idle.coldest(None, false)?;
+        if now.saturating_duration_since(parked) < least {
             return None;
         }
-        self.shut_coldest(None)
+        self.shut_at(at)
+    }
+
+    /// Its last server is no longer put aside for a session that asks for something else.
+    pub(in crate::pool) fn let_go(&mut self, asker: &Asker) {
+        self.idle.release(asker, false);
+    }
+
+    /// A session has ended: its last server is for others, or, worn, to be closed.
+    pub(in crate::pool) fn forget(&mut self, asker: &Asker) -> Option<Kept<V>> {
+        let at = self.idle.release(asker, true)?;
+        self.shut_at(at)
     }
 
     /// Takes every idle server that is dead, too old, idle for too long or of an old epoch.
@@ -65,19 +78,14 @@ impl<W, V> Ledger<W, V> {
     ) -> Vec<Kept<V>> {
         let (lends, epoch) = (self.lends(), self.epoch);
         let idle_max = self.limits.server_idle_timeout.nonzero();
-        let mut spent = Vec::new();
-        for stack in &mut self.idle {
-            spent.extend(stack.extract_if(.., |kept| {
-                !lends
-                    || kept.stamp.epoch != epoch
-                    || kept.stamp.retires.is_some_and(|at| at <= now)
-                    || idle_max.is_some_and(|d| now.saturating_duration_since(kept.parked) >= d)
-                    || !is_alive(&mut kept.server)
-            }));
-        }
-        let gone = u32::try_from(spent.len()).unwrap_or(u32::MAX);
-        self.idle_count -= gone;
-        self.closing += gone;
+        let spent = self.idle.extract(|kept| {
+            !lends
+                || kept.stamp.epoch != epoch
+                || kept.stamp.retires.is_some_and(|at| at <= now)
+                || idle_max.is_some_and(|d| now.saturating_duration_since(kept.parked) >= d)
+                || !is_alive(&mut kept.server)
+        });
+        self.closing += u32::try_from(spent.len()).unwrap_or(u32::MAX);
         spent
     }
 }

@@ -2,9 +2,10 @@
 //! time is an argument.
 //!
 //! Every server is in exactly one state: dialing, idle, leased (pinned or not), closing; each
-//! holds a slot, and the sum never exceeds `server_max`. Idle servers lie on a stack per class,
-//! the warmest on top. Clients wait in one line, whatever their class: when the one at its head
-//! needs another class than is idle and nothing else can be had, an idle server is closed for it.
+//! holds a slot, and the sum never exceeds `server_max`. Idle servers lie on a shelf, where a
+//! session finds the one it had last. Clients wait in one line, whatever their class: when the one
+//! at its head needs another class than is idle and nothing else can be had, an idle server is
+//! closed for it.
 //!
 //! The ledger owns the servers (`V`) and the waiters' addresses (`W`) as values and knows neither:
 //! the room uses sockets and channels, the tests numbers.
@@ -12,6 +13,7 @@
 mod dials;
 mod kept;
 mod line;
+mod shelf;
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +22,10 @@ pub use dials::FullOf;
 pub(super) use kept::{Kept, Stamp};
 use line::Line;
 pub(super) use line::{Waiter, WaiterId};
+use shelf::Shelf;
 
 use super::pin::{Pin, Pins};
-use super::{Class, Limits};
+use super::{Asker, Class, Limits};
 
 /// Who may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +55,7 @@ pub(super) struct Ledger<W, V> {
     dials: Dials,
     epoch: u32,
     clients: u32,
-    /// Idle servers by class, coldest first.
-    idle: Vec<Vec<Kept<V>>>,
-    idle_count: u32,
+    idle: Shelf<V>,
     leased: u32,
     pinned: u32,
     pins: [u32; Pin::ALL.len()],
@@ -82,8 +83,7 @@ impl<W, V> Ledger<W, V> {
             dials: Dials::Open,
             epoch: 0,
             clients: 0,
-            idle: Vec::new(),
-            idle_count: 0,
+            idle: Shelf::new(),
             leased: 0,
             pinned: 0,
             pins: [0; Pin::ALL.len()],
@@ -106,7 +106,7 @@ impl<W, V> Ledger<W, V> {
         Counts {
             clients: self.clients,
             waiting: self.line.len(),
-            idle: self.idle_count,
+            idle: self.idle.len(),
             leased: self.leased,
             pinned: self.pinned,
             dialing: self.dialing,
@@ -137,7 +137,7 @@ impl<W, V> Ledger<W, V> {
 
     /// Slots taken.
     pub(super) fn used(&self) -> u32 {
-        self.idle_count + self.leased + self.dialing + self.closing
+        self.idle.len() + self.leased + self.dialing + self.closing
     }
 
     /// Whether a lease may simply end on the idle stack: nobody waits and no limit is passed.
@@ -158,16 +158,33 @@ impl<W, V> Ledger<W, V> {
         self.clients -= 1;
     }
 
-    /// The warmest idle server of `class`, if nobody stands in line before the asker.
-    pub(super) fn take_idle(&mut self, class: Class) -> Option<Kept<V>> {
-        if !self.line.is_empty() || !self.lends() {
+    /// An idle server for a client of `class`, and whether it is the one it had last with nobody
+    /// in between. Nobody who stands in line is passed by, except by a client that has to have
+    /// its own server, held for it. `None` also when one may be dialed rather than taken from a
+    /// session that is expected back: only where `is_roomy`.
+    pub(super) fn take_idle(
+        &mut self,
+        class: Class,
+        asker: &Asker,
+        is_roomy: bool,
+        now: Instant,
+    ) -> Option<(Kept<V>, bool)> {
+        let passes = self.line.is_empty() || asker.is_held && asker.returns;
+        if !passes || !self.lends() {
             return None;
         }
-        let kept = self.idle.get_mut(class.index())?.pop()?;
-        self.idle_count -= 1;
+        let (kept, is_own) = match self.idle.take_own(class, asker) {
+            Some(own) => (own, true),
+            None if !self.line.is_empty() => return None,
+            None => {
+                let grows = is_roomy && !asker.is_stranger() && self.headroom() > 0;
+                let picky = grows && matches!(self.dials, Dials::Open);
+                (self.idle.take(class, picky, now)?, false)
+            }
+        };
         self.leased += 1;
         self.leases += 1;
-        Some(kept)
+        Some((kept, is_own))
     }
 
     /// Puts a client at the end of the line, unless `queue_max` is reached. One that could be
@@ -202,17 +219,16 @@ impl<W, V> Ledger<W, V> {
 
     /// What to do for the head of the line. Called until it says `Rest`. `starved` says that no
     /// slot is to be had from the budget.
-    pub(super) fn next(&mut self, starved: bool) -> Next<W, V> {
+    pub(super) fn next(&mut self, starved: bool, now: Instant) -> Next<W, V> {
         let excess = (self.used() - self.closing) > self.limits.server_max;
-        if self.idle_count > 0 && (excess || !self.lends()) {
+        if self.idle.len() > 0 && (excess || !self.lends()) {
             return self.shut_coldest(None).map_or(Next::Rest, Next::Shut);
         }
         if self.is_paused {
             return Next::Rest;
         }
         let Some(class) = self.line.head().map(|w| w.class) else { return Next::Rest };
-        if let Some(kept) = self.idle.get_mut(class.index()).and_then(Vec::pop) {
-            self.idle_count -= 1;
+        if let Some(kept) = self.idle.take(class, false, now) {
             self.leased += 1;
             self.leases += 1;
             let waiter = self.line.pop().expect("invariant: the line has a head");
@@ -222,7 +238,7 @@ impl<W, V> Ledger<W, V> {
         // but not more of them than there are clients in line.
         let bound = self.headroom() == 0 || starved;
         let hopeless = matches!(self.dials, Dials::Failing { .. });
-        if self.idle_count > 0 && bound && !hopeless && self.closing < self.line.len() {
+        if self.idle.len() > 0 && bound && !hopeless && self.closing < self.line.len() {
             return self.shut_coldest(Some(class)).map_or(Next::Rest, Next::Shut);
         }
         Next::Rest
@@ -237,9 +253,14 @@ impl<W, V> Ledger<W, V> {
         headroom.min(self.line.len())
     }
 
-    /// When [`Ledger::want`] may rise by itself.
-    pub(super) fn wakes(&self) -> Option<Instant> {
-        if self.line.is_empty() || self.is_paused { None } else { self.dials.resumes() }
+    /// When something may come for the line by itself: a pause of the dials is over, or a server
+    /// is no longer held for its session.
+    pub(super) fn wakes(&self, now: Instant) -> Option<Instant> {
+        if self.line.is_empty() || self.is_paused {
+            return None;
+        }
+        let times = self.dials.resumes().into_iter().chain(self.idle.releases());
+        times.filter(|at| *at > now).min()
     }
 
     /// Uses a slot for a dial by the head of the line; `None` when there is no use for it any
@@ -300,14 +321,11 @@ impl<W, V> Ledger<W, V> {
             || self.used() - self.closing > self.limits.server_max
     }
 
-    /// A lease ended well; the server is idle.
-    pub(super) fn park(&mut self, class: Class, kept: Kept<V>) {
+    /// A lease ended well; the server is idle. With `hold`, it is put aside for its session.
+    /// Returns where it lies.
+    pub(super) fn park(&mut self, class: Class, kept: Kept<V>, hold: bool) -> u32 {
         self.leased -= 1;
-        self.idle_count += 1;
-        if self.idle.len() <= class.index() {
-            self.idle.resize_with(class.index() + 1, Vec::new);
-        }
-        self.idle[class.index()].push(kept);
+        self.idle.put(class, kept, hold)
     }
 
     /// A lease ended, and its server is being closed.

@@ -17,10 +17,23 @@ use crate::pool::slot::{Order, Phase, Slot};
 use crate::pool::ticket::Ticket;
 use crate::pool::{Conn, Grant, refusal};
 
+/// Who gives a server back, and whether it is put aside for it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pool) struct Return {
+    /// 0 for one that does not come again.
+    pub session: u64,
+    pub hold: bool,
+}
+
 impl<S: Conn> Room<S> {
     /// Serves the head of the line as far as it goes and tells the budget what is still wanted.
     pub(super) fn pump(self: &Arc<Self>, book: &mut Book<S>, now: Instant, deeds: &mut Deeds<S>) {
         self.serve(book, false, now, deeds);
+        self.beg(book, now, deeds);
+    }
+
+    /// Tells the budget what is wanted.
+    pub(super) fn beg(self: &Arc<Self>, book: &mut Book<S>, now: Instant, deeds: &mut Deeds<S>) {
         let want = book.want(now);
         if want != book.told_want {
             book.told_want = want;
@@ -30,7 +43,7 @@ impl<S: Conn> Room<S> {
             self.serve(book, true, now, deeds);
             self.seek(deeds);
         }
-        if let Some(at) = book.wakes().filter(|at| *at > now)
+        if let Some(at) = book.wakes(now)
             && book.alarm != Some(at)
         {
             book.alarm = Some(at);
@@ -53,7 +66,7 @@ impl<S: Conn> Room<S> {
         deeds: &mut Deeds<S>,
     ) {
         loop {
-            match book.next(starved) {
+            match book.next(starved, now) {
                 Next::Serve(waiter, kept) => {
                     let lease = Lease::new(Arc::clone(self), kept.server, kept.stamp, now);
                     deeds.push(Deed::Hand(waiter.reach, Grant::Lease(lease)));
@@ -97,7 +110,7 @@ impl<S: Conn> Room<S> {
             self.seek(deeds);
         }
         drop(book);
-        let stamp = Stamp { since: now, retires: None, epoch, lent: now };
+        let stamp = Stamp { since: now, retires: None, epoch, lent: now, is_worn: false };
         let order = Order { id: waiter.id, class: waiter.class, asked: waiter.asked };
         let slot = Slot::dialing(Arc::clone(self), order, stamp);
         deeds.push(Deed::Hand(waiter.reach, Grant::Dial(slot)));
@@ -199,19 +212,26 @@ impl<S: Conn> Room<S> {
     }
 
     /// A lease ended well: the server goes to the next in line, to the idle ones, or, when another
-    /// tenant's turn has come, away.
-    pub(in crate::pool) fn finished(self: &Arc<Self>, server: S, stamp: Stamp, now: Instant) {
+    /// tenant's turn has come, away. Returns where it lies idle, if it does.
+    pub(in crate::pool) fn finished(
+        self: &Arc<Self>,
+        server: S,
+        stamp: Stamp,
+        end: Return,
+        now: Instant,
+    ) -> Option<u32> {
         let class = server.class();
         let pressed = self.till.is_pressed();
         let mut book = self.book();
         book.leased_time += now.saturating_duration_since(stamp.lent);
-        let spent = book.is_spent(&stamp, now);
+        let spent = book.is_spent(&stamp, now) || stamp.is_worn && end.session == 0;
         if !pressed && !spent && book.is_calm() {
-            book.park(class, Kept { server, stamp, parked: now });
+            let kept = Kept { server, stamp, parked: now, session: end.session };
+            let place = book.park(class, kept, end.hold);
             self.note_idle(&book);
-            return;
+            return Some(place);
         }
-        let mut deeds = Deeds::new();
+        let (mut deeds, mut place) = (Deeds::new(), None);
         let age = now.saturating_duration_since(stamp.since);
         if spent {
             book.shut_leased();
@@ -223,11 +243,13 @@ impl<S: Conn> Room<S> {
             self.shut_promised(server, stamp, &mut deeds);
             self.common.counters.moved("turn");
         } else {
-            book.park(class, Kept { server, stamp, parked: now });
+            let kept = Kept { server, stamp, parked: now, session: end.session };
+            place = Some(book.park(class, kept, end.hold));
         }
         self.pump(&mut book, now, &mut deeds);
         drop(book);
         deeds.perform(now);
+        place
     }
 
     /// A lease ended, and its server with it.

@@ -7,6 +7,8 @@
 mod flow;
 mod live;
 
+pub(super) use flow::Return;
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -21,7 +23,7 @@ use super::ledger::{Gate, Kept, Ledger, Stamp};
 use super::refusal;
 use super::ticket::Ticket;
 use super::till::Till;
-use super::{Attempt, Class, Conn, Grant, Limits, lock};
+use super::{Asker, Attempt, Class, Conn, Grant, Limits, lock};
 use crate::fault::Fault;
 use crate::ident::{ServerKey, TenantId};
 
@@ -89,28 +91,32 @@ impl<S: Conn> Room<S> {
     }
 
     /// Asks for a server connection of `class`: an idle one, the right to dial one, or a place in
-    /// line.
+    /// line. `asker` gets the one it had last while nobody else has had it.
     ///
     /// # Errors
     /// 53300 when the tenant's line is full, 57P03 when the tenant is suspended; with the figures.
-    pub fn lease(self: &Arc<Self>, class: Class) -> Result<Attempt<S>, Fault> {
-        self.lease_at(class, super::now())
+    pub fn lease(self: &Arc<Self>, class: Class, asker: &Asker) -> Result<Attempt<S>, Fault> {
+        self.lease_at(class, asker, super::now())
     }
 
     pub(super) fn lease_at(
         self: &Arc<Self>,
         class: Class,
+        asker: &Asker,
         now: Instant,
     ) -> Result<Attempt<S>, Fault> {
         loop {
             let mut book = self.book();
-            let Some(Kept { mut server, stamp, .. }) = book.take_idle(class) else {
-                return self.wait_in_line(book, class, now);
+            let is_roomy = self.till.is_roomy();
+            let Some((kept, is_own)) = book.take_idle(class, asker, is_roomy, now) else {
+                return self.wait_in_line(book, class, asker, now);
             };
             self.note_idle(&book);
             drop(book);
+            let Kept { mut server, stamp, .. } = kept;
             if server.is_alive() {
-                return Ok(Attempt::Ready(Lease::new(Arc::clone(self), server, stamp, now)));
+                let lease = Lease::new(Arc::clone(self), server, stamp, now);
+                return Ok(Attempt::Ready(lease.returned(is_own)));
             }
             // It was never lent.
             self.end_lease(server, Stamp { lent: now, ..stamp }, now);
@@ -121,11 +127,14 @@ impl<S: Conn> Room<S> {
         self: &Arc<Self>,
         mut book: MutexGuard<'_, Book<S>>,
         class: Class,
+        asker: &Asker,
         now: Instant,
     ) -> Result<Attempt<S>, Fault> {
         if book.gate() != Gate::Open {
             return Err(self.refused(refusal::suspended(), "suspended"));
         }
+        // What was put aside for it is for those who stand before it.
+        book.let_go(asker);
         let (reach, reply) = oneshot::channel();
         let timeout = book.limits().queue_timeout.nonzero();
         let Ok(id) = book.join(class, now, reach) else {
@@ -133,16 +142,48 @@ impl<S: Conn> Room<S> {
             return Err(self.refused(fault, "queue_max"));
         };
         let mut deeds = Deeds::new();
-        self.pump(&mut book, now, &mut deeds);
+        let has_idle = book.counts().idle > 0;
+        if has_idle {
+            // First a server of its own, if the budget has one; then one that others have left.
+            self.beg(&mut book, now, &mut deeds);
+        } else {
+            self.pump(&mut book, now, &mut deeds);
+        }
         drop(book);
         deeds.perform(now);
         let mut ticket = Ticket::new(Arc::clone(self), id, now, timeout, reply);
-        match ticket.claim() {
+        let mut claimed = ticket.claim();
+        if claimed.is_none() && has_idle {
+            let mut deeds = Deeds::new();
+            self.pump(&mut self.book(), now, &mut deeds);
+            deeds.perform(now);
+            claimed = ticket.claim();
+        }
+        match claimed {
             Some(Ok(Grant::Lease(lease))) => Ok(Attempt::Ready(lease)),
             Some(Ok(Grant::Dial(slot))) => Ok(Attempt::Dial(slot)),
             Some(Err(fault)) => Err(fault),
             None => Ok(Attempt::Wait(ticket)),
         }
+    }
+
+    /// A session has ended: the server it had last is for others.
+    pub fn forget(self: &Arc<Self>, asker: &Asker) {
+        self.forget_at(asker, super::now());
+    }
+
+    pub(super) fn forget_at(self: &Arc<Self>, asker: &Asker, now: Instant) {
+        if asker.place.is_none() {
+            return;
+        }
+        let mut deeds = Deeds::new();
+        let mut book = self.book();
+        if let Some(kept) = book.forget(asker) {
+            self.shut(kept.server, kept.stamp, now, &mut deeds);
+        }
+        self.pump(&mut book, now, &mut deeds);
+        drop(book);
+        deeds.perform(now);
     }
 
     /// Counts a refusal by the limit that made it, and passes it on.

@@ -7,8 +7,8 @@ use super::fake::{Fake, Postgres, fake, server, tenant};
 use crate::fault::{Fault, SqlState};
 use crate::pool::deeds::Deeds;
 use crate::pool::{
-    Attempt, Class, Grant, Lease, Limits, Membership, PinSettings, PoolSettings, Pools, Slot,
-    Ticket, lock,
+    Asker, Attempt, Class, Grant, Lease, Limits, Membership, PinSettings, PoolSettings, Pools,
+    Slot, Ticket, lock,
 };
 
 pub(super) struct Bed {
@@ -61,7 +61,7 @@ impl Bed {
 }
 
 pub(super) fn ask(member: &Membership<Fake>, now: Instant) -> Attempt<Fake> {
-    member.room().lease_at(Class::ONLY, now).expect("not refused")
+    member.room().lease_at(Class::ONLY, &Asker::STRANGER, now).expect("not refused")
 }
 
 pub(super) fn waits(member: &Membership<Fake>, now: Instant) -> Ticket<Fake> {

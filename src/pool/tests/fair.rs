@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::fake::{Dice, Postgres, fake, server, tenant};
 use crate::pool::{
-    Attempt, Class, Grant, Limits, PinSettings, PoolSettings, Pools, Room, Slot, lock,
+    Asker, Attempt, Class, Grant, Limits, PinSettings, PoolSettings, Pools, Room, Slot, lock,
 };
 use crate::units::Span;
 
@@ -72,7 +72,7 @@ impl Bench {
         sleep(Duration::from_millis(dice.next() % 30)).await;
         loop {
             let asked = Instant::now();
-            let lease = match room.lease(Class::ONLY).expect("admitted") {
+            let lease = match room.lease(Class::ONLY, &Asker::STRANGER).expect("admitted") {
                 Attempt::Ready(lease) => lease,
                 Attempt::Dial(slot) => self.dial(room, slot).await,
                 Attempt::Wait(ticket) => match ticket.wait().await.expect("served in time") {

@@ -9,8 +9,8 @@ use crate::pool::deeds::Deeds;
 use crate::pool::ledger::{Dials, Gate};
 use crate::pool::room::Room;
 use crate::pool::{
-    Attempt, Class, FullOf, Grant, Lease, Limits, Membership, Pin, PinSettings, PoolSettings,
-    Pools, Slot, Ticket, lock,
+    Asker, Attempt, Class, FullOf, Grant, Lease, Limits, Membership, Pin, PinSettings,
+    PoolSettings, Pools, Slot, Ticket, lock,
 };
 use crate::units::Span;
 
@@ -81,7 +81,7 @@ impl World {
     fn ask(&mut self) {
         let room = self.room();
         let class = Class::new(self.dice.below(2));
-        match room.lease_at(class, self.now) {
+        match room.lease_at(class, &Asker::STRANGER, self.now) {
             Ok(Attempt::Ready(lease)) => self.got(&room, Grant::Lease(lease)),
             Ok(Attempt::Dial(slot)) => self.got(&room, Grant::Dial(slot)),
             Ok(Attempt::Wait(ticket)) => self.tickets.push(ticket),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bed::{Bed, ask, cap, ready, slot_of, told, waits};
 use super::fake::{server, tenant};
 use crate::fault::SqlState;
-use crate::pool::{Attempt, Class, Limits};
+use crate::pool::{Asker, Attempt, Class, Limits};
 
 #[test]
 fn a_paused_tenant_gives_its_servers_back_and_waits() {
@@ -75,7 +75,11 @@ fn a_wait_that_ends_behind_a_pause_says_so() {
     told(&fault, SqlState::CANNOT_CONNECT_NOW, &["30 ms", "position 1 of 1"]);
     let limits = Limits { queue_max: 0, ..cap(1) };
     let other = bed.enter(1, &limits);
-    let fault = other.room().lease_at(Class::ONLY, bed.at(2)).err().expect("no place in line");
+    let fault = other
+        .room()
+        .lease_at(Class::ONLY, &Asker::STRANGER, bed.at(2))
+        .err()
+        .expect("no place in line");
     assert_eq!(fault.state(), SqlState::TOO_MANY_CONNECTIONS);
 }
 

@@ -3,7 +3,7 @@
 use super::bed::{Bed, ask, cap, lease_of, ready, slot_of, told, waits};
 use super::fake::{server, tenant};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::pool::{Attempt, Class, FullOf, Limits, Pin, PoolMetrics};
+use crate::pool::{Asker, Attempt, Class, FullOf, Limits, Pin, PoolMetrics};
 
 #[test]
 fn the_warmest_idle_server_is_lent_first() {
@@ -69,7 +69,8 @@ fn a_full_line_refuses_with_its_figures() {
     let member = bed.enter(0, &Limits { queue_max: 1, ..cap(1) });
     let _lease = bed.dialed(&member, 0);
     let _ticket = waits(&member, bed.at(1));
-    let fault = member.room().lease_at(Class::ONLY, bed.at(2)).err().expect("refused");
+    let fault =
+        member.room().lease_at(Class::ONLY, &Asker::STRANGER, bed.at(2)).err().expect("refused");
     told(&fault, SqlState::TOO_MANY_CONNECTIONS, &["queue_max: 1 of 1", "1 of 1 server"]);
 }
 
@@ -100,7 +101,9 @@ async fn a_ticket_times_out_by_itself() {
     let bed = Bed::new(10);
     let member = bed.enter(0, &cap(1));
     let _lease = bed.dialed(&member, 0);
-    let Ok(Attempt::Wait(ticket)) = member.room().lease(Class::ONLY) else { panic!("waits") };
+    let Ok(Attempt::Wait(ticket)) = member.room().lease(Class::ONLY, &Asker::STRANGER) else {
+        panic!("waits")
+    };
     let fault = ticket.wait().await.err().expect("refused");
     told(&fault, SqlState::TOO_MANY_CONNECTIONS, &["waited 30"]);
     assert_eq!(bed.pools.room(&tenant(0)).expect("open").waiting, 0);
@@ -123,7 +126,8 @@ fn another_class_gets_a_server_of_its_own() {
     let bed = Bed::new(10);
     let member = bed.enter(0, &cap(1));
     bed.dialed(&member, 0).finish_at(bed.at(1));
-    let attempt = member.room().lease_at(Class::new(1), bed.at(2)).expect("not refused");
+    let attempt =
+        member.room().lease_at(Class::new(1), &Asker::STRANGER, bed.at(2)).expect("not refused");
     let Attempt::Wait(mut ticket) = attempt else { panic!("the cap is reached") };
     assert_eq!(bed.hang_up(3), 1, "the idle server of the other class makes room");
     assert_eq!(slot_of(&mut ticket).class(), Class::new(1));
@@ -217,7 +221,8 @@ fn a_suspended_tenant_is_refused_and_keeps_nothing_idle() {
     bed.pools.suspend(&tenant(0));
     let Some(Err(fault)) = ticket.claim() else { panic!("refused") };
     assert_eq!(fault.state(), SqlState::CANNOT_CONNECT_NOW);
-    let refused = member.room().lease_at(Class::ONLY, bed.at(2)).err().expect("refused");
+    let refused =
+        member.room().lease_at(Class::ONLY, &Asker::STRANGER, bed.at(2)).err().expect("refused");
     assert_eq!(refused.state(), SqlState::CANNOT_CONNECT_NOW);
     assert!(bed.pools.enter(&tenant(0), &server(), &cap(2)).is_err());
     lease.finish_at(bed.at(3));

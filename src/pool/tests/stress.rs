@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::fake::{Dice, Fake, Postgres, fake, server, tenant};
 use crate::pool::{
-    Attempt, Class, FullOf, Grant, Limits, Pin, PinSettings, PoolSettings, Pools, Room, Slot, lock,
+    Asker, Attempt, Class, FullOf, Grant, Limits, Pin, PinSettings, PoolSettings, Pools, Room,
+    Slot, lock,
 };
 
 const BUDGET: u32 = 12;
@@ -30,7 +31,7 @@ async fn client(
         let member = pools.enter(&tenant(n), &server(), &limits).expect("admitted");
         let room = member.room();
         let class = Class::new(dice.below(2));
-        let mut attempt = room.lease(class).expect("the line is long enough");
+        let mut attempt = room.lease(class, &Asker::STRANGER).expect("the line is long enough");
         let mut lease = loop {
             let slot = match attempt {
                 Attempt::Ready(lease) => break Some(lease),

@@ -124,6 +124,12 @@ impl Hints {
             | Self::UNSURE.0,
     );
 
+    /// These and `other`, where `|` is not to be had.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether no hint is set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -145,9 +151,14 @@ impl Hints {
         Self(self.0 & !other.0)
     }
 
-    /// The set as a number, for a log line or a metric.
+    /// The set as a number, for a log line or a metric, or to be kept.
     pub const fn bits(self) -> u64 {
         self.0
+    }
+
+    /// The set that [`Hints::bits`] gave.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) struct Heard {
     pub(super) ends: u32,
     /// A command changed the schema.
     pub(super) migrated: bool,
+    /// A command may have advanced a sequence.
+    pub(super) advanced: bool,
+    /// What was known of sequences was thrown away.
+    pub(super) forgot: bool,
     /// The server ends the session and said so.
     pub(super) fatal: bool,
 }
@@ -164,7 +168,10 @@ impl Downstream {
                     return Ok(());
                 }
             }
-            tag::READY_FOR_QUERY => with.heard.ends += u32::from(status == b'I'),
+            tag::READY_FOR_QUERY if verdict == Verdict::Forward => {
+                with.heard.ends += u32::from(status == b'I');
+            }
+            tag::FUNCTION_CALL_RESPONSE => with.heard.advanced = true,
             _ => {}
         }
         match verdict {
@@ -208,10 +215,33 @@ fn doubt_statements(fields: &ErrorFields<'_>, with: &mut Listener<'_>) {
     }
 }
 
+/// The first words of the tags of commands that advance no sequence by themselves.
+const STILL: [&[u8]; 16] = [
+    b"SELECT",
+    b"BEGIN",
+    b"START",
+    b"COMMIT",
+    b"ROLLBACK",
+    b"SAVEPOINT",
+    b"RELEASE",
+    b"SHOW",
+    b"CLOSE",
+    b"DEALLOCATE",
+    b"LOCK",
+    b"NOTIFY",
+    b"DISCARD",
+    b"VACUUM",
+    b"ANALYZE",
+    b"CHECKPOINT",
+];
+
 /// Command tags tell what a statement did even where its text was out of sight: inside an EXECUTE,
 /// or prepared long ago.
 fn done(body: &[u8], with: &mut Listener<'_>) {
     let tag = body.strip_suffix(&[0]).unwrap_or(body);
+    if matches!(tag, b"DISCARD ALL" | b"DISCARD SEQUENCES") {
+        (with.heard.forgot, with.heard.advanced) = (true, false);
+    }
     let hints = match tag {
         b"SET" | b"RESET" => Hints::SET,
         b"PREPARE" => Hints::PREPARE,
@@ -227,6 +257,9 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
         _ => {
             let first = tag.split(|b| *b == b' ').next().unwrap_or_default();
             with.heard.migrated |= matches!(first, b"CREATE" | b"ALTER" | b"DROP");
+            // Inserts do by default values, and almost anything does by triggers; a SELECT that
+            // does says so in its text, as far as can be seen.
+            with.heard.advanced |= !STILL.contains(&first);
             return;
         }
     };

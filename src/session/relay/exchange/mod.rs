@@ -136,6 +136,16 @@ impl Exchange {
         self.owed.is_empty() && self.status == b'I' && !self.skipping && !self.unsynced
     }
 
+    /// No transaction is open, and nothing of the client's is outstanding.
+    pub(super) fn is_between(&self) -> bool {
+        let ours = |owed: &(Sent, Reply)| *owed == (Sent::Query, Reply::Drop);
+        self.status == b'I'
+            && !self.skipping
+            && !self.unsynced
+            && self.owed.len() < 2
+            && self.owed.iter().all(ours)
+    }
+
     /// Whether it is known that the server will say nothing more of its own accord. When not, the
     /// server must be destroyed, not returned.
     pub(super) fn is_certain(&self) -> bool {
@@ -238,7 +248,7 @@ impl Exchange {
             tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE | tag::PARAMETER_STATUS => {
                 return Ok(Verdict::Forward);
             }
-            tag::ERROR_RESPONSE => return Ok(self.failed()),
+            tag::ERROR_RESPONSE => return self.failed(),
             tag::READY_FOR_QUERY => return self.ready(status),
             _ => {}
         }
@@ -316,11 +326,16 @@ impl Exchange {
 
     /// After an error in the extended protocol the server skips to the next Sync; a simple query
     /// or a function call is ended by its own ReadyForQuery.
-    fn failed(&mut self) -> Verdict {
+    fn failed(&mut self) -> Result<Verdict, Doubt> {
         self.copying = false;
         self.drop_copy_ends();
-        if let Some((Sent::Query | Sent::Function | Sent::Sync, _)) | None = self.owed.front() {
-            return Verdict::Forward;
+        match self.owed.front() {
+            // A question of pgusher's own has no answer that the client could be told.
+            Some((Sent::Query, Reply::Drop)) => return Err(Doubt),
+            Some((Sent::Query | Sent::Function | Sent::Sync, _)) | None => {
+                return Ok(Verdict::Forward);
+            }
+            Some(_) => {}
         }
         self.skipping = true;
         while let Some((sent, _)) = self.owed.front() {
@@ -334,7 +349,7 @@ impl Exchange {
             }
             self.throw_away();
         }
-        Verdict::Forward
+        Ok(Verdict::Forward)
     }
 
     fn ready(&mut self, status: u8) -> Result<Verdict, Doubt> {

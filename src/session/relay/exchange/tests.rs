@@ -130,7 +130,7 @@ fn own_messages_are_dropped_and_stand_ins_translated() {
 
 #[test]
 fn a_statement_behind_an_error_is_unmade() {
-    let id = crate::server::Prepared::new(b"x", 0).id;
+    let id = crate::server::Prepared::new(b"x", 0, 0).id;
     let mut exchange = after("B");
     exchange.sent(Sent::Parse(Some(id)), Reply::Forward);
     receive(&mut exchange, "E");

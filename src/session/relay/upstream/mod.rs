@@ -9,7 +9,7 @@ use super::outbox::Outbox;
 use crate::server::{Prepared, ServerStatements};
 use crate::session::lexer::{Facts, Hints, Lexer};
 use crate::session::statements::ClientStatements;
-use crate::wire::{Buffer, HEADER_BYTES, Header, Malformed, tag};
+use crate::wire::{Buffer, HEADER_BYTES, Header, Malformed, bind_names, tag};
 
 /// The client's half of a relay.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Upstream {
     pub(super) hints: Hints,
     /// Custom settings named by them.
     pub(super) settings: Vec<String>,
+    /// An unnamed statement that did not come whole, as far as it has come.
+    unnamed: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +69,6 @@ pub(super) enum Stop {
 /// The longest Parse of a named statement: it is kept whole to be prepared again elsewhere.
 const NAMED_PARSE_BYTES_MAX: usize = 1 << 20;
 
-/// The longest unnamed statement remembered for a Bind in a later transaction.
-const UNNAMED_BYTES_MAX: usize = 16 << 10;
-
 impl Upstream {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
@@ -80,6 +79,7 @@ impl Upstream {
             lexer: Lexer::default(),
             hints: Hints::default(),
             settings: Vec::new(),
+            unnamed: None,
         }
     }
 
@@ -87,6 +87,7 @@ impl Upstream {
         self.buffer.clear();
         self.outbox.reset();
         (self.rest, self.body) = (0, Body::Forward);
+        self.unnamed = None;
         self.lexer = Lexer::default();
         self.forget_hints();
     }
@@ -124,11 +125,30 @@ impl Upstream {
         if self.is_inside_message() { None } else { self.buffer.unparsed().first().copied() }
     }
 
+    /// Whether the next message names `currval` or `lastval`, in its text or in that of the
+    /// statement it is about.
+    pub(super) fn reads_sequence(&self, client: &ClientStatements) -> bool {
+        let bytes = self.buffer.unparsed();
+        let Some(Ok(header)) = Header::frontend(bytes) else { return false };
+        let body = &bytes[HEADER_BYTES.min(bytes.len())..header.total().min(bytes.len())];
+        match header.tag {
+            tag::QUERY | tag::PARSE => names_read(body),
+            tag::BIND => bind_names(body).is_ok_and(|(_, named)| match client.named(named.name) {
+                Some(prepared) => Hints::from_bits(prepared.notes).contains(Hints::SEQ_READ),
+                None => client.unnamed().is_some_and(names_read),
+            }),
+            _ => false,
+        }
+    }
+
     /// Understands as much as is there.
     pub(super) fn parse(&mut self, desk: &mut Desk<'_>) -> Result<Stop, Malformed> {
         loop {
             if self.rest > 0 && !self.consume(desk.shared) {
                 return Ok(Stop::Starved);
+            }
+            if let Some(body) = self.unnamed.take() {
+                desk.client.remember_unnamed(&body);
             }
             if !desk.exchange.has_room() || self.outbox.is_long() {
                 return Ok(Stop::Starved);
@@ -212,7 +232,11 @@ impl Upstream {
             Body::Drop => self.buffer.skip(n),
             Body::Forward => self.buffer.pass(n),
             Body::Lex => {
-                self.lexer.feed(&self.buffer.unparsed()[..n]);
+                let text = &self.buffer.unparsed()[..n];
+                self.lexer.feed(text);
+                if let Some(unnamed) = &mut self.unnamed {
+                    unnamed.extend_from_slice(text);
+                }
                 self.buffer.pass(n);
             }
         }
@@ -275,4 +299,12 @@ impl Upstream {
             self.body = Body::Forward;
         }
     }
+}
+
+/// A word too many costs nothing but what is known of sequences, and a quoted one is found, too.
+fn names_read(text: &[u8]) -> bool {
+    text.windows(7).any(|w| {
+        w[4..].eq_ignore_ascii_case(b"val")
+            && (w[..4].eq_ignore_ascii_case(b"curr") || w[..4].eq_ignore_ascii_case(b"last"))
+    })
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, UNNAMED_BYTES_MAX, Upstream};
+use super::{Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream};
 use crate::server::Prepared;
 use crate::session::lexer::{Hints, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
@@ -79,7 +79,13 @@ impl Upstream {
                 Ok((portal, named)) => {
                     let (portal, name) = (portal.to_vec(), named.name.to_vec());
                     if let Some(stale) = self.stale(&name, desk) {
-                        return Ok(Some(Stop::Stale(stale)));
+                        // Asked about once the server has answered what pgusher put before it.
+                        let asked = if desk.exchange.is_done() {
+                            Stop::Stale(stale)
+                        } else {
+                            Stop::Starved
+                        };
+                        return Ok(Some(asked));
                     }
                     self.bind(header, &portal, &name, desk);
                     Ok(None)
@@ -123,11 +129,14 @@ impl Upstream {
     }
 
     fn parse_unnamed(&mut self, header: Header, whole: bool, desk: &mut Desk<'_>) {
-        if whole && header.body <= UNNAMED_BYTES_MAX {
+        if whole {
             let body = &self.buffer.unparsed()[HEADER_BYTES + 1..header.total()];
             desk.client.remember_unnamed(body);
         } else {
             desk.client.forget_unnamed();
+            // Gathered as it passes.
+            let room = desk.client_max.1.saturating_sub(desk.client.bytes());
+            self.unnamed = (header.body <= room.min(NAMED_PARSE_BYTES_MAX)).then(Vec::new);
         }
         desk.server.unnamed_is_here();
         desk.exchange.sent(Sent::Parse(None), Reply::Forward);
@@ -144,9 +153,9 @@ impl Upstream {
         let body = &self.buffer.unparsed()[HEADER_BYTES..header.total()];
         let named = parse_name(body)?;
         let salt = self.salt(desk);
-        let (name, prepared) = (named.name.to_vec(), Prepared::new(named.rest, salt));
-        self.lexer.feed(&prepared.body);
-        let facts = self.lexer.finish();
+        let facts = self.lexer.read(named.rest);
+        let notes = facts.hints.bits();
+        let (name, prepared) = (named.name.to_vec(), Prepared::new(named.rest, salt, notes));
         self.note(facts);
         let taken = desk.client.named(&name).is_some();
         let (count_max, bytes_max) = desk.client_max;
@@ -184,6 +193,7 @@ impl Upstream {
             self.ensure_unnamed(desk);
         }
         if let Some(prepared) = prepared {
+            self.note_again(&prepared);
             let out = self.outbox.after(&mut self.buffer);
             own::ensure(&prepared, out, desk);
             own::bind_head(&prepared.id.server_name(), portal, header.body - names, out);
@@ -193,6 +203,17 @@ impl Upstream {
         }
         desk.exchange.sent(Sent::Bind, Reply::Forward);
         (self.rest, self.body) = (header.body - names, Body::Forward);
+    }
+
+    /// What a statement does it does whenever it is run, not only when it is prepared.
+    fn note_again(&mut self, prepared: &Prepared) {
+        let hints = Hints::from_bits(prepared.notes);
+        if hints.intersects(Hints::SET) {
+            // With the names of the settings, which are not kept.
+            let facts = self.lexer.read(&prepared.body);
+            self.note(facts);
+        }
+        self.hints |= hints;
     }
 
     /// What a statement prepared now is read under. Where that is not certain it is shared with
@@ -212,7 +233,7 @@ impl Upstream {
         let prepared = desk.client.named(name)?;
         let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
         let salt = desk.salt.filter(|salt| certain && *salt != prepared.salt)?;
-        desk.exchange.is_done().then(|| (Arc::clone(prepared), salt))
+        desk.exchange.is_between().then(|| (Arc::clone(prepared), salt))
     }
 
     /// An outdated statement whose description the client goes by: it has to be compared first.
@@ -225,7 +246,7 @@ impl Upstream {
     /// it was.
     fn refreshed(&self, name: &[u8], desk: &mut Desk<'_>) -> Option<Arc<Prepared>> {
         if let Some((prepared, salt)) = self.outdated(name, desk) {
-            let fresh = Prepared::new(&prepared.body, salt);
+            let fresh = prepared.under(salt);
             desk.client.insert(name, Arc::clone(&fresh));
             return Some(fresh);
         }
@@ -240,8 +261,10 @@ impl Upstream {
         }
         let out = self.outbox.after(&mut self.buffer);
         if let Some(body) = desk.client.unnamed() {
+            let facts = self.lexer.read(body);
             own::parse(b"", body, out);
             desk.exchange.sent(Sent::Parse(None), Reply::Drop);
+            self.note(facts);
         } else {
             own::close_unnamed(out);
             desk.exchange.sent(Sent::Close, Reply::Drop);
