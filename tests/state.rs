@@ -42,6 +42,32 @@ fn reset_returns_to_the_startup_packet() {
 }
 
 #[test]
+fn reset_returns_to_the_startup_packet_inside_a_transaction() {
+    let world = small();
+    let mut clients: Vec<_> = (0..4).map(|_| session(&world, "transaction")).collect();
+    for client in clients.iter_mut().take(2) {
+        for reset in ["reset datestyle", "reset all", "set local datestyle to default"] {
+            client.query("begin").unwrap();
+            client.query("set datestyle to iso").unwrap();
+            client.query(reset).unwrap();
+            assert_eq!(value(client, "show datestyle"), "German, DMY", "{reset}");
+            client.query("commit").unwrap();
+        }
+    }
+    // Whoever has other settings is served all the same, with its own.
+    let plain = world.tenants[0].login();
+    let mut others: Vec<_> = (0..2).map(|_| world.login(&plain).unwrap()).collect();
+    for _ in 0..3 {
+        for other in &mut others {
+            assert_eq!(value(other, "show datestyle"), "ISO, MDY");
+        }
+        for client in &mut clients {
+            assert_eq!(value(client, "show datestyle"), "German, DMY");
+        }
+    }
+}
+
+#[test]
 fn reset_returns_to_the_startup_packet_on_a_pinned_server_too() {
     let world = small();
     let mut client = session(&world, "transaction");

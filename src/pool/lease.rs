@@ -59,8 +59,12 @@ impl<S: Conn> Lease<S> {
     /// As [`Lease::finish`], of a session that goes on: it finds this server again while nobody
     /// else has taken it. With `hold`, nobody else may for a moment.
     pub fn finish_for(self, asker: &mut Asker, hold: bool) {
+        self.finish_for_at(asker, hold, super::now());
+    }
+
+    pub(super) fn finish_for_at(self, asker: &mut Asker, hold: bool, now: Instant) {
         let end = Return { session: asker.session, hold };
-        asker.place = self.end(end, super::now());
+        asker.place = self.end(end, now);
         asker.is_held = hold && asker.place.is_some();
     }
 

@@ -36,16 +36,16 @@ pub struct Slot<S: Conn> {
 }
 
 impl<S: Conn> Slot<S> {
-    pub(super) fn dialing(room: Arc<Room<S>>, order: Order, stamp: Stamp) -> Self {
-        let (phase, class) = (Phase::Dialing, order.class);
-        Self { room: Some(room), phase, class, order: Some(order), stamp }
+    pub(super) fn dialing(room: Arc<Room<S>>, order: Order, class: Class, stamp: Stamp) -> Self {
+        Self { room: Some(room), phase: Phase::Dialing, class, order: Some(order), stamp }
     }
 
     pub(super) fn closing(room: Arc<Room<S>>, class: Class, stamp: Stamp) -> Self {
         Self { room: Some(room), phase: Phase::Closing, class, order: None, stamp }
     }
 
-    /// The login to dial with.
+    /// The login to dial with. Plain, although a flavour was asked for, where servers have to do
+    /// for everybody of the login.
     pub fn class(&self) -> Class {
         self.class
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::answer::ANSWER_BYTES_MAX;
 use super::login::read_parameter;
-use super::{Answer, CancelGate, DialError, Endpoint, Params, Prepared};
+use super::{Account, Answer, CancelGate, DialError, Endpoint, Params, Prepared};
 use super::{ServerStatements, Settings, description};
 use crate::net::Stream;
 use crate::pool::{Class, Conn, Slot};
@@ -22,8 +22,10 @@ pub struct Server {
     pub stream: Stream,
     /// The values it last reported.
     pub params: Params,
-    /// The settings last applied to it.
+    /// The settings last applied to it, those of its startup packet among them.
     pub settings: Settings,
+    /// Those of its startup packet: what `RESET` returns to.
+    startup: Settings,
     /// What is prepared on it.
     pub statements: ServerStatements,
     /// A session may have advanced a sequence here: `currval` and `lastval` would tell.
@@ -53,20 +55,26 @@ impl Server {
         endpoint: Arc<Endpoint>,
         key: Option<CancelKey>,
         params: Params,
-        class: Class,
+        account: &Account,
     ) -> Box<Self> {
         let user = params.value(SESSION_USER).map(Box::from);
         Box::new(Self {
             stream,
             params,
-            settings: Settings::default(),
+            settings: account.startup.clone(),
+            startup: account.startup.clone(),
             statements: ServerStatements::default(),
             knows_sequences: false,
             gate: Arc::new(CancelGate::new(endpoint, key)),
-            class,
+            class: account.class,
             born: Instant::now(),
             user,
         })
+    }
+
+    /// What `RESET` returns to.
+    pub fn startup(&self) -> &Settings {
+        &self.startup
     }
 
     /// The way a cancel for it goes.
@@ -229,7 +237,7 @@ impl Server {
         if !answer.is_clean() {
             return Err(DialError::Protocol("DISCARD ALL failed"));
         }
-        self.settings = Settings::default();
+        self.settings = self.startup.clone();
         self.statements.clear();
         self.knows_sequences = false;
         Ok(())

@@ -70,9 +70,17 @@ pub struct Account {
     pub password: Secret,
     /// Which clients may share the connection.
     pub class: Class,
-    /// Settings for the startup packet: what `RESET` will return to. Of a client that has the
-    /// connection for itself; none where clients share it.
+    /// Settings for the startup packet: what `RESET` will return to. Those of a client that has
+    /// the connection for itself, or of all clients that share it.
     pub startup: Settings,
+}
+
+impl Account {
+    /// The same login for connections of `class`, with nothing in the startup packet.
+    #[must_use]
+    pub fn plain(&self, class: Class) -> Self {
+        Self { class, startup: Settings::default(), ..self.clone() }
+    }
 }
 
 /// Dials servers. One for the process; cheap to clone.

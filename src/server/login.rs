@@ -33,7 +33,7 @@ pub(super) async fn log_in(
     send(&mut stream, &packet).await?;
     authenticate(dialer, &mut stream, account).await?;
     let (params, key) = settle(&mut stream, !account.startup.is_empty()).await?;
-    Ok(Server::new(stream, Arc::clone(endpoint), key, params, account.class))
+    Ok(Server::new(stream, Arc::clone(endpoint), key, params, account))
 }
 
 /// Answers Authentication messages until AuthenticationOk.

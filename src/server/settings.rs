@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 /// Who a session is, in the order PostgreSQL wants them set: what another role may set could be
 /// less, and a change of the session's user takes the role away.
@@ -79,6 +80,14 @@ impl Settings {
             return self.clone();
         }
         Self::from_pairs(others.iter().chain(self.iter()))
+    }
+
+    /// These as 128 bits that nobody can make equal to those of others on purpose.
+    pub fn fingerprint(&self) -> u128 {
+        static HASHES: LazyLock<[RandomState; 2]> =
+            LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+        let [high, low] = [0, 1].map(|n: usize| u128::from(HASHES[n].hash_one(self)));
+        high << 64 | low
     }
 
     fn has(&self, name: &str) -> bool {

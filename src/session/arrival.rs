@@ -81,8 +81,9 @@ async fn settle(
         let params = lease.params.clone();
         return Ok(Settled { seat, membership, held: Some(lease), params, settings });
     }
-    let seat = seat(&tenant, identity.role());
+    let mut seat = seat(&tenant, identity.role());
     let (params, settings) = learn(shared, &tenant, &seat, &membership, settings).await?;
+    flavour(&mut seat, &membership, &settings);
     Ok(Settled { seat, membership, held: None, params, settings })
 }
 
@@ -129,6 +130,25 @@ fn seat_of(tenant: &Tenant, mode: PoolMode, account: Account) -> Seat {
     }
 }
 
+/// `application_name` differs too much to have servers of its own.
+fn flavour_of(settings: &Settings) -> Settings {
+    settings.retain(|name, _| name != "application_name")
+}
+
+/// Gives clients with the same startup settings servers that were dialled with these: `RESET`
+/// returns to them inside a transaction, too.
+fn flavour(seat: &mut Seat, membership: &Membership<Box<Server>>, settings: &Settings) {
+    let startup = flavour_of(settings);
+    if startup.is_empty() {
+        return;
+    }
+    let class = membership.room().flavour(seat.class, startup.fingerprint());
+    if !class.is_plain() {
+        let account = Account { class, startup, ..seat.account.plain(class) };
+        (seat.class, seat.account) = (class, Arc::new(account));
+    }
+}
+
 /// The parameters a session with these settings is told. Known from an earlier login, or learned
 /// from a server; the settings that are the server's own already are dropped, so that they cost
 /// nothing later.
@@ -164,7 +184,12 @@ async fn learn(
         let same = |(n, v): (&str, &str)| n.eq_ignore_ascii_case(name) && v == value;
         !plain.iter().any(same)
     });
-    lease.finish();
+    // Those who come will have servers dialled with that.
+    if flavour_of(&own).is_empty() {
+        lease.finish();
+    } else {
+        lease.destroy();
+    }
     shared.welcomes.insert(key, (params.clone(), own.clone()));
     let (mut params, mut settings) = (params, own);
     if let Some(name) = name {

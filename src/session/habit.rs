@@ -1,4 +1,14 @@
-//! Whether a session asks for what its sequences gave it.
+//! What a session's sequences gave it is told to it, and to nobody else.
+//!
+//! `currval` and `lastval` tell what PostgreSQL keeps for a session in one server. A server that
+//! comes from another session is made to forget that first: so a session may be told that nothing
+//! is known of its own, never another's. That it is told the right thing all the same is what
+//! following its last server, holding that for a moment, and pinning it are for.
+
+use super::lexer::Hints;
+use super::live::Live;
+use super::relay::{Relay, SequenceUse};
+use crate::pool::Pin;
 
 /// What a session's servers are put aside for it by.
 ///
@@ -25,6 +35,43 @@ impl Habit {
     pub(super) fn advanced(&mut self) -> bool {
         self.unasked = self.unasked.saturating_add(1);
         self.asks || self.unasked <= UNASKED_MAX
+    }
+}
+
+impl Live {
+    /// What another session's sequences gave it is nothing this one may be told, nor what they
+    /// gave this one before another came.
+    pub(super) fn forget_sequences(&mut self, relay: &mut Relay) {
+        let Some(lease) = &mut self.held else { return };
+        let strange = !lease.is_return();
+        // A function out of sight may have advanced them, too.
+        if strange && (lease.knows_sequences || relay.reads_sequence(&self.statements)) {
+            relay.forget_sequences();
+            lease.knows_sequences = false;
+        }
+    }
+
+    /// Takes note of what was done to sequences.
+    pub(super) fn note_sequences(&mut self, relay: &mut Relay) -> SequenceUse {
+        let done = relay.take_sequences();
+        if let Some(lease) = &mut self.held {
+            lease.knows_sequences = done.advanced || lease.knows_sequences && !done.forgot;
+        }
+        done
+    }
+
+    /// Whether the session asks for what its server knows of sequences, and will again. Who asks
+    /// where nothing is known has nothing to stay for.
+    pub(super) fn reads_on(&mut self, hints: Hints, done: SequenceUse) -> bool {
+        let Some(lease) = &mut self.held else { return false };
+        let pinned = lease.pins().has(Pin::Sequence);
+        if !hints.contains(Hints::SEQ_READ) {
+            return pinned && !done.forgot;
+        }
+        self.habit.asked();
+        // It was answered: something out of sight has advanced one.
+        lease.knows_sequences |= !done.failed && !done.forgot;
+        lease.knows_sequences
     }
 }
 

@@ -69,7 +69,16 @@ async fn dial(
     slot: Slot<Box<Server>>,
     seat: &Seat,
 ) -> Result<Dialled, Fault> {
-    match Box::pin(shared.parts.dialer.dial(&seat.endpoint, &seat.account)).await {
+    let class = slot.class();
+    let plain = (class != seat.account.class).then(|| seat.account.plain(class));
+    let account = plain.as_ref().unwrap_or(&seat.account);
+    let mut dialled = Box::pin(shared.parts.dialer.dial(&seat.endpoint, account)).await;
+    if seat.mode == PoolMode::Transaction && matches!(dialled, Err(DialError::Setting(_))) {
+        // Accepted once, and no longer: what it names was dropped.
+        let plain = account.plain(class);
+        dialled = Box::pin(shared.parts.dialer.dial(&seat.endpoint, &plain)).await;
+    }
+    match dialled {
         Ok(server) => Ok(Dialled::Lease(slot.opened(server))),
         Err(DialError::Full { database, message }) => {
             tracing::debug!(message, "a dial found postgresql full");

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::lexer::Hints;
 use super::live::{End, Live, ServerLease};
 use super::probe;
-use super::relay::{Ends, Event, Relay, SequenceUse};
+use super::relay::{Ends, Event, Relay};
 use super::roster::Cut;
 use super::settings::TokenExpiry;
 use super::statements::Told;
@@ -51,27 +51,6 @@ impl Live {
         }
         relay.begin();
         self.exchange(relay, true).await
-    }
-
-    /// What another session's sequences gave it is nothing this one may be told, nor what they
-    /// gave this one before another came.
-    fn forget_sequences(&mut self, relay: &mut Relay) {
-        let Some(lease) = &mut self.held else { return };
-        let strange = !lease.is_return();
-        // A function out of sight may have advanced them, too.
-        if strange && (lease.knows_sequences || relay.reads_sequence(&self.statements)) {
-            relay.forget_sequences();
-            lease.knows_sequences = false;
-        }
-    }
-
-    /// Takes note of what was done to sequences. Whether any may have been advanced.
-    fn note_sequences(&mut self, relay: &mut Relay) -> SequenceUse {
-        let done = relay.take_sequences();
-        if let Some(lease) = &mut self.held {
-            lease.knows_sequences = done.advanced || lease.knows_sequences && !done.forgot;
-        }
-        done
     }
 
     /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
@@ -178,8 +157,8 @@ impl Live {
         let sequences = self.note_sequences(relay);
         let (hints, custom) = relay.take_hints();
         if hints.intersects(Hints::STATE) {
-            let pins = Box::pin(self.look(relay, hints, &custom)).await?;
-            let pins = if sequences.forgot { pins.without(Pin::Sequence) } else { pins };
+            let reads = self.reads_on(hints, sequences);
+            let pins = Box::pin(self.look(relay, hints, &custom, reads)).await?;
             return self.repin(relay, pins, hold, sequences.advanced);
         }
         // A pinned session is asked again only when it did something that could unpin it.
@@ -196,6 +175,7 @@ impl Live {
         relay: &mut Relay,
         hints: Hints,
         custom: &[String],
+        reads: bool,
     ) -> Result<Pins, End> {
         self.entry.card().served_by_nobody();
         let Some(lease) = &mut self.held else { return Ok(Pins::default()) };
@@ -207,17 +187,14 @@ impl Live {
         relay.say().raw(&state.notifications);
         // A simple query destroys it, pgusher's own too.
         lease.statements.unnamed_is_gone();
-        lease.settings = state.settings.clone();
+        lease.settings = state.settings.or(lease.startup());
         // What RESET took away goes back to what the startup packet said.
         self.settings = state.settings.or(&self.startup);
         let (mut pins, before) = (state.pins, lease.pins());
         if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
             pins = pins.with(Pin::Load);
         }
-        if hints.contains(Hints::SEQ_READ) {
-            self.habit.asked();
-        }
-        if hints.contains(Hints::SEQ_READ) || before.has(Pin::Sequence) {
+        if reads {
             pins = pins.with(Pin::Sequence);
         }
         if hints.intersects(WEARING) {

@@ -242,7 +242,7 @@ impl Budget {
 
     /// Whether nobody waits and less than half of it is in use: a slot is cheap.
     pub(super) fn is_roomy(&self) -> bool {
-        self.order.len() == 0 && self.used < self.rules.total / 2
+        self.order.is_empty() && self.used < self.rules.total / 2
     }
 
     /// Whether the tenant must give up a slot it has held for `age`, at the end of a lease. If

@@ -22,6 +22,8 @@ pub use dials::FullOf;
 pub(super) use kept::{Kept, Stamp};
 use line::Line;
 pub(super) use line::{Waiter, WaiterId};
+#[cfg(test)]
+pub(super) use shelf::HOLD;
 use shelf::Shelf;
 
 use super::pin::{Pin, Pins};
@@ -46,6 +48,9 @@ pub(super) enum Next<W, V> {
     Rest,
 }
 
+/// For how long after clients of different flavours met in a full room its new servers have none.
+const CLASH: Duration = Duration::from_secs(60);
+
 /// See the module's text.
 pub(super) struct Ledger<W, V> {
     limits: Limits,
@@ -62,6 +67,8 @@ pub(super) struct Ledger<W, V> {
     dialing: u32,
     closing: u32,
     line: Line<W>,
+    /// When a server was last closed for a client that could not have its flavour.
+    clashed: Option<Instant>,
     /// What the budget was last told.
     pub(super) told_want: u32,
     /// The alarm that is set.
@@ -90,6 +97,7 @@ impl<W, V> Ledger<W, V> {
             dialing: 0,
             closing: 0,
             line: Line::new(),
+            clashed: None,
             told_want: 0,
             alarm: None,
             empty_since: None,
@@ -239,7 +247,10 @@ impl<W, V> Ledger<W, V> {
         let bound = self.headroom() == 0 || starved;
         let hopeless = matches!(self.dials, Dials::Failing { .. });
         if self.idle.len() > 0 && bound && !hopeless && self.closing < self.line.len() {
-            return self.shut_coldest(Some(class)).map_or(Next::Rest, Next::Shut);
+            self.idle.settle_all(now);
+            let Some(shut) = self.shut_coldest(Some(class)) else { return Next::Rest };
+            self.clashed = Some(now);
+            return Next::Shut(shut);
         }
         Next::Rest
     }
@@ -265,13 +276,19 @@ impl<W, V> Ledger<W, V> {
 
     /// Uses a slot for a dial by the head of the line; `None` when there is no use for it any
     /// more.
-    pub(super) fn dial(&mut self, now: Instant) -> Option<(Waiter<W>, u32)> {
+    ///
+    /// With the class to dial: where clients of several flavours take servers from one another, it
+    /// is one for all of them.
+    pub(super) fn dial(&mut self, now: Instant) -> Option<(Waiter<W>, Class, u32)> {
         if self.want(now) == 0 {
             return None;
         }
         let waiter = self.line.pop()?;
         self.dialing += 1;
-        Some((waiter, self.epoch))
+        let clash = |at| now.saturating_duration_since(at) < CLASH;
+        let class =
+            if self.clashed.is_some_and(clash) { waiter.class.plain() } else { waiter.class };
+        Some((waiter, class, self.epoch))
     }
 
     /// A dial became a server, leased to the client that dialed.

@@ -103,18 +103,19 @@ impl<V> Shelf<V> {
 
     /// A server for a client of `class`: of its own flavour first, and of those whose session is
     /// expected back only if there is no other. A `picky` client can have a new one: it takes
-    /// neither these nor a worn one.
+    /// neither these nor a worn one nor one without its flavour.
     pub(super) fn take(&mut self, class: Class, picky: bool, now: Instant) -> Option<Kept<V>> {
         self.settle(class, now);
         self.settle(class.plain(), now);
-        let free = [class, class.plain()].map(|class| self.ends(class, Lane::Free).top);
+        let own = self.ends(class, Lane::Free).top;
+        if picky {
+            let kept = self.cells.get(index(own)).and_then(|cell| cell.kept.as_ref());
+            let good = kept.is_some_and(|kept| !kept.stamp.is_worn);
+            return if good { self.take_at(own) } else { None };
+        }
+        let free = [own, self.ends(class.plain(), Lane::Free).top];
         let warm = [class, class.plain()].map(|class| self.ends(class, Lane::Warm).bottom);
-        let fit = |at: &u32| {
-            let kept = self.cells.get(index(*at)).and_then(|cell| cell.kept.as_ref());
-            kept.is_some_and(|kept| !picky || !kept.stamp.is_worn)
-        };
-        let at = free.into_iter().find(fit);
-        let at = at.or_else(|| warm.into_iter().find(fit).filter(|_| !picky))?;
+        let at = free.into_iter().chain(warm).find(|at| *at != NOWHERE)?;
         self.take_at(at)
     }
 

@@ -101,7 +101,7 @@ impl<S: Conn> Room<S> {
         let dial = book.dial(now);
         let want = book.want(now);
         book.told_want = want;
-        let Some((waiter, epoch)) = dial else {
+        let Some((waiter, class, epoch)) = dial else {
             self.till.with(deeds, |b, grants| b.decline(self.seat, want, now, grants));
             return;
         };
@@ -112,7 +112,7 @@ impl<S: Conn> Room<S> {
         drop(book);
         let stamp = Stamp { since: now, retires: None, epoch, lent: now, is_worn: false };
         let order = Order { id: waiter.id, class: waiter.class, asked: waiter.asked };
-        let slot = Slot::dialing(Arc::clone(self), order, stamp);
+        let slot = Slot::dialing(Arc::clone(self), order, class, stamp);
         deeds.push(Deed::Hand(waiter.reach, Grant::Dial(slot)));
     }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::budget::Seat;
+use super::class::FLAVOURS_MAX;
 use super::common::Common;
 use super::deeds::{Deeds, Reach};
 use super::lease::Lease;
@@ -42,6 +43,8 @@ pub struct Room<S: Conn> {
     transactions: AtomicU64,
     /// Microseconds that those who were served from the line had waited.
     waited_us: AtomicU64,
+    /// What the flavours of its classes stand for, from the first on.
+    flavours: Mutex<Vec<u128>>,
     book: Mutex<Book<S>>,
 }
 
@@ -64,6 +67,7 @@ impl<S: Conn> Room<S> {
             idle: AtomicU32::new(0),
             transactions: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
+            flavours: Mutex::new(Vec::new()),
             book: Mutex::new(book),
         })
     }
@@ -88,6 +92,19 @@ impl<S: Conn> Room<S> {
         self.common.counters.waited(waited);
         let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.waited_us.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// The flavour of `class` for servers dialled with startup settings of that fingerprint; the
+    /// plain class when the tenant's clients have too many different ones.
+    pub fn flavour(&self, class: Class, fingerprint: u128) -> Class {
+        let mut known = lock(&self.flavours);
+        let at = known.iter().position(|known| *known == fingerprint).or_else(|| {
+            (known.len() + 1 < FLAVOURS_MAX).then(|| {
+                known.push(fingerprint);
+                known.len() - 1
+            })
+        });
+        at.map_or(class, |at| class.flavoured(at + 1))
     }
 
     /// Asks for a server connection of `class`: an idle one, the right to dial one, or a place in

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::clients::{Client, Clients};
 use super::fake::{Dice, Fake, Hold, Postgres, fake, server, tenant};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::pool::deeds::Deeds;
 use crate::pool::ledger::{Dials, Gate};
 use crate::pool::room::Room;
 use crate::pool::{
-    Asker, Attempt, Class, FullOf, Grant, Lease, Limits, Membership, Pin, PinSettings,
-    PoolSettings, Pools, Slot, Ticket, lock,
+    Attempt, FullOf, Grant, Lease, Limits, Membership, Pin, PinSettings, PoolSettings, Pools, Slot,
+    Ticket, lock,
 };
 use crate::units::Span;
 
@@ -24,9 +25,10 @@ struct World {
     postgres: Arc<Postgres>,
     budget: u32,
     members: Vec<Membership<Fake>>,
-    dials: Vec<(Slot<Fake>, Hold)>,
-    leases: Vec<Lease<Fake>>,
-    tickets: Vec<Ticket<Fake>>,
+    clients: Clients,
+    dials: Vec<(Slot<Fake>, Hold, Client)>,
+    leases: Vec<(Lease<Fake>, Client)>,
+    tickets: Vec<(Ticket<Fake>, Client)>,
     served: u64,
     refused: u64,
 }
@@ -47,6 +49,7 @@ impl World {
             postgres,
             budget: 8,
             members,
+            clients: Clients::new(TENANTS),
             dials: Vec::new(),
             leases: Vec::new(),
             tickets: Vec::new(),
@@ -65,27 +68,36 @@ impl World {
         if list.is_empty() { None } else { Some(list.swap_remove(dice.below(list.len()))) }
     }
 
-    fn got(&mut self, room: &Room<Fake>, grant: Grant<Fake>) {
+    fn got(&mut self, room: &Room<Fake>, grant: Grant<Fake>, client: Client) {
         self.served += 1;
         match grant {
-            Grant::Lease(lease) => self.leases.push(lease),
+            Grant::Lease(lease) => {
+                self.clients.lent(&lease, client, self.now);
+                self.leases.push((lease, client));
+            }
             Grant::Dial(slot) => {
                 let cap = room.book().limits().server_max;
                 let id = room.tenant().as_str().to_owned();
                 let hold = self.postgres.connect(&id, cap, self.budget);
-                self.dials.push((slot, hold));
+                self.dials.push((slot, hold, client));
             }
         }
     }
 
     fn ask(&mut self) {
-        let room = self.room();
-        let class = Class::new(self.dice.below(2));
-        match room.lease_at(class, &Asker::STRANGER, self.now) {
-            Ok(Attempt::Ready(lease)) => self.got(&room, Grant::Lease(lease)),
-            Ok(Attempt::Dial(slot)) => self.got(&room, Grant::Dial(slot)),
-            Ok(Attempt::Wait(ticket)) => self.tickets.push(ticket),
-            Err(_) => self.refused += 1,
+        let tenant = self.dice.below(TENANTS);
+        let room = Arc::clone(self.members[tenant].room());
+        let Some(client) = self.clients.idle(tenant, &mut self.dice) else { return };
+        let class = client.class();
+        let asker = self.clients.asks(client, &mut self.dice);
+        match room.lease_at(class, &asker, self.now) {
+            Ok(Attempt::Ready(lease)) => self.got(&room, Grant::Lease(lease), client),
+            Ok(Attempt::Dial(slot)) => self.got(&room, Grant::Dial(slot), client),
+            Ok(Attempt::Wait(ticket)) => self.tickets.push((ticket, client)),
+            Err(_) => {
+                self.clients.done(client);
+                self.refused += 1;
+            }
         }
         self.claim_all();
     }
@@ -94,29 +106,34 @@ impl World {
     fn claim_all(&mut self) {
         let mut n = 0;
         while n < self.tickets.len() {
-            let answer = self.tickets[n].claim();
+            let answer = self.tickets[n].0.claim();
             let Some(answer) = answer else {
                 n += 1;
                 continue;
             };
-            let ticket = self.tickets.swap_remove(n);
+            let (ticket, client) = self.tickets.swap_remove(n);
             let room = Arc::clone(ticket.room());
             drop(ticket);
-            match answer {
-                Ok(grant) => self.got(&room, grant),
-                Err(_) => self.refused += 1,
+            if let Ok(grant) = answer {
+                self.got(&room, grant, client);
+            } else {
+                self.clients.done(client);
+                self.refused += 1;
             }
         }
     }
 
     fn end_dial(&mut self) {
-        let Some((slot, hold)) = Self::pick(&mut self.dice, &mut self.dials) else { return };
+        let picked = Self::pick(&mut self.dice, &mut self.dials);
+        let Some((slot, hold, client)) = picked else { return };
         match self.dice.below(20) {
             0 => {
+                self.clients.done(client);
                 drop(hold);
                 drop(slot);
             }
             1 => {
+                self.clients.done(client);
                 drop(hold);
                 let why = Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, "refused");
                 slot.failed_at(&why, self.now);
@@ -124,17 +141,20 @@ impl World {
             2 | 3 => {
                 drop(hold);
                 let of = if self.dice.below(2) == 0 { FullOf::Tenant } else { FullOf::Server };
-                self.tickets.push(slot.refused_full_at(of, self.now));
+                self.tickets.push((slot.refused_full_at(of, self.now), client));
             }
             _ => {
                 let class = slot.class();
-                self.leases.push(slot.opened_at(fake(class, hold), self.now));
+                let lease = slot.opened_at(fake(class, hold), self.now);
+                self.clients.lent(&lease, client, self.now);
+                self.leases.push((lease, client));
             }
         }
     }
 
     fn end_lease(&mut self) {
-        let Some(mut lease) = Self::pick(&mut self.dice, &mut self.leases) else { return };
+        let picked = Self::pick(&mut self.dice, &mut self.leases);
+        let Some((mut lease, client)) = picked else { return };
         match self.dice.below(24) {
             0 => lease.destroy_at(self.now),
             1 => drop(lease),
@@ -146,12 +166,26 @@ impl World {
                 let reason = Pin::ALL[self.dice.below(Pin::ALL.len())];
                 let pinned = lease.pins().with(reason);
                 drop(lease.repin(pinned, self.now));
-                self.leases.push(lease);
+                self.leases.push((lease, client));
+                return;
             }
-            _ => {
+            5 => {
                 lease.unpin_all();
                 lease.finish_at(self.now);
             }
+            _ => {
+                lease.unpin_all();
+                if self.dice.below(30) == 0 {
+                    lease.wear();
+                }
+                let hold = self.dice.below(4) == 0;
+                self.clients.returns(lease, client, hold, self.now);
+            }
+        }
+        self.clients.done(client);
+        if self.dice.below(40) == 0 {
+            let asker = self.clients.leaves(client);
+            self.members[client.tenant].room().forget_at(&asker, self.now);
         }
     }
 
@@ -213,13 +247,21 @@ impl World {
                     deeds.perform(self.now);
                 }
             }
-            88..92 => drop(Self::pick(&mut self.dice, &mut self.tickets)),
+            88..92 => {
+                if let Some((ticket, client)) = Self::pick(&mut self.dice, &mut self.tickets) {
+                    drop(ticket);
+                    self.clients.done(client);
+                }
+            }
             92 => {
-                if let Some(ticket) = Self::pick(&mut self.dice, &mut self.tickets) {
+                if let Some((ticket, client)) = Self::pick(&mut self.dice, &mut self.tickets) {
                     let room = Arc::clone(ticket.room());
                     match ticket.expire(self.now) {
-                        Ok(grant) => self.got(&room, grant),
-                        Err(fault) => assert!(fault.detail_text().is_some(), "{fault:?}"),
+                        Ok(grant) => self.got(&room, grant, client),
+                        Err(fault) => {
+                            self.clients.done(client);
+                            assert!(fault.detail_text().is_some(), "{fault:?}");
+                        }
                     }
                 }
             }
@@ -271,13 +313,16 @@ impl World {
             deeds.perform(self.now);
         }
         for _ in 0..20_000 {
-            if let Some(mut lease) = self.leases.pop() {
+            if let Some((mut lease, client)) = self.leases.pop() {
                 lease.unpin_all();
-                lease.finish_at(self.now);
+                self.clients.returns(lease, client, true, self.now);
+                self.clients.done(client);
             }
-            if let Some((slot, hold)) = self.dials.pop() {
+            if let Some((slot, hold, client)) = self.dials.pop() {
                 let class = slot.class();
-                self.leases.push(slot.opened_at(fake(class, hold), self.now));
+                let lease = slot.opened_at(fake(class, hold), self.now);
+                self.clients.lent(&lease, client, self.now);
+                self.leases.push((lease, client));
             }
             let ended = lock(&self.postgres.closing).pop();
             drop(ended.map(|(hold, slot)| {
@@ -317,6 +362,7 @@ fn a_million_random_steps_never_pass_a_limit_nor_lose_a_slot_or_a_waiter() {
         }
     }
     assert!(world.served > STEPS as u64 / 20, "only {} were served", world.served);
+    assert!(world.clients.found > 1_000, "only {} found their own", world.clients.found);
     world.now += Duration::from_secs(36_000);
     world.pools.sweep(world.now);
     for (hold, slot) in lock(&world.postgres.closing).drain(..).collect::<Vec<_>>() {
@@ -326,4 +372,5 @@ fn a_million_random_steps_never_pass_a_limit_nor_lose_a_slot_or_a_waiter() {
     world.audit();
     assert_eq!(world.postgres.total(), 0, "a slot was lost");
     println!("served {}, refused {}", world.served, world.refused);
+    println!("found their own: {}", world.clients.found);
 }

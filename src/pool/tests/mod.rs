@@ -1,6 +1,7 @@
 //! The pool as a whole: rooms and budgets with a PostgreSQL that counts.
 
 mod bed;
+mod clients;
 mod fair;
 mod fake;
 mod history;

@@ -3,6 +3,7 @@
 
 use super::exchange::{Doubt, Exchange, Undo, Verdict};
 use super::outbox::Outbox;
+use super::sequences::SequenceUse;
 use crate::server::{Params, Server, description};
 use crate::session::lexer::Hints;
 use crate::session::statements::{ClientStatements, Told};
@@ -30,10 +31,8 @@ pub(super) struct Heard {
     pub(super) ends: u32,
     /// A command changed the schema.
     pub(super) migrated: bool,
-    /// A command may have advanced a sequence.
-    pub(super) advanced: bool,
-    /// What was known of sequences was thrown away.
-    pub(super) forgot: bool,
+    /// What was done to sequences.
+    pub(super) sequences: SequenceUse,
     /// The server ends the session and said so.
     pub(super) fatal: bool,
 }
@@ -156,6 +155,7 @@ impl Downstream {
             tag::COMMAND_COMPLETE => done(body, with),
             tag::ERROR_RESPONSE => {
                 take_back(with);
+                with.heard.sequences.failed = true;
                 let fields = ErrorFields::parse(body);
                 with.heard.fatal |= fields.is_fatal();
                 doubt_statements(&fields, with);
@@ -171,7 +171,7 @@ impl Downstream {
             tag::READY_FOR_QUERY if verdict == Verdict::Forward => {
                 with.heard.ends += u32::from(status == b'I');
             }
-            tag::FUNCTION_CALL_RESPONSE => with.heard.advanced = true,
+            tag::FUNCTION_CALL_RESPONSE => with.heard.sequences.advanced = true,
             _ => {}
         }
         match verdict {
@@ -240,7 +240,7 @@ const STILL: [&[u8]; 16] = [
 fn done(body: &[u8], with: &mut Listener<'_>) {
     let tag = body.strip_suffix(&[0]).unwrap_or(body);
     if matches!(tag, b"DISCARD ALL" | b"DISCARD SEQUENCES") {
-        (with.heard.forgot, with.heard.advanced) = (true, false);
+        (with.heard.sequences.forgot, with.heard.sequences.advanced) = (true, false);
     }
     let hints = match tag {
         b"SET" | b"RESET" => Hints::SET,
@@ -259,7 +259,7 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
             with.heard.migrated |= matches!(first, b"CREATE" | b"ALTER" | b"DROP");
             // Inserts do by default values, and almost anything does by triggers; a SELECT that
             // does says so in its text, as far as can be seen.
-            with.heard.advanced |= !STILL.contains(&first);
+            with.heard.sequences.advanced |= !STILL.contains(&first);
             return;
         }
     };

@@ -8,6 +8,7 @@
 mod downstream;
 mod exchange;
 mod outbox;
+mod sequences;
 mod statement_messages;
 mod stock;
 mod upstream;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use downstream::{Downstream, Heard, Listener};
-use exchange::{Exchange, Reply, Sent};
+use exchange::Exchange;
+pub(super) use sequences::SequenceUse;
 pub(super) use stock::Stocked;
 use upstream::{Desk, Stop, Upstream};
 
@@ -64,15 +66,6 @@ pub(super) struct Ends<'a> {
     pub(super) server_statements_max: usize,
     /// How many named statements the client may have, and how many bytes of them.
     pub(super) client_max: (usize, usize),
-}
-
-/// What a session has done to what its server knows of sequences.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SequenceUse {
-    /// It may have advanced one.
-    pub(super) advanced: bool,
-    /// It had the server forget them, and has advanced none since.
-    pub(super) forgot: bool,
 }
 
 /// Both directions' state.
@@ -236,27 +229,6 @@ impl Relay {
     /// Whether a command has changed the schema since the last call.
     pub(super) fn take_migrated(&mut self) -> bool {
         std::mem::take(&mut self.heard.migrated)
-    }
-
-    /// Has the server forget what another session left in its sequences, before anything of this
-    /// one is read. In one write with that: nobody waits for the answer.
-    pub(super) fn forget_sequences(&mut self) {
-        self.up.outbox.after(&mut self.up.buffer).query("DISCARD SEQUENCES");
-        self.exchange.sent(Sent::Query, Reply::Drop);
-    }
-
-    /// Whether the client's next message names `currval` or `lastval`.
-    pub(super) fn reads_sequence(&self, statements: &ClientStatements) -> bool {
-        self.up.reads_sequence(statements)
-    }
-
-    /// What was done to sequences since the last call.
-    pub(super) fn take_sequences(&mut self) -> SequenceUse {
-        let advanced = self.up.hints.contains(Hints::SEQ_NEXT);
-        SequenceUse {
-            advanced: std::mem::take(&mut self.heard.advanced) || advanced,
-            forgot: std::mem::take(&mut self.heard.forgot),
-        }
     }
 
     /// What was done to session state since the last call, and which custom settings were named.

@@ -1,0 +1,182 @@
+//! What a session's sequences gave it is told to it and to nobody else, however few servers its
+//! tenant has and whoever else is on them.
+#![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use std::thread;
+
+use world::tools::env_or;
+use world::wire::{self, Conn, Refusal};
+use world::{Plan, World, bare, code, report};
+
+/// Where nothing is known of the session's own sequences.
+const NOT_DEFINED: &str = "55000";
+
+fn small(servers: &str) -> World {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", servers));
+    let mut owner = world.session(0);
+    owner.query("drop table if exists items").unwrap();
+    owner.query("create table items (id serial, who int)").unwrap();
+    world
+}
+
+/// Inserts a row and asks for its number, each by itself, `turns` times. Returns how often there
+/// was an answer; panics where it is another session's.
+fn ask_after_insert(conn: &mut Conn, who: u64, turns: u64) -> u64 {
+    let mut answers = 0;
+    for turn in 0..turns {
+        conn.query(&format!("insert into items (who) values ({who})")).unwrap();
+        let asked = match turn % 3 {
+            0 => conn.one("select lastval()"),
+            1 => conn.one("select currval('items_id_seq')"),
+            _ => prepared(conn, "select LastVal()"),
+        };
+        match asked {
+            Ok(id) => {
+                let newest = format!("select max(id) from items where who = {who}");
+                assert_eq!(id, conn.one(&newest).unwrap(), "{who} is told another's");
+                answers += 1;
+            }
+            Err(refusal) => assert_eq!(refusal.code, NOT_DEFINED, "{refusal:?}"),
+        }
+    }
+    answers
+}
+
+/// By a named statement, parsed in a transaction of its own.
+fn prepared(conn: &mut Conn, sql: &str) -> Result<String, Refusal> {
+    conn.say(&[wire::parse("asks", sql), wire::sync()].concat())?;
+    conn.rows()?;
+    conn.say(&[wire::bind("asks", &[]), wire::execute(), wire::sync()].concat())?;
+    let rows = conn.rows();
+    let close = wire::message(b'C', b"Sasks\0");
+    conn.say(&[close, wire::sync()].concat())?;
+    conn.rows()?;
+    Ok(rows?[0][0].clone().unwrap())
+}
+
+fn contend(servers: &str, sessions: u64) -> (u64, u64) {
+    let world = small(servers);
+    let turns = env_or("PGUSHER_TEST_TURNS", 150);
+    let told = thread::scope(|scope| {
+        let asking: Vec<_> = (0..sessions)
+            .map(|who| {
+                let world = &world;
+                scope.spawn(move || ask_after_insert(&mut world.session(0), who, turns))
+            })
+            .collect();
+        asking.into_iter().map(|one| one.join().unwrap()).sum()
+    });
+    report(&format!(
+        "{sessions} sessions on {servers} servers: {told} of {} questions were answered",
+        sessions * turns
+    ));
+    (told, sessions * turns)
+}
+
+#[test]
+fn as_many_sessions_as_servers_are_always_answered() {
+    let (told, asked) = contend("2", 2);
+    assert_eq!(told, asked);
+}
+
+#[test]
+fn more_sessions_than_servers_are_never_told_another_s_number() {
+    let (told, asked) = contend("2", 6);
+    assert!(told * 10 >= asked * 9, "{told} of {asked}");
+}
+
+#[test]
+fn what_a_function_did_out_of_sight_is_not_told_to_another() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("1");
+    let (mut one, mut other) = (world.session(0), world.session(0));
+    one.query(
+        "create or replace function hidden() returns void language sql as \
+         $$insert into items (who) values (1)$$",
+    )
+    .unwrap();
+    for ask in ["select lastval()", "select currval('items_id_seq')"] {
+        one.query("select hidden()").unwrap();
+        assert_eq!(code(other.one(ask)), NOT_DEFINED);
+        other.query("discard sequences").unwrap();
+    }
+    one.query("select hidden()").unwrap();
+    assert_eq!(code(prepared(&mut other, "select lastval()")), NOT_DEFINED);
+    other.query("discard all").unwrap();
+    one.query("insert into items (who) values (1)").unwrap();
+    other.query("begin").unwrap();
+    assert_eq!(code(other.one("select lastval()")), NOT_DEFINED);
+    other.query("rollback").unwrap();
+}
+
+#[test]
+fn discarding_its_sequences_frees_the_server() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("1");
+    let (mut one, mut other) = (world.session(0), world.session(0));
+    for discard in ["discard sequences", "discard all"] {
+        one.query("insert into items (who) values (1)").unwrap();
+        one.query("select lastval()").unwrap();
+        one.query(discard).unwrap();
+        assert_eq!(code(one.one("select lastval()")), NOT_DEFINED, "{discard}");
+        one.query(discard).unwrap();
+        // Another session gets the only server, and does not wait for it.
+        assert_eq!(other.one("select 1").as_deref(), Ok("1"));
+    }
+}
+
+/// A statement that was prepared long ago does what its text says whenever it is run.
+#[test]
+fn a_prepared_statement_is_watched_whenever_it_is_run() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("2");
+    let (mut one, mut others) = (world.session(0), [world.session(0), world.session(0)]);
+    let run = |conn: &mut Conn, name: &str| {
+        conn.say(&[wire::bind(name, &[]), wire::execute(), wire::sync()].concat()).unwrap();
+        conn.rows().unwrap();
+    };
+    for (name, sql) in [
+        ("set", "select set_config('app.of', 'one', false)"),
+        ("lock", "select pg_advisory_lock(7)"),
+    ] {
+        one.say(&[wire::parse(name, sql), wire::sync()].concat()).unwrap();
+        one.rows().unwrap();
+    }
+    for _ in 0..4 {
+        run(&mut one, "set");
+        for other in &mut others {
+            assert_eq!(other.one("select current_setting('app.of', true)").unwrap_or_default(), "");
+        }
+        assert_eq!(one.one("select current_setting('app.of', true)").as_deref(), Ok("one"));
+    }
+    run(&mut one, "lock");
+    for other in &mut others {
+        assert_eq!(other.one("select pg_try_advisory_lock(7)").as_deref(), Ok("f"));
+    }
+    assert_eq!(one.one("select pg_advisory_unlock(7)").as_deref(), Ok("t"));
+}
+
+/// The unnamed statement is bound behind another Sync, with others on the server in between.
+#[test]
+fn a_long_unnamed_statement_is_there_in_the_next_transaction() {
+    let world = small("1");
+    let (mut one, mut other) = (world.session(0), world.session(0));
+    for length in [10, 16_000, 17_000, 100_000, 900_000] {
+        let sql = format!("select length('{}')", "x".repeat(length));
+        one.say(&[wire::parse("", &sql), wire::sync()].concat()).unwrap();
+        one.rows().unwrap();
+        other.query("select 'another'").unwrap();
+        one.say(&[wire::bind("", &[]), wire::execute(), wire::sync()].concat()).unwrap();
+        let rows = one.rows().unwrap_or_else(|e| panic!("{length}: {e:?}"));
+        assert_eq!(rows[0][0].as_deref(), Some(&*length.to_string()));
+    }
+}
