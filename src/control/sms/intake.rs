@@ -1,5 +1,6 @@
 //! A proven webhook on its way to the tenants it is for, within the provider's patience.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,7 +150,9 @@ impl Intake {
                 Ok(Ok(said)) => said,
                 Ok(Err(fault)) => {
                     inner.metrics.ended(provider, "failed");
-                    fault.log();
+                    let cause = fault.source().map(ToString::to_string);
+                    tracing::warn!(%tenant, provider, fault = fault.message(), cause,
+                        "a message was not taken");
                     return Err(Untaken::Failed(fault));
                 }
                 Err(_) => {
