@@ -6,6 +6,7 @@ use serde_json::json;
 use super::OneTenant;
 use crate::cli::command::Common;
 use crate::cli::{Answer, Failure};
+use crate::control::Refused;
 use crate::control::phone::{E164, Held, Numbers};
 
 /// What can be done to a tenant's numbers.
@@ -54,12 +55,10 @@ pub(super) async fn phone(common: &Common, asked: &PhoneCommand) -> Result<Answe
             numbers.assign(id, &asked.number.number, asked.sid.as_deref()).await?;
         }
         PhoneCommand::Release(asked) => {
-            numbers.release(id, &asked.number).await.map_err(|no| match no {
-                crate::control::Refused::NotFound => {
-                    Failure::new(format!("the number is not one of tenant {id}"))
-                }
+            numbers.release(id, &asked.number).await.map_err(|refused| match refused {
+                Refused::NotFound => Failure::new(format!("the number is not one of tenant {id}")),
                 other => other.into(),
-            })?
+            })?;
         }
         PhoneCommand::List(_) => {}
     }
