@@ -95,5 +95,6 @@ fn unlaid(tenant: &TenantId, error: SchemaError) -> Fault {
 
 fn slow(tenant: &TenantId) -> Fault {
     let text = "pgusher's schema takes long to lay";
-    Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, text).because(format!("tenant {tenant}: too slow"))
+    Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, text)
+        .because(format!("tenant {tenant}: too slow"))
 }
