@@ -77,6 +77,7 @@ async fn api(rate: RateSettings) -> Api {
         directory: office.directory.clone(),
         figures: Arc::new(NoFigures),
         gate: Arc::new(NoFigures),
+        texting: None,
     };
     let (address, ops) = (serve(public.router()).await, serve(ops.router()).await);
     Api { office, address, ops }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
 use crate::config::Config;
+use crate::control::phone::Numbers;
 use crate::control::provision::{ProvisionMetrics, Provisioner, Servers};
 use crate::ident::{ServerKey, TenantId};
 use crate::net::tls::{ClientTls, ServerTls};
@@ -35,6 +36,8 @@ pub struct Built {
     pub registry: Registry,
     /// The cache in front of it.
     pub directory: Arc<Directory>,
+    /// Who has which phone number.
+    pub numbers: Numbers,
     /// Proves tokens.
     pub verifier: Verifier,
     /// Makes tokens.
@@ -133,6 +136,7 @@ impl Built {
             let (signer, master_key) = (Arc::new(signer?), master_key?);
             let servers = Arc::new(servers?);
             Some(Self {
+                numbers: Numbers::new(registry.clone()),
                 shared,
                 pools,
                 registry,

@@ -42,9 +42,11 @@ impl Reaction {
                 let now = SystemTime::now();
                 revoke(&self.built, what, tenant, (now, now + KEEP));
             }
+            Change::Phone(number) => self.built.numbers.forget(&number),
             Change::Processes => self.built.processes.notify_one(),
             Change::Gap => {
                 self.built.directory.forget_all();
+                self.built.numbers.forget_all();
                 self.built.verifier.forget();
                 let built = Arc::clone(&self.built);
                 self.control.spawn(async move {

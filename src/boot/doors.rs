@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::figures::LiveFigures;
 use super::seams::{OperatorDoor, SessionDoor, SignerMint, VerifierGate};
+use super::texting::texting;
 use super::{BuildProblems, Built};
 use crate::config::Config;
 use crate::control::keys::Keys;
@@ -39,9 +40,11 @@ pub(super) async fn open(
     let mut tasks = Vec::new();
     let parts = Sidecar::new(config, built, data, presence)?;
     let mut problems = Vec::new();
+    let texting = texting(config, built, &parts.login)?;
     let gate = Arc::new(VerifierGate(built.verifier.clone()));
     let public =
         Public::new(&config.http, parts.registration.clone(), parts.login, parts.keys, gate);
+    let public = public.with_texting(texting.clone());
     let http = serve(config.http.address, public.router(), &mut tasks, &mut problems).await;
     let ops = Ops {
         metrics: built.metrics.clone(),
@@ -49,6 +52,7 @@ pub(super) async fn open(
         directory: Arc::clone(&built.directory),
         figures: Arc::new(LiveFigures(Arc::clone(built))),
         gate: Arc::new(OperatorDoor(built.verifier.clone())),
+        texting: Some(texting),
     };
     let ops = serve(config.ops.address, ops.router(), &mut tasks, &mut problems).await;
     if !problems.is_empty() {

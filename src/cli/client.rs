@@ -80,8 +80,25 @@ impl Client {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> Result<Value, ClientError> {
-        let (status, bytes) =
-            self.send(Method::POST, path, headers, body.to_string().into()).await?;
+        self.json(Method::POST, path, headers, body.to_string().into()).await
+    }
+
+    /// GETs JSON.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Value, ClientError> {
+        self.json(Method::GET, path, headers, Bytes::new()).await
+    }
+
+    async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Value, ClientError> {
+        let (status, bytes) = self.send(method, path, headers, body).await?;
         let refused = |said: String| ClientError::Refused { path: path.to_owned(), status, said };
         if !status.is_success() {
             return Err(refused(String::from_utf8_lossy(&bytes).trim().to_owned()));

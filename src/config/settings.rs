@@ -9,6 +9,8 @@ use crate::boot::{MetricsSettings, RuntimeSettings};
 use crate::control::provision::ServerSettings;
 use crate::control::registration::{RegistrationSettings, WarmSettings};
 use crate::control::schema::SchemaSettings;
+use crate::control::sms::IntakeSettings;
+use crate::control::telnyx::{Telnyx, TelnyxSettings};
 use crate::control::{LegacyEmailHash, PasswordSettings, RefreshSettings};
 use crate::front::FrontSettings;
 use crate::http::{HttpSettings, OpsSettings};
@@ -64,6 +66,8 @@ pub struct Config {
     pub passwords: PasswordSettings,
     /// Refresh tokens.
     pub refresh: RefreshSettings,
+    /// Inbound messages.
+    pub sms: SmsSettings,
     /// The public HTTP API.
     pub http: HttpSettings,
     /// The operators' HTTP.
@@ -89,6 +93,16 @@ pub struct AuthSettings {
     pub throttle: ThrottleSettings,
 }
 
+/// `[sms]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SmsSettings {
+    /// How webhooks of any provider are taken.
+    pub intake: IntakeSettings,
+    /// Inbound messages by Telnyx.
+    pub telnyx: TelnyxSettings,
+}
+
 impl Config {
     /// What is wrong although every value is of its type: the dotted key, and why. Each room
     /// judges its own section.
@@ -101,6 +115,7 @@ impl Config {
         let tls_half =
             self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty();
         judge("tls", if tls_half { Err("certificate and key go together".into()) } else { Ok(()) });
+        judge("sms.telnyx.public_key", Telnyx::new(&self.sms.telnyx).map(drop));
         for problem in self.pins.problems() {
             judge("pins", Err(problem));
         }

@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tokio_postgres::AsyncMessage;
 
+use super::phone::E164;
 use crate::ident::TenantId;
 use crate::tenant::{Dial, DialError, Registry};
 
@@ -28,6 +29,8 @@ pub enum Change {
         /// Whose it was, where it says so.
         tenant: Option<TenantId>,
     },
+    /// A phone number changed hands.
+    Phone(E164),
     /// A pgusher process came or went: budgets are split anew.
     Processes,
     /// Changes may have been missed: everything remembered is in doubt.
@@ -86,6 +89,8 @@ impl Change {
             // Nobody remembers anything of a tenant whose id is none: nothing to drop.
             "tenant" => TenantId::parse(&payload.id).map_or(Self::Gap, Self::Tenant),
             "key" => Self::Key { id: payload.id, tenant: tenant? },
+            // What is no number is nobody's: nothing to drop.
+            "phone" => E164::parse(&payload.id).map_or(Self::Gap, Self::Phone),
             "process" => Self::Processes,
             "revocation" => {
                 let what = Revoked::read(payload.kind.as_deref()?, payload.id)?;

@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod keys;
 pub mod login;
 mod password;
+pub mod phone;
 mod presence;
 pub mod provision;
 mod refused;
@@ -21,7 +22,9 @@ pub mod rollout;
 pub mod schema;
 pub mod seams;
 mod sessions;
+pub mod sms;
 mod sql;
+pub mod telnyx;
 mod verifier;
 
 pub use adopted::{AdoptedLogin, adopted_logins};

@@ -32,6 +32,12 @@ pub enum Refused {
     /// Proven, but not allowed.
     #[error("this takes the organisation's primary admin")]
     NotPrimary,
+    /// The phone number is another tenant's.
+    #[error("this phone number belongs to another tenant")]
+    NumberTaken,
+    /// Nobody who knows says that the phone number is this tenant's.
+    #[error("the provider does not confirm that this phone number is the organisation's")]
+    NumberUnproven,
     /// No such thing of this tenant's.
     #[error("not found")]
     NotFound,

@@ -6,16 +6,21 @@
 mod auth;
 mod body;
 mod limits;
+mod numbers;
 mod openapi;
 mod ops;
+mod ops_texting;
 mod problem;
 mod public;
 mod settings;
 mod tenant;
+mod texting;
 mod time;
+mod webhooks;
 
 pub use ops::{Figures, OperatorGate, Ops};
 pub use problem::Problem;
 pub use public::Public;
 pub use settings::{HttpSettings, OpsSettings, RateSettings};
+pub use texting::Texting;
 pub use time::{rfc3339, rfc3339_of};

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{auth, problem, tenant};
+use super::{auth, numbers, problem, tenant, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -12,6 +12,7 @@ use super::{auth, problem, tenant};
     paths(
         auth::register, auth::login, auth::refresh, auth::logout, auth::jwks,
         tenant::show, tenant::keys, tenant::make_key, tenant::revoke_key,
+        numbers::list, numbers::take, numbers::release, webhooks::telnyx,
     ),
     components(schemas(problem::Problem, problem::FieldError)),
     modifiers(&Bearer)
@@ -39,7 +40,7 @@ mod tests {
     #[test]
     fn no_path_holds_a_tenants_id() {
         let document = Document::openapi();
-        assert_eq!(document.paths.paths.len(), 8);
+        assert_eq!(document.paths.paths.len(), 11);
         for path in document.paths.paths.keys() {
             assert!(!path.to_lowercase().contains("tenantid"), "{path}");
         }

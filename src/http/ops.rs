@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::body::bearer;
 use super::public::{missing, panicked, wrong_method};
-use super::{Problem, time};
+use super::{Problem, Texting, ops_texting, time};
 use crate::fault::Fault;
 use crate::ident::TenantId;
 use crate::tenant::{Directory, Registry, Tenant};
@@ -56,6 +56,8 @@ pub struct Ops {
     pub figures: Arc<dyn Figures>,
     /// Off loopback, all but metrics and health take an operator's token.
     pub gate: Arc<dyn OperatorGate>,
+    /// Phone numbers and dead letters.
+    pub texting: Option<Texting>,
 }
 
 /// How long readiness may take to be found.
@@ -69,6 +71,7 @@ impl Ops {
             .route("/", get(live))
             .route("/tenants", get(tenants))
             .route("/tenants/{id}", get(tenant))
+            .merge(ops_texting::routes())
             .layer(middleware::from_fn_with_state(self.clone(), guard));
         Router::new()
             .route("/metrics", get(metrics))

@@ -113,6 +113,17 @@ impl From<Refused> for Problem {
                 "forbidden",
                 "This takes the organisation's primary admin",
             ),
+            Refused::NumberTaken => Self::new(
+                StatusCode::CONFLICT,
+                "number-taken",
+                "This phone number belongs to another organisation",
+            ),
+            Refused::NumberUnproven => Self::new(
+                StatusCode::FORBIDDEN,
+                "number-unproven",
+                "The provider does not confirm that this phone number is the organisation's",
+            )
+            .detail("An operator can assign it."),
             Refused::NotFound => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found"),
             Refused::Busy => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -8,11 +8,11 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::limits::Limits;
-use super::{HttpSettings, Problem, auth, openapi, tenant};
+use super::{HttpSettings, Problem, Texting, auth, numbers, openapi, tenant, webhooks};
 use crate::control::Sessions;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
@@ -32,6 +32,7 @@ pub struct Public {
     pub(super) gate: Arc<dyn Gate>,
     pub(super) mint: SharedMint,
     pub(super) limits: Arc<Limits>,
+    pub(super) texting: Option<Texting>,
     timeout: Span,
     body_max: usize,
 }
@@ -54,9 +55,16 @@ impl Public {
             keys,
             gate,
             limits: Arc::new(Limits::new(&settings.rate)),
+            texting: None,
             timeout: settings.request_timeout,
             body_max: settings.body_max.get(),
         }
+    }
+
+    /// With phone numbers and inbound messages.
+    #[must_use]
+    pub fn with_texting(self, texting: Texting) -> Self {
+        Self { texting: Some(texting), ..self }
     }
 
     /// The router. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: the
@@ -71,6 +79,9 @@ impl Public {
             .route("/api/tenant", get(tenant::show))
             .route("/api/tenant/keys", get(tenant::keys).post(tenant::make_key))
             .route("/api/tenant/keys/{id}", delete(tenant::revoke_key))
+            .route("/api/tenant/phone-numbers", get(numbers::list))
+            .route("/api/tenant/phone-numbers/{e164}", put(numbers::take).delete(numbers::release))
+            .route("/webhooks/telnyx", post(webhooks::telnyx))
             .route("/.well-known/jwks.json", get(auth::jwks))
             .route("/openapi.json", get(openapi::document))
             .fallback(missing)
@@ -97,7 +108,12 @@ pub(super) fn address(request: &Request) -> Option<IpAddr> {
 async fn around(State(public): State<Public>, request: Request, next: Next) -> Response {
     let from = address(&request);
     let limits = &public.limits;
-    let counted = limits.all.count(from).and_then(|()| match request.uri().path() {
+    let path = request.uri().path();
+    // A provider sends as much as there is from a few addresses; whoever cannot sign is counted
+    // where the signature is judged.
+    let signed = path.starts_with("/webhooks/");
+    let all = if signed { Ok(()) } else { limits.all.count(from) };
+    let counted = all.and_then(|()| match path {
         "/api/auth/register" => limits.register.count(from),
         "/api/auth/login" | "/api/auth/refresh" | "/api/auth/logout" => limits.login.count(from),
         _ => Ok(()),

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod operator;
 mod packet;
 pub mod postmaster;
+pub mod telnyx;
 pub mod tls;
 pub mod tools;
 pub mod wire;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::letters::LettersCommand;
+use super::phone::PhoneCommand;
 use crate::cli::registry::RegistryArguments;
 use crate::ident::TenantId;
 use crate::tenant::PoolMode;
@@ -24,6 +26,12 @@ pub enum TenantCommand {
     Suspend(SuspendArguments),
     /// Serves it again.
     Resume(OneTenant),
+    /// Assigns, releases and lists phone numbers.
+    #[command(subcommand)]
+    Phone(PhoneCommand),
+    /// Messages that could not be stored: lists them, tries them again.
+    #[command(subcommand)]
+    Letters(LettersCommand),
     /// Drops a tenant's database, logins and registry rows, for good. Needs the configuration.
     Drop(DropArguments),
 }

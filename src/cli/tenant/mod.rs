@@ -7,7 +7,9 @@ mod arguments;
 mod change;
 mod create;
 mod erase;
+mod letters;
 mod look;
+mod phone;
 
 pub(super) use arguments::{
     CreateArguments, DropArguments, LimitArguments, ListArguments, OneTenant, SuspendArguments,
@@ -28,6 +30,8 @@ pub(super) async fn tenant(common: &Common, asked: &TenantCommand) -> Result<Ans
         TenantCommand::Limits(asked) => Box::pin(change::limits(common, asked)).await,
         TenantCommand::Suspend(asked) => change::suspend(common, asked).await,
         TenantCommand::Resume(asked) => change::resume(common, asked).await,
+        TenantCommand::Phone(asked) => Box::pin(phone::phone(common, asked)).await,
+        TenantCommand::Letters(asked) => Box::pin(letters::letters(common, asked)).await,
         TenantCommand::Create(asked) => Box::pin(create::create(common, asked)).await,
         TenantCommand::Drop(asked) => Box::pin(erase::erase(common, asked)).await,
     }

@@ -167,11 +167,15 @@ fn public_privileges() -> String {
     )
 }
 
+/// pgusher's corner is the sidecar's alone: no role of the tenant's can forge or block what comes
+/// in there.
 fn own_privileges() -> String {
     let sidecar = groups::group(Role::Sidecar);
     format!(
         "GRANT USAGE ON SCHEMA pgusher TO {sidecar};
          GRANT SELECT ON ALL TABLES IN SCHEMA pgusher TO {sidecar};
-         GRANT INSERT, UPDATE, DELETE ON pgusher.webhook_inbox TO {sidecar}"
+         GRANT INSERT, UPDATE, DELETE ON pgusher.webhook_inbox, pgusher.parked_receipts
+             TO {sidecar};
+         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pgusher TO {sidecar}"
     )
 }

@@ -42,7 +42,9 @@ macro_rules! embedded {
 impl MigrationSet {
     /// The registry's.
     pub fn registry() -> Self {
-        embedded!("registry": "0001_public", "0002_pgusher", "0003_notify", "0004_rollout")
+        embedded!(
+            "registry": "0001_public", "0002_pgusher", "0003_notify", "0004_rollout", "0005_phone"
+        )
     }
 
     /// The tenants', as shipped.
@@ -52,7 +54,7 @@ impl MigrationSet {
 
     /// pgusher's own corner of every tenant's database.
     pub fn own() -> Self {
-        embedded!("pgusher": "0001_mark")
+        embedded!("pgusher": "0001_mark", "0002_sms")
     }
 
     /// Reads a folder of `<number>_<name>.sql` files. Other files are left alone.
