@@ -75,6 +75,7 @@ async fn api(rate: RateSettings) -> Api {
         metrics: prometheus::Registry::new(),
         registry: office.registry.clone(),
         directory: office.directory.clone(),
+        health: office.health.clone(),
         figures: Arc::new(NoFigures),
         gate: Arc::new(NoFigures),
         texting: None,

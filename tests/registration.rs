@@ -161,7 +161,7 @@ async fn what_a_crash_left_is_finished_or_undone() {
     client.batch_execute(told).await.unwrap();
     // And a warm database that was never finished.
     let warm = "INSERT INTO pgusher.warm_databases (tenant_id, server, schema_version, key_version)
-                VALUES ('halfwarm', 'main', '3', 1)";
+                VALUES ('halfwarm', 'main', '3.1', 1)";
     client.batch_execute(warm).await.unwrap();
     server.ensure_tenant(&id("halfwarm"), 1).await.unwrap();
     drop(client);

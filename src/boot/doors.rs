@@ -14,10 +14,11 @@ use super::seams::{OperatorDoor, SessionDoor, SignerMint, VerifierGate};
 use super::texting::texting;
 use super::{BuildProblems, Built};
 use crate::config::Config;
+use crate::control::health::Health;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
 use crate::control::provision::Provisioner;
-use crate::control::registration::{Builder, Registration, Warm};
+use crate::control::registration::{Builder, Registration, RegistrationMetrics, Warm};
 use crate::control::seams::SharedMint;
 use crate::control::{EmailIndex, Passwords, Presence, Sessions};
 use crate::http::{Ops, Public};
@@ -36,6 +37,7 @@ pub(super) async fn open(
     built: &Arc<Built>,
     data: &Handle,
     presence: &Presence,
+    listener: Option<SocketAddr>,
 ) -> Result<Doors, BuildProblems> {
     let mut tasks = Vec::new();
     let parts = Sidecar::new(config, built, data, presence)?;
@@ -43,13 +45,15 @@ pub(super) async fn open(
     let texting = texting(config, built, &parts.login)?;
     let gate = Arc::new(VerifierGate(built.verifier.clone()));
     let public =
-        Public::new(&config.http, parts.registration.clone(), parts.login, parts.keys, gate);
+        Public::new(&config.http, parts.registration.clone(), parts.login, parts.keys, gate)
+            .reached_at(listener, built.tls.is_some());
     let public = public.with_texting(texting.clone());
     let http = serve(config.http.address, public.router(), &mut tasks, &mut problems).await;
     let ops = Ops {
         metrics: built.metrics.clone(),
         registry: built.registry.clone(),
         directory: Arc::clone(&built.directory),
+        health: parts.health.clone(),
         figures: Arc::new(LiveFigures(Arc::clone(built))),
         gate: Arc::new(OperatorDoor(built.verifier.clone())),
         texting: Some(texting),
@@ -58,7 +62,8 @@ pub(super) async fn open(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let (warm, janitor) = (parts.warm, parts.registration.janitor());
+    let (warm, janitor, health) = (parts.warm, parts.registration.janitor(), parts.health);
+    tasks.push(tokio::spawn(async move { health.run().await }));
     tasks.push(tokio::spawn(async move { warm.run().await }));
     tasks.push(tokio::spawn(async move { janitor.run().await }));
     Ok(Doors { http, ops, tasks })
@@ -120,6 +125,7 @@ pub(super) struct Sidecar {
     pub(super) login: Arc<Login>,
     pub(super) keys: Keys,
     pub(super) warm: Warm,
+    pub(super) health: Health,
 }
 
 impl Sidecar {
@@ -139,16 +145,30 @@ impl Sidecar {
         });
         let sessions = Sessions::new(registry.clone(), Arc::clone(&mint), &config.refresh);
         let servers = Arc::clone(&built.servers);
-        let warm =
-            Warm::new(registry.clone(), servers.clone(), presence.clone(), config.warm.clone());
+        let pools = built.pools.clone();
+        let pressure = Box::new(move || pools.rooms().iter().any(|room| room.waiting > 0));
+        let warm = Warm::new(
+            registry.clone(),
+            servers.clone(),
+            presence.clone(),
+            config.warm.clone(),
+            pressure,
+        );
+        let unnamed = |e: prometheus::Error| vec![format!("metrics: {e}")];
+        let health =
+            Health::new(registry.clone(), servers.clone(), config.health.clone(), &built.metrics)
+                .map_err(unnamed)?;
+        let metrics = RegistrationMetrics::new(&built.metrics).map_err(unnamed)?;
         let registration = Builder {
             registry: registry.clone(),
             servers,
+            health: health.clone(),
             passwords: passwords.clone(),
             emails: emails.clone(),
             sessions: sessions.clone(),
             presence: presence.clone(),
             warm: warm.clone(),
+            metrics,
         }
         .build(&config.registration);
         let door = SessionDoor(Door::new(Arc::clone(&built.shared), data.clone()));
@@ -161,6 +181,6 @@ impl Sidecar {
             door: Arc::new(door),
             mint,
         });
-        Ok(Self { registration, login, keys: Keys::new(registry), warm })
+        Ok(Self { registration, login, keys: Keys::new(registry), warm, health })
     }
 }

@@ -87,7 +87,8 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
     let console = Arc::new(console::console(&built, config, ask));
     built.shared.open_console(console.clone());
     tasks.push(control.spawn(async move { console.keep().await }));
-    let doors = Box::pin(doors::open(config, &built, data.handle(), &presence)).await?;
+    let listener = addresses.listen.first().copied();
+    let doors = Box::pin(doors::open(config, &built, data.handle(), &presence, listener)).await?;
     (addresses.http, addresses.ops) = (doors.http, doors.ops);
     tasks.extend(doors.tasks);
     front.open(&built.shared, data.handle(), &closed);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::{SignerSettings, ThrottleSettings, TokenSettings};
 use crate::boot::{MetricsSettings, RuntimeSettings};
+use crate::control::health::HealthSettings;
 use crate::control::provision::ServerSettings;
 use crate::control::registration::{RegistrationSettings, WarmSettings};
 use crate::control::schema::SchemaSettings;
@@ -44,6 +45,8 @@ pub struct Config {
     pub directory: DirectorySettings,
     /// The PostgreSQL servers that tenants live on, by name.
     pub servers: BTreeMap<String, ServerSettings>,
+    /// How they are watched.
+    pub health: HealthSettings,
     /// How pgusher connects to them.
     pub dial: DialSettings,
     /// What it shows to those that ask for a certificate.
@@ -121,6 +124,9 @@ impl Config {
         }
         for problem in self.limits.problems("limits") {
             judge("limits", Err(problem));
+        }
+        if let Some((key, verdict)) = self.http.problems() {
+            judge(key, Err(verdict));
         }
         for (name, plan) in &self.plans {
             let section = format!("plans.{name}");

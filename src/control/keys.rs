@@ -118,7 +118,7 @@ impl Keys {
         let made = client.execute(sql, &row).await.map_err(failed::registry)?;
         if made == 0 {
             let message = "the tenant has 100 keys already: revoke one first";
-            return Err(Refused::Invalid(vec![FieldProblem { field: "name", message }]));
+            return Err(Refused::Invalid(vec![FieldProblem::new("name", message)]));
         }
         Ok(MadeKey { user: format!("key_{id}"), id, secret: secret.into(), expires_at })
     }
@@ -172,11 +172,11 @@ fn checked(key: &NewKey) -> Result<String, Refused> {
     let mut problems = Vec::new();
     if name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
         let message = "must have at most 100 characters, none of them a control character";
-        problems.push(FieldProblem { field: "name", message });
+        problems.push(FieldProblem::new("name", message));
     }
     if key.expires_in.is_some_and(|s| s == 0 || s > TTL_SECS_MAX) {
         let message = "must be 1 to 315360000 seconds";
-        problems.push(FieldProblem { field: "expiresIn", message });
+        problems.push(FieldProblem::new("expiresIn", message));
     }
     if problems.is_empty() { Ok(name.to_owned()) } else { Err(Refused::Invalid(problems)) }
 }

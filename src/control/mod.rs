@@ -9,6 +9,7 @@ pub mod changes;
 mod email;
 mod failed;
 pub mod fleet;
+pub mod health;
 pub mod keys;
 pub mod login;
 mod password;

@@ -1,5 +1,7 @@
 //! Why a request about a tenant was not done.
 
+use std::borrow::Cow;
+
 use crate::fault::Fault;
 
 /// One field of a request and what is wrong with it.
@@ -8,7 +10,14 @@ pub struct FieldProblem {
     /// The field's name as the API spells it.
     pub field: &'static str,
     /// A sentence for the person who filled it in.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
+}
+
+impl FieldProblem {
+    /// A problem with `field`.
+    pub fn new(field: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { field, message: message.into() }
+    }
 }
 
 /// A refusal, or a failure. The doors turn it into their own words.

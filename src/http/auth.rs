@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{Fields, MaybeProven};
-use super::{Problem, Public};
+use super::{Problem, Public, registrations};
 use crate::control::Tokens;
-use crate::control::registration::{AdminView, ChurchView, NewOrganisation};
+use crate::control::registration::{AdminView, ChurchView, NewOrganisation, Timings};
 
 /// What to register.
 #[derive(ToSchema)]
@@ -28,6 +29,8 @@ pub(super) struct RegisterBody {
     last_name: String,
     #[schema(min_length = 1, max_length = 200)]
     church_name: String,
+    /// Where its database is to be, one of `/api/regions`; absent: anywhere.
+    region: Option<String>,
 }
 
 /// Who logs in.
@@ -139,9 +142,13 @@ impl From<ChurchView> for Church {
 /// Registers an organisation: its database, its first admin, and the admin's tokens.
 #[utoipa::path(post, path = "/api/auth/register", tag = "auth", request_body = RegisterBody,
     params(("Idempotency-Key" = Option<String>, Header, max_length = 255,
-        description = "The same key and body give the same tenant again")),
+        description = "The same key and body give the same tenant again"),
+        ("Prefer" = Option<String>, Header,
+            description = "`respond-async`: 202 at once, and the rest at `Location`")),
     responses(
         (status = 201, body = Session),
+        (status = 202, body = registrations::RegistrationView,
+            headers(("Location" = String, description = "Where to ask how far it is"))),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
@@ -153,13 +160,15 @@ pub(super) async fn register(
     State(public): State<Public>,
     headers: HeaderMap,
     mut fields: Fields,
-) -> Result<(StatusCode, Json<Session>), Problem> {
+) -> Result<Response, Problem> {
+    let region = fields.text("region");
     let organisation = NewOrganisation {
         email: fields.text("email"),
         password: fields.text("password").into(),
         first_name: fields.text("firstName"),
         last_name: fields.text("lastName"),
         church_name: fields.text("churchName"),
+        region: Some(region).filter(|region| !region.is_empty()),
     };
     let key = headers.get("idempotency-key").map(axum::http::HeaderValue::to_str);
     let key = key.transpose().unwrap_or_else(|_| {
@@ -167,7 +176,11 @@ pub(super) async fn register(
         None
     });
     fields.done()?;
+    if registrations::prefers_async(&headers) {
+        return registrations::begin(&public, organisation, key).await;
+    }
     let made = public.registration.register(organisation, key).await?;
+    let timings = server_timing(&made.timings);
     let session = Session {
         tenant_id: made.tenant.to_string(),
         registration_id: Some(made.registration),
@@ -175,7 +188,20 @@ pub(super) async fn register(
         church: made.church.into(),
         tokens: made.tokens.into(),
     };
-    Ok((StatusCode::CREATED, Json(session)))
+    let mut answer = (StatusCode::CREATED, Json(session)).into_response();
+    answer.headers_mut().extend(timings.map(|value| (SERVER_TIMING, value)));
+    Ok(answer)
+}
+
+/// How long the steps took (W3C Server Timing).
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+fn server_timing(timings: &Timings) -> Option<HeaderValue> {
+    let entry = |(step, took): (&str, std::time::Duration)| {
+        format!("{step};dur={:.3}", took.as_secs_f64() * 1000.0)
+    };
+    let text = timings.iter().map(entry).collect::<Vec<_>>().join(", ");
+    if text.is_empty() { None } else { HeaderValue::from_str(&text).ok() }
 }
 
 /// Logs an admin in.

@@ -24,7 +24,7 @@ impl Fields {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text,
             Some(_) => {
-                self.problems.push(FieldProblem { field, message: "must be a text" });
+                self.problems.push(FieldProblem::new(field, "must be a text"));
                 String::new()
             }
         }
@@ -46,7 +46,7 @@ impl Fields {
 
     /// Notes a field that cannot be used.
     pub(super) fn problem(&mut self, field: &'static str, message: &'static str) {
-        self.problems.push(FieldProblem { field, message });
+        self.problems.push(FieldProblem::new(field, message));
     }
 
     /// Ends the reading.

@@ -5,19 +5,24 @@
 
 mod auth;
 mod body;
+mod connection;
 mod limits;
 mod numbers;
 mod openapi;
 mod ops;
 mod ops_texting;
 mod problem;
+mod proxies;
 mod public;
+mod registrations;
 mod settings;
+mod signup;
 mod tenant;
 mod texting;
 mod time;
 mod webhooks;
 
+pub use connection::ConnectionSettings;
 pub use ops::{Figures, OperatorGate, Ops};
 pub use problem::Problem;
 pub use public::Public;

@@ -4,17 +4,18 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{auth, numbers, problem, tenant, webhooks};
+use super::{auth, numbers, problem, registrations, tenant, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "pgusher", description = "Registers tenants and logs their admins in."),
     paths(
         auth::register, auth::login, auth::refresh, auth::logout, auth::jwks,
+        registrations::show, registrations::events, registrations::regions,
         tenant::show, tenant::keys, tenant::make_key, tenant::revoke_key,
         numbers::list, numbers::take, numbers::release, webhooks::telnyx,
     ),
-    components(schemas(problem::Problem, problem::FieldError)),
+    components(schemas(problem::Problem, problem::FieldError, registrations::StepEvent)),
     modifiers(&Bearer)
 )]
 struct Document;

@@ -18,6 +18,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::body::bearer;
 use super::public::{missing, panicked, wrong_method};
 use super::{Problem, Texting, ops_texting, time};
+use crate::control::health::{Health, TenantHealth};
+use crate::control::provision::DatabaseState;
 use crate::fault::Fault;
 use crate::ident::TenantId;
 use crate::tenant::{Directory, Registry, Tenant};
@@ -52,6 +54,8 @@ pub struct Ops {
     pub registry: Registry,
     /// Knows tenants.
     pub directory: Arc<Directory>,
+    /// Whether servers answer.
+    pub health: Health,
     /// Live figures.
     pub figures: Arc<dyn Figures>,
     /// Off loopback, all but metrics and health take an operator's token.
@@ -156,7 +160,22 @@ async fn tenant(State(ops): State<Ops>, Path(id): Path<String>) -> Result<Json<V
     let id = TenantId::parse(&id)
         .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "not-found", "No such tenant"))?;
     let tenant = ops.directory.tenant(&id).await?;
-    Ok(Json(view(&tenant, &ops)))
+    let mut shown = view(&tenant, &ops);
+    shown["health"] = health(&ops.health.of(&tenant).await);
+    Ok(Json(shown))
+}
+
+fn health(health: &TenantHealth) -> Value {
+    let database = health.database.map(|state| match state {
+        DatabaseState::Open => "open",
+        DatabaseState::Closed => "closed",
+        DatabaseState::Missing => "missing",
+    });
+    json!({
+        "serverUp": health.server_up,
+        "checkedAt": health.checked_at.map(time::rfc3339_of),
+        "database": database,
+    })
 }
 
 fn view(tenant: &Tenant, ops: &Ops) -> Value {

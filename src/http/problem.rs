@@ -74,7 +74,7 @@ impl Problem {
         );
         let error = |field: &FieldProblem| FieldError {
             field: field.field.to_owned(),
-            message: field.message.to_owned(),
+            message: field.message.clone().into_owned(),
         };
         problem.errors = fields.iter().map(error).collect();
         problem

@@ -9,10 +9,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::connection::Connection;
 use super::limits::Limits;
-use super::{HttpSettings, Problem, Texting, auth, numbers, openapi, tenant, webhooks};
+use super::proxies::Proxies;
+use super::{HttpSettings, Problem, Texting, auth, numbers, openapi, registrations};
+use super::{signup, tenant, webhooks};
 use crate::control::Sessions;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
@@ -33,6 +37,13 @@ pub struct Public {
     pub(super) mint: SharedMint,
     pub(super) limits: Arc<Limits>,
     pub(super) texting: Option<Texting>,
+    pub(super) connection: Arc<Connection>,
+    /// Streams of events that may still be opened.
+    pub(super) streams: Arc<Semaphore>,
+    /// What the sign-up page may do; `None`: there is no such page.
+    pub(super) signup: Option<HeaderValue>,
+    proxies: Arc<Proxies>,
+    settings: Arc<HttpSettings>,
     timeout: Span,
     body_max: usize,
 }
@@ -56,6 +67,12 @@ impl Public {
             gate,
             limits: Arc::new(Limits::new(&settings.rate)),
             texting: None,
+            connection: Arc::new(Connection::new(&settings.connection, None, false)),
+            streams: Arc::new(Semaphore::new(settings.streams_max.min(Semaphore::MAX_PERMITS))),
+            signup: signup::policy().filter(|_| settings.signup),
+            // The configuration was judged before.
+            proxies: Arc::new(Proxies::parse(&settings.trusted_proxies).unwrap_or_default()),
+            settings: Arc::new(settings.clone()),
             timeout: settings.request_timeout,
             body_max: settings.body_max.get(),
         }
@@ -67,6 +84,14 @@ impl Public {
         Self { texting: Some(texting), ..self }
     }
 
+    /// Hands out connection strings to this listener, where the settings name no other place.
+    #[must_use]
+    pub fn reached_at(mut self, listener: Option<SocketAddr>, has_tls: bool) -> Self {
+        let connection = Connection::new(&self.settings.connection, listener, has_tls);
+        self.connection = Arc::new(connection);
+        self
+    }
+
     /// The router. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: the
     /// limits count by address.
     pub fn router(self) -> Router {
@@ -76,6 +101,10 @@ impl Public {
             .route("/api/auth/login", post(auth::login))
             .route("/api/auth/refresh", post(auth::refresh))
             .route("/api/auth/logout", post(auth::logout))
+            .route("/api/registrations/{id}", get(registrations::show))
+            .route("/api/registrations/{id}/events", get(registrations::events))
+            .route("/api/regions", get(registrations::regions))
+            .route("/signup", get(signup::page))
             .route("/api/tenant", get(tenant::show))
             .route("/api/tenant/keys", get(tenant::keys).post(tenant::make_key))
             .route("/api/tenant/keys/{id}", delete(tenant::revoke_key))
@@ -99,14 +128,15 @@ impl std::fmt::Debug for Public {
     }
 }
 
-/// The peer's address, where the listener has one.
-pub(super) fn address(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+/// The client's address, where the listener has one.
+fn address(request: &Request, proxies: &Proxies) -> Option<IpAddr> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    Some(proxies.client(peer.0.ip(), request.headers()))
 }
 
 /// Limits, the deadline, and headers every answer has.
 async fn around(State(public): State<Public>, request: Request, next: Next) -> Response {
-    let from = address(&request);
+    let from = address(&request, &public.proxies);
     let limits = &public.limits;
     let path = request.uri().path();
     // A provider sends as much as there is from a few addresses; whoever cannot sign is counted

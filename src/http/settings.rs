@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ConnectionSettings;
+use super::proxies::Proxies;
 use crate::units::{Size, Span};
 
 /// The public HTTP door.
@@ -16,8 +18,25 @@ pub struct HttpSettings {
     pub body_max: Size,
     /// How long a request may take, body and answer.
     pub request_timeout: Span,
+    /// Whether `/signup`, the built-in page, is served.
+    pub signup: bool,
+    /// Streams of registration events at once; more are told to come back (503).
+    pub streams_max: usize,
+    /// Networks of proxies in front, `10.0.0.0/8`: requests from there are counted by the address
+    /// in their `X-Forwarded-For`. From anywhere else that header is not read.
+    pub trusted_proxies: Vec<String>,
+    /// What handed-out connection strings say.
+    pub connection: ConnectionSettings,
     /// Limits per address.
     pub rate: RateSettings,
+}
+
+impl HttpSettings {
+    /// What is wrong with it: the key, and why.
+    pub fn problems(&self) -> Option<(&'static str, String)> {
+        let proxies = Proxies::parse(&self.trusted_proxies).err();
+        proxies.map(|problem| ("http.trusted_proxies", problem))
+    }
 }
 
 impl Default for HttpSettings {
@@ -26,6 +45,10 @@ impl Default for HttpSettings {
             address: Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
             body_max: Size::kib(64),
             request_timeout: Span::secs(30),
+            signup: true,
+            streams_max: 1000,
+            trusted_proxies: Vec::new(),
+            connection: ConnectionSettings::default(),
             rate: RateSettings::default(),
         }
     }

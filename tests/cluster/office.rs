@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use pgusher::control::health::{Health, HealthSettings};
 use pgusher::control::login::Login;
 use pgusher::control::provision::{ProvisionMetrics, Provisioner, ServerSettings, Servers};
 use pgusher::control::registration::{
-    Builder, Janitor, NewOrganisation, Registration, RegistrationSettings, Warm, WarmSettings,
+    Builder, Janitor, NewOrganisation, Registration, RegistrationMetrics, RegistrationSettings,
+    Warm, WarmSettings,
 };
 use pgusher::control::schema::{MigrationSet, migrate_registry};
 use pgusher::control::seams::{Caller, Claims, Gate, Mint, SharedMint, TenantDoor};
@@ -86,6 +88,7 @@ pub struct Office {
     pub login: Arc<Login>,
     pub directory: Arc<Directory>,
     pub warm: Warm,
+    pub health: Health,
     pub presence: Presence,
 }
 
@@ -145,8 +148,11 @@ impl Office {
         let emails = EmailIndex::new(key, wish.legacy);
         let mint: SharedMint = Arc::new(FakeMint);
         let sessions = Sessions::new(registry.clone(), mint.clone(), &RefreshSettings::default());
-        let warm = WarmSettings { target: wish.warm, creators: 2 };
-        let warm = Warm::new(registry.clone(), servers.clone(), presence.clone(), warm);
+        let warm = WarmSettings { target: wish.warm, ..WarmSettings::default() };
+        let calm = Box::new(|| false);
+        let warm = Warm::new(registry.clone(), servers.clone(), presence.clone(), warm, calm);
+        let watch = HealthSettings::default();
+        let health = Health::new(registry.clone(), servers.clone(), watch, &prometheus).unwrap();
         let metrics = TenantMetrics::new(&prometheus).unwrap();
         let directory = Arc::new(Directory::new(
             &DirectorySettings::default(),
@@ -157,11 +163,13 @@ impl Office {
         let registration = Builder {
             registry: registry.clone(),
             servers: servers.clone(),
+            health: health.clone(),
             passwords: passwords.clone(),
             emails: emails.clone(),
             sessions: sessions.clone(),
             presence: presence.clone(),
             warm: warm.clone(),
+            metrics: RegistrationMetrics::new(&prometheus).unwrap(),
         }
         .build(&RegistrationSettings::default());
         let login = Login {
@@ -184,6 +192,7 @@ impl Office {
             login: Arc::new(login),
             directory,
             warm,
+            health,
             presence,
         }
     }
@@ -210,5 +219,6 @@ pub fn organisation(email: &str) -> NewOrganisation {
         first_name: "Ada".into(),
         last_name: "Lovelace".into(),
         church_name: "St. Example".into(),
+        region: None,
     }
 }

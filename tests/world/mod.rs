@@ -162,6 +162,8 @@ impl World {
         }
         command.arg("--set").arg(format!("{}={}", keys::TLS_CERT, self.tls.cert.display()));
         command.arg("--set").arg(format!("{}={}", keys::TLS_KEY, self.tls.key.display()));
+        // Databases made in the background would be counted among the tenants'.
+        command.args(["--set", "warm.target=0"]);
         for (key, value) in &self.plan.set {
             command.arg("--set").arg(format!("{key}={value}"));
         }

@@ -15,7 +15,7 @@ use crate::tenant::MasterKey;
 /// Looks at one server. What it is, for the answer.
 pub(super) async fn look(
     name: &str,
-    settings: &ServerSettings,
+    (settings, held): (&ServerSettings, u32),
     key: MasterKey,
     findings: &mut Findings,
 ) -> Value {
@@ -30,7 +30,7 @@ pub(super) async fn look(
     };
     match server.inspect().await {
         Ok(facts) => {
-            judge(name, settings, &facts, findings);
+            judge(name, (settings, held), &facts, findings);
             json!(facts)
         }
         Err(fault) => {
@@ -41,7 +41,12 @@ pub(super) async fn look(
     }
 }
 
-fn judge(name: &str, settings: &ServerSettings, facts: &ServerFacts, findings: &mut Findings) {
+fn judge(
+    name: &str,
+    (settings, held): (&ServerSettings, u32),
+    facts: &ServerFacts,
+    findings: &mut Findings,
+) {
     let at = |key: &str| format!("servers.{name}{key}");
     if facts.version_number < VERSION_MIN {
         let text = format!("PostgreSQL {}: 15 or newer is needed", facts.version);
@@ -55,13 +60,15 @@ fn judge(name: &str, settings: &ServerSettings, facts: &ServerFacts, findings: &
         }
     }
     let admin = u32::try_from(settings.admin_connections_max).unwrap_or(u32::MAX);
+    let admin = admin.saturating_add(held);
     let wanted = settings.budget.saturating_add(admin);
     let there = u32::try_from(facts.connections_max).unwrap_or(0);
     if wanted > there {
         findings.note(
             at(".budget"),
             format!(
-                "{} for tenants and {admin} to provision are more than the {there} connections \
+                "{} for tenants and {admin} to provision (servers.{name}.admin_connections_max and \
+                 warm.held_max) are more than the {there} connections \
                  PostgreSQL has for them (max_connections less those it reserves)",
                 settings.budget
             ),

@@ -119,6 +119,9 @@ pub struct CreateArguments {
     /// The first admin's last name.
     #[arg(long)]
     pub last_name: String,
+    /// The region its database is to be in; any, without it.
+    #[arg(long)]
+    pub region: Option<String>,
     /// A file with the first admin's password, `-` for standard input; without one a password is
     /// made up and printed.
     #[arg(long, value_name = "FILE")]

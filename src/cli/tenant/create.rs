@@ -30,6 +30,7 @@ pub(super) async fn create(common: &Common, asked: &CreateArguments) -> Result<A
         first_name: asked.first_name.clone(),
         last_name: asked.last_name.clone(),
         church_name: asked.name.clone(),
+        region: asked.region.clone(),
     };
     let office = Office::open(&config).map_err(|all| Failure::new(all.join("\n")))?;
     let made = async {

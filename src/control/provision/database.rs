@@ -136,31 +136,6 @@ pub(super) async fn ensure_defaults(
     Ok(inside.batch_execute(&sql).await?)
 }
 
-/// Writes whose database it is, and its first admin, in one commit. Written twice, it is written
-/// once; a database of another tenant is refused.
-pub(super) async fn mark(
-    inside: &mut Client,
-    tenant: &TenantId,
-    admin: &NewAdmin,
-) -> Result<(), Step> {
-    let tx = inside.transaction().await?;
-    let sql = "INSERT INTO pgusher.tenant_mark (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING";
-    tx.execute(sql, &[&tenant.as_str()]).await?;
-    let sql = "SELECT tenant_id FROM pgusher.tenant_mark";
-    let marked: String = tx.query_one(sql, &[]).await?.try_get(0)?;
-    if marked != tenant.as_str() {
-        return Err(Step::Foreign);
-    }
-    let sql = r#"INSERT INTO public."Admin" ("id", "email", "password", "firstName", "lastName", "role")
-                 VALUES ($1, $2, $3, $4, $5, 'PRIMARY') ON CONFLICT ("id") DO NOTHING"#;
-    let password = admin.password.expose();
-    let row: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&admin.id, &admin.email, &password, &admin.first_name, &admin.last_name];
-    tx.execute(sql, &row).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
 /// Whether the tenant's first admin is written.
 pub(super) async fn is_marked(
     inside: &Client,
@@ -172,6 +147,22 @@ pub(super) async fn is_marked(
     inside.query_one(sql, &[&tenant.as_str(), &admin_id]).await?.try_get(0)
 }
 
+/// How long a server process may take to end, in milliseconds.
+const END_MS: i64 = 5000;
+
+/// Ends what a process of pgusher's that died may have left at work on this tenant. A CREATE whose
+/// client is gone goes on, and would bring back what is dropped here. Every such statement names
+/// the tenant; a provisioner sees and ends what ran under its own role.
+async fn end_work_on(admin: &Client, tenant: &TenantId) -> Result<(), tokio_postgres::Error> {
+    let sql = "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity
+               WHERE state = 'active' AND pid <> pg_backend_pid() AND usename = current_user
+               AND (position($1 in query) > 0 OR position($3 in query) > 0)";
+    // The first login that statements about all of them name: long ones are cut there.
+    let (database, login) = (ident(&tenant.database()), ident(&tenant.login_role(Role::ALL[0])));
+    admin.query(sql, &[&database, &END_MS, &login]).await?;
+    Ok(())
+}
+
 /// Drops the database and the logins, whatever of them is there.
 pub(super) async fn drop_all(
     admin: &Client,
@@ -180,6 +171,7 @@ pub(super) async fn drop_all(
 ) -> Result<(), Step> {
     let name = tenant.database();
     let database = ident(&name);
+    end_work_on(admin, tenant).await?;
     let names: Vec<String> = Role::ALL.iter().map(|role| tenant.login_role(*role)).collect();
     let sql = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)";
     let mut roles = Vec::with_capacity(names.len());

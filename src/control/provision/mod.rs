@@ -7,14 +7,18 @@
 mod database;
 mod doors;
 mod groups;
+mod inside;
 mod inspect;
+mod look;
 mod metrics;
 mod provisioner;
 mod settings;
 mod template;
 
 pub use database::NewAdmin;
+pub use inside::Inside;
 pub use inspect::{ServerFacts, VERSION_MIN};
+pub use look::DatabaseState;
 pub use metrics::ProvisionMetrics;
 pub use provisioner::{Provisioner, Servers};
 pub use settings::ServerSettings;

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::database::{self, NewAdmin, Step};
 use super::groups::{self, Powers};
 use super::template::Template;
-use super::{ProvisionMetrics, ServerFacts, ServerSettings, doors, inspect};
+use super::{Inside, ProvisionMetrics, ServerFacts, ServerSettings, doors, inspect};
 use crate::control::schema::{MigrationSet, SchemaError};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
@@ -26,11 +26,13 @@ pub struct Provisioner {
     admin: DatabaseUrl,
     tenants: DatabaseUrl,
     connections_max: u32,
+    region: Arc<str>,
     weight: u32,
+    tenants_max: u32,
     timeout: Duration,
     key: MasterKey,
     template: Template,
-    pool: Pool,
+    pub(super) pool: Pool,
     /// Set once the groups and the template are known to be there.
     ready: OnceCell<Powers>,
     metrics: ProvisionMetrics,
@@ -75,7 +77,9 @@ impl Provisioner {
             admin,
             tenants,
             connections_max: settings.tenant_connections_max,
+            region: settings.region.as_str().into(),
             weight: settings.weight,
+            tenants_max: settings.tenants_max,
             timeout,
             key,
             template: Template { product, own: MigrationSet::own() },
@@ -88,6 +92,16 @@ impl Provisioner {
     /// The server's name in the configuration.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Where it stands; empty: in no region.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Tenants at most; 0: any number.
+    pub fn tenants_max(&self) -> u32 {
+        self.tenants_max
     }
 
     /// Its share of new tenants.
@@ -103,6 +117,11 @@ impl Provisioner {
     /// The version of pgusher's own corner in a database made here.
     pub fn own_version(&self) -> i32 {
         self.template.own.version()
+    }
+
+    /// Both versions of a database made here: what a warm one must have to be given away.
+    pub fn warm_version(&self) -> String {
+        format!("{}.{}", self.template.product.version(), self.template.own.version())
     }
 
     /// The schema that databases made here have.
@@ -154,10 +173,15 @@ impl Provisioner {
     }
 
     /// The tenant's database, logins and privileges: complete, closed to everyone else, and empty.
+    /// Gives the connection inside it that the last step took.
     ///
     /// # Errors
     /// 08006 when a step fails; run it again.
-    pub async fn ensure_tenant(&self, tenant: &TenantId, key_version: i32) -> Result<(), Fault> {
+    pub async fn ensure_tenant(
+        &self,
+        tenant: &TenantId,
+        key_version: i32,
+    ) -> Result<Inside, Fault> {
         let powers = self.powers().await?;
         let timer = self.metrics.clone.start_timer();
         self.step("clone", async {
@@ -175,9 +199,18 @@ impl Provisioner {
         .await?;
         self.step("defaults", async {
             let inside = self.inside(tenant).await?;
-            database::ensure_defaults(&inside, tenant, powers).await
+            database::ensure_defaults(inside.client(), tenant, powers).await?;
+            Ok(inside)
         })
         .await
+    }
+
+    /// Makes a connection inside a database that is nobody's yet quick to write to.
+    ///
+    /// # Errors
+    /// 08006 when it fails; the connection is of no use then.
+    pub async fn rehearse(&self, inside: &mut Inside) -> Result<(), Fault> {
+        self.step("rehearsal", inside.rehearse()).await
     }
 
     /// Whose database it is, and its first admin, in one commit.
@@ -185,11 +218,21 @@ impl Provisioner {
     /// # Errors
     /// 08006 when it cannot be written.
     pub async fn ensure_admin(&self, tenant: &TenantId, admin: &NewAdmin) -> Result<(), Fault> {
-        self.step("admin", async {
-            let mut inside = self.inside(tenant).await?;
-            database::mark(&mut inside, tenant, admin).await
-        })
-        .await
+        self.step("admin", async { self.inside(tenant).await?.write(admin).await }).await
+    }
+
+    /// The same over a connection that is there already; should that fail, over a new one.
+    ///
+    /// # Errors
+    /// 08006 when it cannot be written.
+    pub async fn ensure_admin_by(&self, mut inside: Inside, admin: &NewAdmin) -> Result<(), Fault> {
+        let written = tokio::time::timeout(self.timeout, inside.write(admin)).await;
+        if matches!(written, Ok(Ok(()))) {
+            return Ok(());
+        }
+        let tenant = inside.tenant().clone();
+        drop(inside);
+        self.ensure_admin(&tenant, admin).await
     }
 
     /// Whether [`Provisioner::ensure_admin`] was done. A database that is not there has none.
@@ -206,7 +249,7 @@ impl Provisioner {
                 return Ok(false);
             }
             let inside = self.inside(tenant).await?;
-            Ok(database::is_marked(&inside, tenant, admin_id).await?)
+            Ok(database::is_marked(inside.client(), tenant, admin_id).await?)
         })
         .await
     }
@@ -291,12 +334,12 @@ impl Provisioner {
         made.await.copied()
     }
 
-    async fn inside(&self, tenant: &TenantId) -> Result<tokio_postgres::Client, Step> {
+    async fn inside(&self, tenant: &TenantId) -> Result<Inside, Step> {
         let url = self.admin.with_database(&tenant.database());
-        Ok(tenant::connect(&url, self.timeout).await?)
+        Ok(Inside::new(tenant::connect(&url, self.timeout).await?, tenant))
     }
 
-    async fn step<T>(
+    pub(super) async fn step<T>(
         &self,
         step: &'static str,
         work: impl Future<Output = Result<T, Step>>,

@@ -23,8 +23,12 @@ pub struct ServerSettings {
     pub budget: u32,
     /// CONNECTION LIMIT of a new tenant's database: its hard cap across all pgusher processes.
     pub tenant_connections_max: u32,
-    /// Share of new tenants, relative to other servers; 0: none.
+    /// Where it stands, for registrations that ask for a region; empty: in none.
+    pub region: String,
+    /// Share of new tenants, relative to other servers of the same region; 0: none.
     pub weight: u32,
+    /// Tenants at most, as last counted (`health.every`); 0: as many as come.
+    pub tenants_max: u32,
     /// Provisioning connections at most.
     pub admin_connections_max: usize,
     /// How long one provisioning step may take.
@@ -41,7 +45,9 @@ impl Default for ServerSettings {
             sslrootcert: String::new(),
             budget: 80,
             tenant_connections_max: 30,
+            region: String::new(),
             weight: 1,
+            tenants_max: 0,
             admin_connections_max: 3,
             step_timeout: Span::secs(60),
         }

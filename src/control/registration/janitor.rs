@@ -1,23 +1,18 @@
-//! What a crash left: finished where the admin is written, undone where not.
+//! What a crash left: finished where the admin is written or can be, undone where not.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::course::Course;
 use super::job::{self, Job};
-use super::warm;
-use crate::control::provision::Servers;
-use crate::control::{Presence, Refused, failed};
+use super::metrics::Timings;
+use super::{Failure, seal};
+use crate::control::{Refused, failed};
 use crate::fault::Fault;
-use crate::tenant::Registry;
 
 /// Sweeps after registrations and warm databases whose process is gone.
 #[derive(Debug, Clone)]
-pub struct Janitor {
-    registry: Registry,
-    servers: Arc<Servers>,
-    presence: Presence,
-    trial_days: i32,
-}
+pub struct Janitor(Arc<Course>);
 
 /// What one pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -38,14 +33,8 @@ const PASS_EVERY: Duration = Duration::from_secs(60);
 const JOBS_MAX: u32 = 1000;
 
 impl Janitor {
-    /// A janitor over these servers.
-    pub fn new(
-        registry: Registry,
-        servers: Arc<Servers>,
-        presence: Presence,
-        trial_days: i32,
-    ) -> Self {
-        Self { registry, servers, presence, trial_days }
+    pub(super) fn new(course: Arc<Course>) -> Self {
+        Self(course)
     }
 
     /// One pass over everything nobody alive works on. May run in several processes at once.
@@ -53,17 +42,18 @@ impl Janitor {
     /// # Errors
     /// When the registry fails. What could not be done on a PostgreSQL server is counted as left.
     pub async fn pass(&self) -> Result<Swept, Fault> {
+        let course = &self.0;
         let mut swept = Swept::default();
-        self.presence.bury().await?;
-        self.presence.beat().await?;
+        course.presence.bury().await?;
+        course.presence.beat().await?;
         let mut left = Vec::new();
         for _ in 0..JOBS_MAX {
-            let client = self.registry.client().await?;
-            let Some(job) = job::take_over(&client, self.presence.id()).await? else {
+            let client = course.registry.client().await?;
+            let Some(job) = job::take_over(&client, course.presence.id()).await? else {
                 break;
             };
             drop(client);
-            match self.settle(&job).await {
+            match Box::pin(self.settle(&job)).await {
                 Ok(true) => swept.finished += 1,
                 Ok(false) => swept.undone += 1,
                 Err(refused) => {
@@ -77,46 +67,92 @@ impl Janitor {
         for job in left {
             self.let_go(&job).await?;
         }
-        swept.dropped = warm::sweep(&self.registry, &self.servers, self.presence.id()).await?;
+        swept.dropped = course.warm.sweep().await?;
         self.prune().await?;
         if swept != Swept::default() {
             tracing::info!(?swept, "janitor");
         }
+        for (what, count) in [
+            ("finished", swept.finished),
+            ("undone", swept.undone),
+            ("dropped", swept.dropped),
+            ("left", swept.left),
+        ] {
+            course.metrics.swept.with_label_values(&[what]).inc_by(u64::from(count));
+        }
+        course.metrics.passes.inc();
         Ok(swept)
     }
 
     /// Brings one job, held by this process, to its end. Whether it was finished.
     async fn settle(&self, job: &Job) -> Result<bool, Refused> {
-        let Some(server) = self.servers.get(job.server.as_str()) else {
-            return Err(failed::internal("its server is not configured any more").into());
-        };
+        let course = &self.0;
+        course.placement.server(&job.server)?;
+        let mut why = None;
         // Who was told that it failed may have registered again: that one counts.
-        if !job.failed && server.has_admin(&job.tenant, &job.admin_id).await? {
-            let client = self.registry.client().await?;
-            let holder = self.presence.id();
-            match job::finish(&client, job, server, holder, self.trial_days).await {
-                Ok(_) => return Ok(true),
-                Err(Refused::EmailTaken) => {}
-                Err(other) => return Err(other),
+        if !job.failed {
+            match Box::pin(self.finished(job)).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(Refused::EmailTaken) => why = Some(Failure::EmailTaken),
+                // Its caller was promised a tenant: tried again later, here or elsewhere.
+                Err(other) if job.rest.is_some() => return Err(other),
+                Err(other) => tracing::warn!(job = job.id, why = other.to_string(), "undone"),
             }
         }
-        server.drop_tenant(&job.tenant).await?;
-        job::undone(&*self.registry.client().await?, job).await?;
+        self.drop_what_there_is(job, why).await?;
         Ok(false)
     }
 
+    /// Undoes a job of this process that failed, now.
+    pub(super) async fn undo(&self, job: &Job, why: Failure) -> Result<(), Fault> {
+        // Should this process die on the way, the next pass of another sees why.
+        job::failed(&*self.0.registry.client().await?, job, why).await?;
+        self.drop_what_there_is(job, Some(why)).await
+    }
+
+    async fn drop_what_there_is(&self, job: &Job, why: Option<Failure>) -> Result<(), Fault> {
+        let course = &self.0;
+        let server = course.placement.server(&job.server)?;
+        match server.drop_tenant(&job.tenant).await {
+            Ok(()) => job::undone(&*course.registry.client().await?, job, why).await,
+            Err(fault) => {
+                fault.log();
+                let client = course.registry.client().await?;
+                job::abandon(&client, job, &server.warm_version()).await
+            }
+        }
+    }
+
+    /// Finishes a job where that is possible.
+    async fn finished(&self, job: &Job) -> Result<bool, Refused> {
+        let course = &self.0;
+        if let Some(rest) = &job.rest {
+            let key = course.registry.master_key();
+            let admin = seal::open(key, &job.id, &rest.sealed, (&job.admin_id, &rest.email))?;
+            let (mut job, mut timings) = (job.clone(), Timings::default());
+            course.carry_out(&mut job, &admin, &mut timings).await?;
+            return Ok(true);
+        }
+        let server = course.placement.server(&job.server)?;
+        if !server.has_admin(&job.tenant, &job.admin_id).await? {
+            return Ok(false);
+        }
+        course.finish(job, server).await.map(|_| true)
+    }
+
     async fn let_go(&self, job: &Job) -> Result<(), Fault> {
-        let client = self.registry.client().await?;
+        let client = self.0.registry.client().await?;
         let sql = "UPDATE pgusher.registrations SET held_by = NULL \
                    WHERE id = $1 AND held_by = $2";
-        let holder = self.presence.id();
+        let holder = self.0.presence.id();
         client.execute(sql, &[&job.id, &holder]).await.map_err(failed::registry)?;
         Ok(())
     }
 
     /// Forgets what nobody can need any more.
     async fn prune(&self) -> Result<(), Fault> {
-        let client = self.registry.client().await?;
+        let client = self.0.registry.client().await?;
         let sql = "DELETE FROM pgusher.registrations
                        WHERE step IN ('done', 'undone') AND changed_at < now() - interval '7 days';
                    DELETE FROM pgusher.revocations WHERE expires_at < now();

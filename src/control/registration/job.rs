@@ -1,7 +1,12 @@
 //! The job row of a registration, and the registry's two commits.
 
+use std::time::Duration;
+
+use deadpool_postgres::Client as Pooled;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
+
+use super::Failure;
 
 use crate::control::provision::Provisioner;
 use crate::control::{Refused, failed};
@@ -22,6 +27,30 @@ pub(super) struct Job {
     pub(super) was_warm: bool,
     /// Whether somebody was told that it failed.
     pub(super) failed: bool,
+    /// The only region it may be in.
+    pub(super) region: Option<String>,
+    /// What is still to be written, where it was kept.
+    pub(super) rest: Option<Rest>,
+}
+
+/// What a job whose caller was answered keeps, so that anybody can finish it.
+#[derive(Clone)]
+pub(super) struct Rest {
+    pub(super) sealed: Vec<u8>,
+    pub(super) email: String,
+}
+
+impl std::fmt::Debug for Rest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rest")
+    }
+}
+
+/// What the tenant's rows say of where and for how long, beside the job itself.
+pub(super) struct Terms<'a> {
+    pub(super) holder: &'a str,
+    pub(super) trial_days: i32,
+    pub(super) collect_within: Duration,
 }
 
 /// What R1 writes.
@@ -35,10 +64,15 @@ pub(super) struct Claim<'a> {
     pub(super) admin_id: &'a str,
     /// The id to use when no warm database is there.
     pub(super) fresh_tenant: &'a str,
-    /// The server to clone on then.
+    /// The server to clone on then, and to claim a warm one of rather than of the others.
     pub(super) fresh_server: &'a str,
     /// The servers whose warm databases may be claimed.
     pub(super) servers: &'a [String],
+    /// Warm databases this process is connected to: the quickest.
+    pub(super) held: &'a [String],
+    pub(super) region: Option<&'a str>,
+    /// What is to be written, for a caller who is answered before it is done.
+    pub(super) sealed: Option<&'a [u8]>,
     pub(super) schema_version: &'a str,
     pub(super) holder: &'a str,
 }
@@ -61,7 +95,7 @@ pub(super) enum Claimed {
 }
 
 /// R1. One statement, one commit: the e-mail, the key and a warm database, or nothing.
-pub(super) async fn claim(client: &Client, claim: &Claim<'_>) -> Result<Claimed, Fault> {
+pub(super) async fn claim(client: &Pooled, claim: &Claim<'_>) -> Result<Claimed, Fault> {
     let sql = r#"
         WITH taken AS (
             SELECT EXISTS (SELECT FROM public."AdminEmailIndex" WHERE "emailHash" = ANY ($5))
@@ -72,17 +106,20 @@ pub(super) async fn claim(client: &Client, claim: &Claim<'_>) -> Result<Claimed,
             WHERE NOT (SELECT yes FROM taken) AND tenant_id = (
                 SELECT tenant_id FROM pgusher.warm_databases
                 WHERE state = 'ready' AND server = ANY ($10) AND schema_version = $11
-                ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                ORDER BY server = $9 DESC, tenant_id = ANY ($13) DESC, created_at
+                LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING tenant_id, server
         )
         INSERT INTO pgusher.registrations (id, idempotency_digest, body_digest, email, email_hash,
-            church_name, admin_id, tenant_id, server, was_warm, step, held_by)
+            church_name, admin_id, tenant_id, server, was_warm, step, held_by, region, deferred,
+            sealed)
         SELECT $1, $2, $3, $4, ($5::text[])[1], $6, $7, coalesce(warm.tenant_id, $8),
             coalesce(warm.server, $9), warm.tenant_id IS NOT NULL,
-            CASE WHEN warm.tenant_id IS NULL THEN 'claimed' ELSE 'cloned' END, $12
+            CASE WHEN warm.tenant_id IS NULL THEN 'claimed' ELSE 'cloned' END, $12, $14,
+            $15::bytea IS NOT NULL, $15
         FROM taken LEFT JOIN warm ON true WHERE NOT taken.yes
-        RETURNING id, tenant_id, server, admin_id, was_warm, false"#;
-    let row: [&(dyn ToSql + Sync); 12] = [
+        RETURNING id, tenant_id, server, admin_id, was_warm, false, region, sealed, email"#;
+    let row: [&(dyn ToSql + Sync); 15] = [
         &claim.id,
         &claim.idempotency_digest,
         &claim.body_digest,
@@ -95,8 +132,12 @@ pub(super) async fn claim(client: &Client, claim: &Claim<'_>) -> Result<Claimed,
         &claim.servers,
         &claim.schema_version,
         &claim.holder,
+        &claim.held,
+        &claim.region,
+        &claim.sealed,
     ];
-    match client.query_opt(sql, &row).await {
+    let statement = client.prepare_cached(sql).await.map_err(failed::registry)?;
+    match client.query_opt(&statement, &row).await {
         Ok(Some(row)) => Ok(Claimed::Job(Job::read(&row)?)),
         Ok(None) => Ok(Claimed::EmailTaken),
         Err(e) => match failed::broken_constraint(&e) {
@@ -110,18 +151,18 @@ pub(super) async fn claim(client: &Client, claim: &Claim<'_>) -> Result<Claimed,
 /// R3. One statement, one commit: the tenant is one. Done twice, it is done once; a job another
 /// process took over is left to it.
 pub(super) async fn finish(
-    client: &Client,
+    client: &Pooled,
     job: &Job,
     server: &Provisioner,
-    holder: &str,
-    trial_days: i32,
+    terms: &Terms<'_>,
 ) -> Result<String, Refused> {
     let sql = r#"
         WITH was AS (
             SELECT email, email_hash, church_name FROM pgusher.registrations WHERE id = $1
         ), job AS (
             UPDATE pgusher.registrations SET step = 'done', held_by = NULL, changed_at = now(),
-                email = NULL, church_name = NULL
+                email = NULL, church_name = NULL, sealed = NULL,
+                collect_until = CASE WHEN deferred THEN now() + make_interval(secs => $12) END
             WHERE id = $1 AND held_by = $2 AND step IN ('claimed', 'cloned', 'written')
             RETURNING tenant_id, now()::timestamp + make_interval(days => $3) AS trial_ends
         ), church AS (
@@ -146,10 +187,11 @@ pub(super) async fn finish(
     let url = server.database_url(&job.tenant);
     let (text, port) = (url.without_password(), i32::from(url.port));
     let (version, name) = (server.schema_version(), server.name());
-    let row: [&(dyn ToSql + Sync); 11] = [
+    let collect = terms.collect_within.as_secs_f64();
+    let row: [&(dyn ToSql + Sync); 12] = [
         &job.id,
-        &holder,
-        &trial_days,
+        &terms.holder,
+        &terms.trial_days,
         &text,
         &url.host,
         &port,
@@ -158,8 +200,10 @@ pub(super) async fn finish(
         &&**name,
         &KEY_VERSION,
         &server.own_version(),
+        &collect,
     ];
-    let done = client.query_opt(sql, &row).await.map_err(|e| {
+    let statement = client.prepare_cached(sql).await.map_err(failed::registry)?;
+    let done = client.query_opt(&statement, &row).await.map_err(|e| {
         // Whoever registered this e-mail elsewhere meanwhile was first.
         let taken = matches!(failed::broken_constraint(&e), Some(name) if !name.ends_with("pkey"))
             || failed::broken_constraint(&e) == Some("AdminEmailIndex_pkey");
@@ -195,15 +239,16 @@ pub(super) async fn note(client: &Client, job: &Job, step: &str) -> Result<(), F
     Ok(())
 }
 
-/// Lets go of a job that failed: the janitor undoes it.
-pub(super) async fn give_up(client: &Client, job: &Job, why: &str) -> Result<(), Fault> {
-    let sql = "UPDATE pgusher.registrations SET failure = $2, held_by = NULL, changed_at = now() \
+/// Notes that a job failed: it is going to be undone.
+pub(super) async fn failed(client: &Client, job: &Job, why: Failure) -> Result<(), Fault> {
+    let sql = "UPDATE pgusher.registrations SET failure = $2, changed_at = now() \
                WHERE id = $1 AND step IN ('claimed', 'cloned', 'written')";
-    client.execute(sql, &[&job.id, &why]).await.map_err(failed::registry)?;
+    client.execute(sql, &[&job.id, &why.as_str()]).await.map_err(failed::registry)?;
     Ok(())
 }
 
-/// Takes one job that nobody alive works on.
+/// Takes one job that nobody alive works on. What it keeps for its end is good for an hour: a job
+/// that could not be finished until then is undone.
 pub(super) async fn take_over(client: &Client, holder: &str) -> Result<Option<Job>, Fault> {
     let sql = "UPDATE pgusher.registrations SET held_by = $1, changed_at = now() WHERE id = (
                    SELECT id FROM pgusher.registrations r
@@ -211,26 +256,80 @@ pub(super) async fn take_over(client: &Client, holder: &str) -> Result<Option<Jo
                    AND (held_by IS NULL
                         OR NOT EXISTS (SELECT FROM pgusher.processes p WHERE p.id = r.held_by))
                    ORDER BY changed_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-               RETURNING id, tenant_id, server, admin_id, was_warm, failure IS NOT NULL";
+               RETURNING id, tenant_id, server, admin_id, was_warm, failure IS NOT NULL, region,
+                   CASE WHEN created_at > now() - interval '1 hour' THEN sealed END, email";
     let row = client.query_opt(sql, &[&holder]).await.map_err(failed::registry)?;
     row.map(|row| Job::read(&row)).transpose()
 }
 
 /// The last word on a job whose database and logins are gone.
-pub(super) async fn undone(client: &Client, job: &Job) -> Result<(), Fault> {
+pub(super) async fn undone(client: &Client, job: &Job, why: Option<Failure>) -> Result<(), Fault> {
     let sql = "WITH job AS (
                    UPDATE pgusher.registrations SET step = 'undone', held_by = NULL,
                        idempotency_digest = NULL, email = NULL, church_name = NULL,
-                       changed_at = now()
+                       sealed = NULL, failure = coalesce(failure, $2), changed_at = now()
                    WHERE id = $1 AND step IN ('claimed', 'cloned', 'written') RETURNING tenant_id)
                DELETE FROM pgusher.warm_databases WHERE tenant_id IN (SELECT tenant_id FROM job)";
-    client.execute(sql, &[&job.id]).await.map_err(failed::registry)?;
+    client.execute(sql, &[&job.id, &why.map(Failure::as_str)]).await.map_err(failed::registry)?;
     Ok(())
+}
+
+/// The last word on a job whose server cannot be asked: whatever there is of the database is left
+/// to be dropped as one that was never finished.
+pub(super) async fn abandon(client: &Client, job: &Job, version: &str) -> Result<(), Fault> {
+    let sql = "WITH job AS (
+                   UPDATE pgusher.registrations SET step = 'undone', held_by = NULL,
+                       idempotency_digest = NULL, email = NULL, church_name = NULL,
+                       sealed = NULL, changed_at = now()
+                   WHERE id = $1 AND step IN ('claimed', 'cloned', 'written')
+                   RETURNING tenant_id, server)
+               INSERT INTO pgusher.warm_databases
+                   (tenant_id, server, schema_version, key_version, state)
+               SELECT tenant_id, server, $2, $3, 'creating' FROM job
+               ON CONFLICT (tenant_id) DO UPDATE SET state = 'creating', held_by = NULL,
+                   changed_at = now()";
+    let row: [&(dyn ToSql + Sync); 3] = [&job.id, &version, &KEY_VERSION];
+    client.execute(sql, &row).await.map_err(failed::registry)?;
+    Ok(())
+}
+
+/// Gives a job whose server went away another place, and leaves the old one to be dropped.
+/// Whether the job was still ours.
+pub(super) async fn replace(
+    client: &Client,
+    job: &mut Job,
+    (tenant, server): (&TenantId, &Provisioner),
+    holder: &str,
+) -> Result<bool, Fault> {
+    let sql = "WITH was AS (
+                   SELECT tenant_id, server FROM pgusher.registrations WHERE id = $1
+               ), job AS (
+                   UPDATE pgusher.registrations SET tenant_id = $2, server = $3, step = 'claimed',
+                       was_warm = false, changed_at = now()
+                   WHERE id = $1 AND held_by = $4 AND step IN ('claimed', 'cloned', 'written')
+                   RETURNING id)
+               INSERT INTO pgusher.warm_databases
+                   (tenant_id, server, schema_version, key_version, state)
+               SELECT was.tenant_id, was.server, $5, $6, 'creating' FROM was, job
+               ON CONFLICT (tenant_id) DO UPDATE SET state = 'creating', held_by = NULL,
+                   changed_at = now()";
+    let (name, version) = (&**server.name(), server.warm_version());
+    let row: [&(dyn ToSql + Sync); 6] =
+        [&job.id, &tenant.as_str(), &name, &holder, &version, &KEY_VERSION];
+    let moved = client.execute(sql, &row).await.map_err(failed::registry)?;
+    if moved > 0 {
+        job.tenant = tenant.clone();
+        name.clone_into(&mut job.server);
+        job.was_warm = false;
+    }
+    Ok(moved > 0)
 }
 
 impl Job {
     fn read(row: &Row) -> Result<Self, Fault> {
         let tenant: String = row.try_get(1).map_err(failed::registry)?;
+        let sealed: Option<Vec<u8>> = row.try_get(7).map_err(failed::registry)?;
+        let email: Option<String> = row.try_get(8).map_err(failed::registry)?;
         Ok(Self {
             id: row.try_get(0).map_err(failed::registry)?,
             tenant: TenantId::parse(&tenant).map_err(failed::internal)?,
@@ -238,6 +337,8 @@ impl Job {
             admin_id: row.try_get(3).map_err(failed::registry)?,
             was_warm: row.try_get(4).map_err(failed::registry)?,
             failed: row.try_get(5).map_err(failed::registry)?,
+            region: row.try_get(6).map_err(failed::registry)?,
+            rest: sealed.zip(email).map(|(sealed, email)| Rest { sealed, email }),
         })
     }
 }

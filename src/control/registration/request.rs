@@ -18,6 +18,8 @@ pub struct NewOrganisation {
     pub last_name: String,
     /// The organisation's name.
     pub church_name: String,
+    /// The region its database is to be in; any, if it does not say.
+    pub region: Option<String>,
 }
 
 const PASSWORD_CHARS_MIN: usize = 8;
@@ -32,7 +34,8 @@ impl NewOrganisation {
     /// [`Refused::Invalid`] names every field that cannot be used.
     pub(super) fn checked(self) -> Result<Self, Refused> {
         let mut problems = Vec::new();
-        let mut problem = |field, message| problems.push(FieldProblem { field, message });
+        let mut problem =
+            |field, message: &'static str| problems.push(FieldProblem::new(field, message));
         let email = email::normalised(&self.email).unwrap_or_else(|| {
             problem("email", "must be an e-mail address");
             String::new()
@@ -61,18 +64,24 @@ impl NewOrganisation {
         if !problems.is_empty() {
             return Err(Refused::Invalid(problems));
         }
-        Ok(Self { email, password: self.password, first_name, last_name, church_name })
+        let region = self.region.map(|region| region.trim().to_owned()).filter(|r| !r.is_empty());
+        Ok(Self { email, password: self.password, first_name, last_name, church_name, region })
     }
 
     /// A keyed digest of everything, password included: who repeats a key must repeat the body.
     pub(super) fn digest(&self, key: &MasterKey) -> [u8; 32] {
-        let parts = [
+        let region = self.region.as_deref().unwrap_or_default();
+        let mut parts = vec![
             self.email.as_bytes(),
             self.password.expose().as_bytes(),
             self.first_name.as_bytes(),
             self.last_name.as_bytes(),
             self.church_name.as_bytes(),
         ];
+        // Without a region the digest is what it was before there were any.
+        if !region.is_empty() {
+            parts.push(region.as_bytes());
+        }
         key.derive("registration body", &parts)
     }
 }
@@ -94,6 +103,7 @@ mod tests {
             first_name: " Ada ".into(),
             last_name: "Lovelace".into(),
             church_name: "St. Example".into(),
+            region: None,
         }
     }
 
@@ -114,6 +124,7 @@ mod tests {
             first_name: String::new(),
             last_name: "a\0b".into(),
             church_name: "x".repeat(201),
+            region: None,
         };
         let Err(Refused::Invalid(problems)) = bad.checked() else { panic!("accepted") };
         let fields: Vec<_> = problems.iter().map(|problem| problem.field).collect();

@@ -3,89 +3,37 @@
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
-use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::job::{self, Claim, Claimed, Earlier, Job, KEY_VERSION};
-use super::warm::{Warm, fresh_id};
-use super::{Janitor, NewOrganisation};
-use crate::control::provision::{NewAdmin, Provisioner, Servers};
+use super::course::Course;
+use super::job::{self, Claim, Claimed, Earlier, Job};
+use super::metrics::Timings;
+use super::placement::{Placement, Region};
+use super::view::{AdminView, ChurchView, Registered};
+use super::warm::{Busy, Warm, fresh_id};
+use super::{
+    Failure, Hold, Janitor, NewOrganisation, RegistrationMetrics, RegistrationSettings, seal,
+};
+use crate::control::health::Health;
+use crate::control::provision::{NewAdmin, Servers};
 use crate::control::seams::Claims;
 use crate::control::{
-    EmailIndex, Passwords, Presence, Refused, Sessions, Tokens, failed, verifier,
+    EmailIndex, FieldProblem, Passwords, Presence, Refused, Sessions, failed, verifier,
 };
 use crate::ident::{Role, TenantId};
 use crate::tenant::Registry;
-use crate::units::Secret;
-
-/// `[registration]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RegistrationSettings {
-    /// Days until a new tenant's trial ends.
-    pub trial_days: u16,
-}
-
-impl Default for RegistrationSettings {
-    fn default() -> Self {
-        Self { trial_days: 14 }
-    }
-}
-
-/// An admin, for the answer.
-#[derive(Debug, Clone)]
-pub struct AdminView {
-    /// Its id in the tenant's database.
-    pub id: String,
-    /// Normalised.
-    pub email: String,
-    /// First name.
-    pub first_name: String,
-    /// Last name.
-    pub last_name: String,
-    /// `PRIMARY` for the first.
-    pub role: String,
-}
-
-/// The organisation, for the answer.
-#[derive(Debug, Clone)]
-pub struct ChurchView {
-    /// Its name.
-    pub name: String,
-    /// `trial` for a new one.
-    pub subscription_status: String,
-    /// RFC 3339.
-    pub trial_ends_at: Option<String>,
-}
-
-/// A tenant that came to be, or had come to be under the same Idempotency-Key.
-#[derive(Debug, Clone)]
-pub struct Registered {
-    /// The registration's id: 128 random bits.
-    pub registration: String,
-    /// The tenant's id.
-    pub tenant: TenantId,
-    /// Its first admin.
-    pub admin: AdminView,
-    /// The organisation.
-    pub church: ChurchView,
-    /// The admin's tokens.
-    pub tokens: Tokens,
-}
 
 /// Registers tenants. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Registration(Arc<Parts>);
+pub struct Registration(pub(super) Arc<Parts>);
 
 #[derive(Debug)]
-struct Parts {
-    registry: Registry,
-    servers: Arc<Servers>,
+pub(super) struct Parts {
+    pub(super) course: Arc<Course>,
     passwords: Passwords,
     emails: EmailIndex,
-    sessions: Sessions,
-    presence: Presence,
-    warm: Warm,
-    trial_days: i32,
+    pub(super) sessions: Sessions,
+    places: Arc<Semaphore>,
 }
 
 /// What a registration is built from.
@@ -95,6 +43,8 @@ pub struct Builder {
     pub registry: Registry,
     /// Where tenants may be made.
     pub servers: Arc<Servers>,
+    /// Which of them answer.
+    pub health: Health,
     /// Hashes the admin's password.
     pub passwords: Passwords,
     /// Reserves the e-mail.
@@ -105,26 +55,52 @@ pub struct Builder {
     pub presence: Presence,
     /// Refilled after a claim.
     pub warm: Warm,
+    /// Counts.
+    pub metrics: RegistrationMetrics,
 }
 
 impl Builder {
     /// The registration.
     pub fn build(self, settings: &RegistrationSettings) -> Registration {
-        Registration(Arc::new(Parts {
+        let course = Course {
             registry: self.registry,
-            servers: self.servers,
+            placement: Placement::new(self.servers, self.health),
+            presence: self.presence,
+            warm: self.warm,
+            board: super::board::Board::default(),
+            metrics: self.metrics,
+            trial_days: i32::from(settings.trial_days),
+            collect_within: settings.collect_within.get(),
+            hold_at: settings.hold_at,
+        };
+        Registration(Arc::new(Parts {
+            course: Arc::new(course),
             passwords: self.passwords,
             emails: self.emails,
             sessions: self.sessions,
-            presence: self.presence,
-            warm: self.warm,
-            trial_days: i32::from(settings.trial_days),
+            places: Arc::new(Semaphore::new(settings.concurrent_max.max(1))),
         }))
     }
 }
 
 /// The longest Idempotency-Key.
 const KEY_BYTES_MAX: usize = 255;
+
+/// A claimed job, and what is to be done for it.
+struct Begun {
+    job: Job,
+    admin: NewAdmin,
+    timings: Timings,
+    /// Held until the job is at its end.
+    _place: (OwnedSemaphorePermit, Busy),
+}
+
+/// What became of a request.
+enum Reserved {
+    Begun(Box<Begun>),
+    /// The same Idempotency-Key came before, with the same body.
+    Again(Earlier),
+}
 
 impl Registration {
     /// Makes an organisation a tenant. Once begun it goes on though the caller leaves: the work is
@@ -137,157 +113,232 @@ impl Registration {
         organisation: NewOrganisation,
         idempotency_key: Option<&str>,
     ) -> Result<Registered, Refused> {
-        let organisation = organisation.checked()?;
-        let key = idempotency_key.map(|key| self.0.key_digest(key)).transpose()?;
+        let (organisation, key) = self.0.checked(organisation, idempotency_key)?;
         let parts = Arc::clone(&self.0);
-        let work = async move { Box::pin(parts.registered(organisation, key)).await };
-        let task = tokio::spawn(work);
-        task.await.map_err(failed::internal)?
+        let work = async move {
+            let result = Box::pin(parts.registered(&organisation, key)).await;
+            parts.course.metrics.ended(&result);
+            result
+        };
+        tokio::spawn(work).await.map_err(failed::internal)?
+    }
+
+    /// Begins the same and answers as soon as the e-mail is reserved and the job is written down:
+    /// from then on it is carried out, by this process or by another.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing was begun then.
+    pub async fn begin(
+        &self,
+        organisation: NewOrganisation,
+        idempotency_key: Option<&str>,
+    ) -> Result<String, Refused> {
+        let (organisation, key) = self.0.checked(organisation, idempotency_key)?;
+        let parts = Arc::clone(&self.0);
+        let work = async move {
+            let reserved = Box::pin(parts.reserved(&organisation, key, true)).await;
+            if reserved.is_err() {
+                parts.course.metrics.ended(&reserved);
+            }
+            match reserved? {
+                Reserved::Again(earlier) => parts.defer(&earlier).await.map(|()| earlier.id),
+                Reserved::Begun(begun) => {
+                    let id = begun.job.id.clone();
+                    tokio::spawn(async move {
+                        let result = Box::pin(parts.carried_out(*begun)).await;
+                        parts.course.metrics.ended(&result);
+                    });
+                    Ok(id)
+                }
+            }
+        };
+        tokio::spawn(work).await.map_err(failed::internal)?
+    }
+
+    /// The regions new tenants may be placed in, by name.
+    pub fn regions(&self) -> Vec<Region> {
+        self.0.course.placement.regions()
     }
 
     /// The janitor of the same registry and servers.
     pub fn janitor(&self) -> Janitor {
-        self.0.janitor()
+        Janitor::new(Arc::clone(&self.0.course))
     }
 }
 
 impl Parts {
-    fn janitor(&self) -> Janitor {
-        let (registry, servers) = (self.registry.clone(), Arc::clone(&self.servers));
-        Janitor::new(registry, servers, self.presence.clone(), self.trial_days)
+    fn checked(
+        &self,
+        organisation: NewOrganisation,
+        key: Option<&str>,
+    ) -> Result<(NewOrganisation, Option<[u8; 32]>), Refused> {
+        let checked = (|| {
+            let organisation = organisation.checked()?;
+            self.course.placement.checked(organisation.region.as_deref())?;
+            let key = key.map(|key| self.key_digest(key)).transpose()?;
+            Ok((organisation, key))
+        })();
+        if checked.is_err() {
+            self.course.metrics.ended(&checked);
+        }
+        checked
     }
 
     fn key_digest(&self, key: &str) -> Result<[u8; 32], Refused> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
-            let message = "must have 1 to 255 bytes";
-            let problem = crate::control::FieldProblem { field: "Idempotency-Key", message };
+            let problem = FieldProblem::new("Idempotency-Key", "must have 1 to 255 bytes");
             return Err(Refused::Invalid(vec![problem]));
         }
-        Ok(self.registry.master_key().derive("idempotency key", &[key.as_bytes()]))
+        Ok(self.course.registry.master_key().derive("idempotency key", &[key.as_bytes()]))
     }
 
     async fn registered(
         &self,
-        organisation: NewOrganisation,
+        organisation: &NewOrganisation,
         key: Option<[u8; 32]>,
     ) -> Result<Registered, Refused> {
-        let digest = organisation.digest(self.registry.master_key());
-        if let Some(key) = &key
-            && let Some(earlier) = job::earlier(&*self.registry.client().await?, key).await?
-        {
-            return self.again(&organisation, &digest, earlier).await;
-        }
-        let hash = self.passwords.hash(organisation.password.clone()).await?;
-        let job = match self.claim(&organisation, &digest, key.as_ref()).await? {
-            Claimed::Job(job) => job,
-            Claimed::EmailTaken => return Err(Refused::EmailTaken),
-            Claimed::KeyTaken => {
-                let key = key.unwrap_or_default();
-                let earlier = job::earlier(&*self.registry.client().await?, &key).await?;
-                let earlier = earlier.ok_or(Refused::InProgress)?;
-                return self.again(&organisation, &digest, earlier).await;
-            }
-        };
-        if job.was_warm {
-            self.warm.claimed();
-        }
-        match Box::pin(self.carry_out(&job, &organisation, hash)).await {
-            Ok(trial_ends_at) => {
-                tracing::info!(tenant = %job.tenant, server = job.server, warm = job.was_warm,
-                    "tenant registered");
-                self.answer(&organisation, job.id, job.tenant, job.admin_id, Some(trial_ends_at))
-                    .await
-            }
-            Err(refused) => {
-                self.give_up(&job, &refused).await;
-                Err(refused)
+        match Box::pin(self.reserved(organisation, key, false)).await? {
+            Reserved::Again(earlier) => self.again(organisation, earlier).await,
+            Reserved::Begun(begun) => {
+                let (job, trial_ends_at, mut timings) = Box::pin(self.carried_out(*begun)).await?;
+                let metrics = &self.course.metrics;
+                let answer = self.answer(organisation, (job.id, job.tenant, job.admin_id));
+                let mut made = metrics.step("tokens", &mut timings, answer).await?;
+                made.church.trial_ends_at = Some(trial_ends_at);
+                made.timings = timings;
+                Ok(made)
             }
         }
     }
 
-    /// R2 and R3, and the clone before them where there was no warm database.
-    async fn carry_out(
+    /// The password hashed and R1, or what came before under the same key.
+    async fn reserved(
         &self,
-        job: &Job,
         organisation: &NewOrganisation,
-        hash: Secret,
-    ) -> Result<String, Refused> {
-        let server = self.server(&job.server)?;
-        if !job.was_warm {
-            server.ensure_tenant(&job.tenant, KEY_VERSION).await?;
-            job::note(&*self.registry.client().await?, job, "cloned").await?;
+        key: Option<[u8; 32]>,
+        deferred: bool,
+    ) -> Result<Reserved, Refused> {
+        let course = &self.course;
+        let digest = organisation.digest(course.registry.master_key());
+        if let Some(key) = &key
+            && let Some(earlier) = job::earlier(&*course.registry.client().await?, key).await?
+        {
+            return same_body(&digest, earlier);
         }
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refused::Busy)?;
+        let place = (place, course.warm.busy());
+        let mut timings = Timings::default();
+        let hash = self.passwords.hash(organisation.password.clone());
+        let hash = course.metrics.step("hash", &mut timings, hash).await?;
+        course.hold_at.at(Hold::Hashed).await;
         let admin = NewAdmin {
-            id: job.admin_id.clone(),
+            id: verifier::random_name(24)?,
             email: organisation.email.clone(),
             password: hash,
             first_name: organisation.first_name.clone(),
             last_name: organisation.last_name.clone(),
         };
-        server.ensure_admin(&job.tenant, &admin).await?;
-        let client = self.registry.client().await?;
-        job::finish(&client, job, server, self.presence.id(), self.trial_days).await
+        let claim = self.claim(organisation, &admin, (&digest, key.as_ref()), deferred);
+        match course.metrics.step("claim", &mut timings, claim).await? {
+            Claimed::Job(job) => {
+                let what = if job.was_warm { "claimed" } else { "missing" };
+                course.metrics.warm.with_label_values(&[what]).inc();
+                if job.was_warm {
+                    course.warm.claimed();
+                }
+                Ok(Reserved::Begun(Box::new(Begun { job, admin, timings, _place: place })))
+            }
+            Claimed::EmailTaken => Err(Refused::EmailTaken),
+            Claimed::KeyTaken => {
+                let key = key.unwrap_or_default();
+                let earlier = job::earlier(&*course.registry.client().await?, &key).await?;
+                same_body(&digest, earlier.ok_or(Refused::InProgress)?)
+            }
+        }
     }
 
     async fn claim(
         &self,
         organisation: &NewOrganisation,
-        digest: &[u8; 32],
-        key: Option<&[u8; 32]>,
+        admin: &NewAdmin,
+        (body, key): (&[u8; 32], Option<&[u8; 32]>),
+        deferred: bool,
     ) -> Result<Claimed, Refused> {
-        let fresh_server = self.place()?;
-        let names: Vec<String> = self.open_servers().map(|s| s.name().to_string()).collect();
-        let (id, admin_id) = (registration_id()?, verifier::random_name(24)?);
-        let fresh_tenant = fresh_id()?;
+        let course = &self.course;
+        let region = organisation.region.as_deref();
+        let candidates = course.placement.candidates(region)?;
+        let fresh = candidates.first().ok_or_else(|| failed::internal("no candidate"))?;
+        let names: Vec<String> = candidates.iter().map(|s| s.name().to_string()).collect();
+        let (id, fresh_tenant) = (registration_id()?, fresh_id()?);
+        let key_of_all = course.registry.master_key();
+        let sealed = deferred.then(|| seal::seal(key_of_all, &id, admin)).transpose()?;
         let claim = Claim {
             id: &id,
             idempotency_digest: key.map(<[u8; 32]>::as_slice),
-            body_digest: digest,
+            body_digest: body,
             email: &organisation.email,
             email_hashes: &self.emails.hashes(&organisation.email),
             church_name: &organisation.church_name,
-            admin_id: &admin_id,
+            admin_id: &admin.id,
             fresh_tenant: fresh_tenant.as_str(),
-            fresh_server: fresh_server.name(),
+            fresh_server: fresh.name(),
             servers: &names,
-            schema_version: &fresh_server.schema_version(),
-            holder: self.presence.id(),
+            held: &course.warm.held_ids(),
+            region,
+            sealed: sealed.as_deref(),
+            schema_version: &fresh.warm_version(),
+            holder: course.presence.id(),
         };
-        let client = self.registry.client().await?;
+        let client = course.registry.client().await?;
         Ok(job::claim(&client, &claim).await?)
+    }
+
+    /// The rest of a claimed job: its tenant and when the trial ends, or nothing at all.
+    async fn carried_out(&self, begun: Begun) -> Result<(Job, String, Timings), Refused> {
+        let Begun { mut job, admin, mut timings, _place } = begun;
+        match Box::pin(self.course.carry_out(&mut job, &admin, &mut timings)).await {
+            Ok(trial_ends_at) => {
+                tracing::info!(tenant = %job.tenant, server = job.server, warm = job.was_warm,
+                    "tenant registered");
+                Ok((job, trial_ends_at, timings))
+            }
+            Err(refused) => {
+                let taken = matches!(refused, Refused::EmailTaken);
+                let why = if taken { Failure::EmailTaken } else { Failure::Broken };
+                if let Err(fault) = Janitor::new(Arc::clone(&self.course)).undo(&job, why).await {
+                    fault.log();
+                }
+                Err(refused)
+            }
+        }
     }
 
     /// The same Idempotency-Key came before.
     async fn again(
         &self,
         organisation: &NewOrganisation,
-        digest: &[u8; 32],
         earlier: Earlier,
     ) -> Result<Registered, Refused> {
-        if constant_time::verify_slices_are_equal(digest, &earlier.body_digest).is_err() {
-            return Err(Refused::KeyReused);
-        }
         if earlier.step != "done" {
             return Err(Refused::InProgress);
         }
         let tenant = TenantId::parse(&earlier.tenant).map_err(failed::internal)?;
-        let client = self.registry.client().await?;
+        let client = self.course.registry.client().await?;
         let sql = r#"SELECT to_char("trialEndsAt", 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
                      FROM public."Tenant" WHERE "id" = $1"#;
         let row = client.query_opt(sql, &[&tenant.as_str()]).await.map_err(failed::registry)?;
         let row = row.ok_or(Refused::NotFound)?;
         let trial_ends_at = row.try_get(0).map_err(failed::registry)?;
         drop(client);
-        self.answer(organisation, earlier.id, tenant, earlier.admin_id, trial_ends_at).await
+        let mut made = self.answer(organisation, (earlier.id, tenant, earlier.admin_id)).await?;
+        made.church.trial_ends_at = trial_ends_at;
+        Ok(made)
     }
 
     async fn answer(
         &self,
         organisation: &NewOrganisation,
-        registration: String,
-        tenant: TenantId,
-        admin_id: String,
-        trial_ends_at: Option<String>,
+        (registration, tenant, admin_id): (String, TenantId, String),
     ) -> Result<Registered, Refused> {
         let claims = Claims { tenant, subject: admin_id, role: Role::Owner };
         let tokens = self.sessions.begin(&claims).await?;
@@ -301,49 +352,17 @@ impl Parts {
         let church = ChurchView {
             name: organisation.church_name.clone(),
             subscription_status: "trial".to_owned(),
-            trial_ends_at,
+            trial_ends_at: None,
         };
-        Ok(Registered { registration, tenant: claims.tenant, admin, church, tokens })
+        let timings = Timings::default();
+        Ok(Registered { registration, tenant: claims.tenant, admin, church, tokens, timings })
     }
+}
 
-    /// Undoes it now; if that fails too, the janitor's next pass does.
-    async fn give_up(&self, job: &Job, refused: &Refused) {
-        let undo = async {
-            let client = self.registry.client().await?;
-            job::give_up(&client, job, &refused.to_string()).await?;
-            drop(client);
-            self.janitor().pass().await
-        };
-        if let Err(fault) = Box::pin(undo).await {
-            fault.log();
-        }
-    }
-
-    fn open_servers(&self) -> impl Iterator<Item = &Arc<Provisioner>> {
-        self.servers.values().filter(|server| server.weight() > 0)
-    }
-
-    /// A server for a new database, drawn by weight.
-    fn place(&self) -> Result<&Provisioner, Refused> {
-        let total: u64 = self.open_servers().map(|server| u64::from(server.weight())).sum();
-        if total == 0 {
-            return Err(failed::internal("no server takes new tenants").into());
-        }
-        let mut draw = u64::from_be_bytes(verifier::random::<8>()?) % total;
-        for server in self.open_servers() {
-            let weight = u64::from(server.weight());
-            if draw < weight {
-                return Ok(server);
-            }
-            draw -= weight;
-        }
-        Err(failed::internal("no server takes new tenants").into())
-    }
-
-    fn server(&self, name: &str) -> Result<&Provisioner, Refused> {
-        let server = self.servers.get(name).map(|server| &**server);
-        server.ok_or_else(|| failed::internal("the job's server is not configured").into())
-    }
+/// Who repeats a key must repeat the body.
+fn same_body(digest: &[u8; 32], earlier: Earlier) -> Result<Reserved, Refused> {
+    let same = constant_time::verify_slices_are_equal(digest, &earlier.body_digest).is_ok();
+    if same { Ok(Reserved::Again(earlier)) } else { Err(Refused::KeyReused) }
 }
 
 fn registration_id() -> Result<String, Refused> {

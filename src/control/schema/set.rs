@@ -43,7 +43,9 @@ impl MigrationSet {
     /// The registry's.
     pub fn registry() -> Self {
         embedded!(
-            "registry": "0001_public", "0002_pgusher", "0003_notify", "0004_rollout", "0005_phone"
+            "registry":
+            "0001_public", "0002_pgusher", "0003_notify", "0004_rollout", "0005_phone",
+            "0007_registrations"
         )
     }
 

@@ -1,0 +1,62 @@
+//! A server and its databases, asked about and not entered.
+
+use std::time::Duration;
+
+use super::Provisioner;
+use super::database::Step;
+use crate::fault::Fault;
+
+/// How a tenant's database stands, as the server's catalog has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseState {
+    /// It is there and may be entered.
+    Open,
+    /// It is there and takes no connections.
+    Closed,
+    /// It is not there.
+    Missing,
+}
+
+impl Provisioner {
+    /// Whether the server answers within `patience`. No tenant's database is entered.
+    ///
+    /// # Errors
+    /// 08006 when it does not.
+    pub async fn ping(&self, patience: Duration) -> Result<(), Fault> {
+        self.step("ping", async {
+            let asked = tokio::time::timeout(patience, async {
+                self.pool.get().await?.simple_query("SELECT 1").await?;
+                Ok::<(), Step>(())
+            });
+            asked.await.unwrap_or(Err(Step::Slow))
+        })
+        .await
+    }
+
+    /// What PostgreSQL knows of these databases, in their order. None of them is entered.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be asked.
+    pub async fn databases(&self, names: &[String]) -> Result<Vec<DatabaseState>, Fault> {
+        self.step("look", async {
+            let admin = self.pool.get().await?;
+            let sql = "SELECT d.datname IS NOT NULL, coalesce(d.datallowconn, false),
+                           coalesce(d.datconnlimit, 0)
+                       FROM unnest($1::text[]) WITH ORDINALITY AS asked (name, nth)
+                       LEFT JOIN pg_database d ON d.datname = asked.name ORDER BY nth";
+            let mut states = Vec::with_capacity(names.len());
+            for row in admin.query(sql, &[&names]).await? {
+                let (there, open, limit): (bool, bool, i32) =
+                    (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                states.push(match (there, open, limit) {
+                    (false, ..) => DatabaseState::Missing,
+                    // -2: a DROP DATABASE was interrupted.
+                    (_, false, _) | (_, _, -2) => DatabaseState::Closed,
+                    _ => DatabaseState::Open,
+                });
+            }
+            Ok(states)
+        })
+        .await
+    }
+}
