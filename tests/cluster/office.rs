@@ -96,11 +96,19 @@ pub struct Office {
 pub struct Wish {
     pub warm: u32,
     pub legacy: LegacyEmailHash,
+    /// Name, region, and whether anybody is there. All of them are the one cluster.
+    pub servers: &'static [(&'static str, &'static str, bool)],
+    pub tenants_max: u32,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { warm: 0, legacy: LegacyEmailHash::None }
+        Self {
+            warm: 0,
+            legacy: LegacyEmailHash::None,
+            servers: &[("main", "", true)],
+            tenants_max: 0,
+        }
     }
 }
 
@@ -132,16 +140,22 @@ impl Office {
             ..RegistrySettings::default()
         };
         let registry = Registry::new(&settings, key.clone()).unwrap();
-        let server = ServerSettings {
-            admin_url: cluster.superuser("postgres").as_str().into(),
-            ..ServerSettings::default()
-        };
         let prometheus = prometheus::Registry::new();
         let metrics = ProvisionMetrics::new(&prometheus).unwrap();
-        let tenant = MigrationSet::tenant();
-        let provisioner = Provisioner::new("main", &server, tenant, key.clone(), metrics).unwrap();
-        let servers: Arc<Servers> =
-            Arc::new(BTreeMap::from([(provisioner.name().clone(), Arc::new(provisioner))]));
+        let servers = wish.servers.iter().map(|(name, region, alive)| {
+            let there = cluster.superuser("postgres");
+            let nowhere = "postgresql://postgres@127.0.0.1:1/postgres".to_owned();
+            let server = ServerSettings {
+                admin_url: if *alive { there } else { nowhere }.into(),
+                region: (*region).into(),
+                tenants_max: wish.tenants_max,
+                ..ServerSettings::default()
+            };
+            let (tenant, key, metrics) = (MigrationSet::tenant(), key.clone(), metrics.clone());
+            let made = Provisioner::new(name, &server, tenant, key, metrics).unwrap();
+            (made.name().clone(), Arc::new(made))
+        });
+        let servers: Arc<Servers> = Arc::new(servers.collect::<BTreeMap<_, _>>());
         let presence = Presence::new(registry.clone(), "test").unwrap();
         let cheap = PasswordSettings { memory_kib: 64, passes: 1, ..PasswordSettings::default() };
         let passwords = Passwords::new(&cheap).unwrap();

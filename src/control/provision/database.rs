@@ -153,7 +153,10 @@ const END_MS: i64 = 5000;
 /// Ends what a process of pgusher's that died may have left at work on this tenant. A CREATE whose
 /// client is gone goes on, and would bring back what is dropped here. Every such statement names
 /// the tenant; a provisioner sees and ends what ran under its own role.
-async fn end_work_on(admin: &Client, tenant: &TenantId) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn end_work_on(
+    admin: &Client,
+    tenant: &TenantId,
+) -> Result<(), tokio_postgres::Error> {
     let sql = "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity
                WHERE state = 'active' AND pid <> pg_backend_pid() AND usename = current_user
                AND (position($1 in query) > 0 OR position($3 in query) > 0)";

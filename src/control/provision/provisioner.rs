@@ -307,6 +307,18 @@ impl Provisioner {
         .await
     }
 
+    /// Ends what a process that died may have left at work on this tenant, so that a step that is
+    /// run again does not meet its own first try.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be asked.
+    pub async fn end_work_on(&self, tenant: &TenantId) -> Result<(), Fault> {
+        self.step("look", async {
+            Ok(database::end_work_on(&*self.pool.get().await?, tenant).await?)
+        })
+        .await
+    }
+
     /// Drops the tenant's database and logins, sessions and all.
     ///
     /// # Errors

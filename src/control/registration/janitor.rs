@@ -58,6 +58,9 @@ impl Janitor {
                 Ok(false) => swept.undone += 1,
                 Err(refused) => {
                     tracing::warn!(job = job.id, why = refused.to_string(), "left for later");
+                    if let Refused::Failed(fault) = &refused {
+                        fault.log();
+                    }
                     swept.left += 1;
                     left.push(job);
                 }
@@ -130,6 +133,9 @@ impl Janitor {
         if let Some(rest) = &job.rest {
             let key = course.registry.master_key();
             let admin = seal::open(key, &job.id, &rest.sealed, (&job.admin_id, &rest.email))?;
+            if !job.was_warm {
+                course.placement.server(&job.server)?.end_work_on(&job.tenant).await?;
+            }
             let (mut job, mut timings) = (job.clone(), Timings::default());
             course.carry_out(&mut job, &admin, &mut timings).await?;
             return Ok(true);

@@ -178,7 +178,9 @@ impl Warm {
             let at_once = if gentle { 1 } else { creators.min(missing - made) };
             let begun = Instant::now();
             let work = (0..at_once).map(|_| self.create(server));
-            futures_util::future::try_join_all(work).await?;
+            // All of them to their end: one that is dropped halfway would keep its row.
+            let done = futures_util::future::join_all(work).await;
+            done.into_iter().collect::<Result<(), Fault>>()?;
             made += at_once;
             if gentle {
                 tokio::time::sleep(begun.elapsed() * (GENTLE_PART - 1)).await;
