@@ -54,9 +54,12 @@ impl Ready {
         }
         let _ = write!(
             text,
-            "\n  HTTP API  http://{}\n  metrics   http://{}/metrics\n  console   psql '{}'\n\
+            "\n  HTTP API  http://{http}\n  sign up   http://{http}/signup\n  \
+             metrics   http://{ops}/metrics\n  console   psql '{console}'\n\
              \nCtrl-C stops it; the data stays for the next start.",
-            self.http, self.ops, self.admin_url
+            http = self.http,
+            ops = self.ops,
+            console = self.admin_url
         );
         text
     }

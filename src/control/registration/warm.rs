@@ -77,6 +77,10 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// While others need the machine, a database is made in this part of the time.
 const GENTLE_PART: u32 = 5;
 
+/// While some are left, nothing is made for this long beside registrations.
+const PAUSE_STEP: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// The length of a tenant's id, as in the system being replaced.
 const ID_CHARS: usize = 24;
 
@@ -171,11 +175,22 @@ impl Warm {
 
     async fn fill_one(&self, server: &Provisioner) -> Result<u32, Fault> {
         self.let_go_of_others(server).await?;
-        let missing = self.missing(server).await?;
-        let (creators, mut made) = (self.0.settings.creators.max(1), 0);
-        while made < missing {
-            let gentle = (self.0.pressure)() || self.0.busy.load(Ordering::Relaxed) > 0;
-            let at_once = if gentle { 1 } else { creators.min(missing - made) };
+        let (target, creators) = (self.0.settings.target, self.0.settings.creators.max(1));
+        let (mut made, mut paused) = (0, Duration::ZERO);
+        loop {
+            let missing = self.missing(server).await?;
+            let busy = self.0.busy.load(Ordering::Relaxed) > 0;
+            if missing == 0 {
+                return Ok(made);
+            }
+            // Who registers now is served by what is there; making more would slow them.
+            if busy && missing < target && paused < PAUSE_MAX {
+                tokio::time::sleep(PAUSE_STEP).await;
+                paused += PAUSE_STEP;
+                continue;
+            }
+            let gentle = busy || (self.0.pressure)();
+            let at_once = if gentle { 1 } else { creators.min(missing) };
             let begun = Instant::now();
             let work = (0..at_once).map(|_| self.create(server));
             // All of them to their end: one that is dropped halfway would keep its row.
@@ -185,8 +200,8 @@ impl Warm {
             if gentle {
                 tokio::time::sleep(begun.elapsed() * (GENTLE_PART - 1)).await;
             }
+            paused = Duration::ZERO;
         }
-        Ok(made)
     }
 
     async fn missing(&self, server: &Provisioner) -> Result<u32, Fault> {
