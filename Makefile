@@ -1,6 +1,6 @@
 # make demo    run it: PostgreSQL, registry, two sample tenants, a psql line for each
 # make test    test it: everything, from a machine with only Rust, git and make
-# make soak    the long versions: five minutes of pgbench, 2 GiB of COPY, a longer fuzz
+# make soak    the long versions: five minutes of pgbench, 2 GiB of COPY, a longer fuzz, 200 kills
 # make regress PostgreSQL's own test suites, directly and through pgusher (tests/regress/run -h)
 # make lint    format, clippy, what may come into the build
 # make help    the rest
@@ -32,8 +32,8 @@ test: install-test
 
 soak: install-test
 	PGUSHER_SOAK_SECONDS=300 PGUSHER_COPY_MIB=2048 PGUSHER_MESSAGE_MIB=1024 \
-		PGUSHER_FUZZ_ROUNDS=20000 $(CARGO) test --release --locked \
-		--test caps --test copy --test idle --test fuzz -- --nocapture
+		PGUSHER_FUZZ_ROUNDS=20000 PGUSHER_KILLS=200 $(CARGO) test --release --locked \
+		--test caps --test copy --test idle --test fuzz --test kills -- --nocapture
 
 regress: install-test
 	$(CARGO) build --locked
