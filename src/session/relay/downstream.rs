@@ -152,7 +152,8 @@ impl Downstream {
                 // Whatever set it, a function out of sight perhaps, the next client must not find it.
                 with.heard.hints |= Hints::SET;
             }
-            tag::COMMAND_COMPLETE => done(body, with),
+            // What pgusher asked itself is no news.
+            tag::COMMAND_COMPLETE if verdict != Verdict::Drop => done(body, with),
             tag::ERROR_RESPONSE => {
                 take_back(with);
                 with.heard.sequences.failed = true;
