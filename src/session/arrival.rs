@@ -1,6 +1,7 @@
 //! Arrival: from an identity to a session in its tenant's room, ready for queries.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::AsyncWriteExt;
 
@@ -9,6 +10,7 @@ use super::habit::Habit;
 use super::live::{Counted, Live};
 use super::login::Proven;
 use super::roster::Cut;
+use super::schema::Reading;
 use super::shared::{Shared, WelcomeKey};
 use super::statements::ClientStatements;
 use super::taking::{Seat, take};
@@ -222,6 +224,8 @@ async fn apply(lease: &mut Lease<Box<Server>>, settings: &Settings) -> Result<()
     })
 }
 
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
 fn enter(
     shared: &Arc<Shared>,
     identity: Identity,
@@ -253,6 +257,8 @@ fn enter(
         settings: settled.settings,
         statements: ClientStatements::default(),
         schema: shared.schemas.of(&tenant),
+        reading: Reading::default(),
+        number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
         _counted: Counted(gauge),
     }
 }

@@ -14,7 +14,7 @@ use super::farewell::Farewell;
 use super::habit::Habit;
 use super::relay::{Relay, Stocked};
 use super::roster::Entry;
-use super::schema::Schema;
+use super::schema::{Reading, Schema};
 use super::shared::Shared;
 use super::statements::ClientStatements;
 use super::taking::Seat;
@@ -46,6 +46,10 @@ pub(super) struct Live {
     pub(super) statements: ClientStatements,
     /// What the tenant's statements are read under.
     pub(super) schema: Schema,
+    /// What this session's were last read with.
+    pub(super) reading: Reading,
+    /// The session's own number, never used twice.
+    pub(super) number: u64,
     /// Counted while the session lives.
     pub(super) _counted: Counted,
 }

@@ -35,7 +35,8 @@ impl Live {
         // Held from here on: whatever way the session ends, `run` finds the lease there.
         self.held = Some(lease);
         self.prepare(relay).await?;
-        relay.begin();
+        self.schema.refresh(&mut self.reading);
+        relay.begin(&self.params, &self.reading);
         self.forget_sequences(relay);
         let began = Instant::now();
         let ended = self.exchange(relay, false).await;
@@ -49,13 +50,19 @@ impl Live {
         if let Some(lease) = &self.held {
             self.entry.card().served_by(lease.gate());
         }
-        relay.begin();
+        self.schema.refresh(&mut self.reading);
+        relay.begin(&self.params, &self.reading);
         self.exchange(relay, true).await
     }
 
     /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
     async fn prepare(&mut self, relay: &mut Relay) -> Result<(), End> {
         let Some(lease) = &mut self.held else { return Ok(()) };
+        if lease.marked_by.is_some_and(|session| session != self.number) {
+            if let Err(error) = Box::pin(lease.clean()).await {
+                return Err(self.lose(error));
+            }
+        }
         lease.statements.unnamed_is_gone();
         if !lease.settings.same(&self.settings) {
             let applied = Box::pin(lease.apply_again(&self.settings)).await;
@@ -136,6 +143,7 @@ impl Live {
             salt: lease_is_plain.then(|| self.schema.salt(&self.settings)),
             server_statements_max: self.shared.parts.dialer.prepared_statements_max(),
             client_max: (rules.prepared_statements_max, rules.prepared_bytes_max.get()),
+            watched: if hold { Hints::STATE | Hints::CLOSE | Hints::DROP } else { Hints::STATE },
         };
         let event = relay.poll(cx, &mut ends, hold).map(Ok);
         if relay.take_migrated() {
@@ -146,6 +154,9 @@ impl Live {
         }
         let ended = u64::from(relay.take_ends());
         if ended > 0 {
+            if relay.take_functions_changed() {
+                self.schema.functions_changed();
+            }
             self.shared.parts.metrics.transactions.inc_by(ended);
             self.membership.room().count_transactions(ended);
         }
@@ -155,8 +166,14 @@ impl Live {
     /// A transaction is over. `true` when the lease is, too.
     async fn done(&mut self, relay: &mut Relay, hold: bool) -> Result<bool, End> {
         let sequences = self.note_sequences(relay);
-        let (hints, custom) = relay.take_hints();
-        if hints.intersects(Hints::STATE) {
+        let runs = relay.runs_code();
+        let (mut hints, mut custom) = relay.take_hints();
+        if self.schema.is_outdated(&self.reading) || self.schema.is_due() {
+            let missed = Box::pin(self.read_functions(relay)).await?;
+            hints |= if runs { missed } else { Hints::NONE };
+        }
+        if hints.intersects(Hints::STATE) || (hold && self.may_unpin(hints)) {
+            self.note_functions(hints, &mut custom);
             let reads = self.reads_on(hints, sequences);
             let pins = Box::pin(self.look(relay, hints, &custom, reads)).await?;
             return self.repin(relay, pins, hold, sequences.advanced);
@@ -167,6 +184,13 @@ impl Live {
         }
         self.release(relay, sequences.advanced);
         Ok(true)
+    }
+
+    /// Whether what keeps the server may be gone by what was done.
+    fn may_unpin(&self, hints: Hints) -> bool {
+        let Some(pins) = self.held.as_ref().map(|lease| lease.pins()) else { return false };
+        pins.has(Pin::HoldCursor) && hints.contains(Hints::CLOSE)
+            || pins.has(Pin::TempTable) && hints.contains(Hints::DROP)
     }
 
     /// Asks the catalog what the session left on its server.
@@ -180,6 +204,7 @@ impl Live {
         self.entry.card().served_by_nobody();
         let Some(lease) = &mut self.held else { return Ok(Pins::default()) };
         lease.gate().clone().landed().await;
+        self.shared.parts.metrics.looks.inc();
         let state = match probe::look(lease, custom).await {
             Ok(state) => state,
             Err(error) => return Err(self.lose(error)),
@@ -193,6 +218,9 @@ impl Live {
         let (mut pins, before) = (state.pins, lease.pins());
         if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
             pins = pins.with(Pin::Load);
+        }
+        if hints.contains(Hints::COMPUTED) || before.has(Pin::Setting) {
+            pins = pins.with(Pin::Setting);
         }
         if reads {
             pins = pins.with(Pin::Sequence);
@@ -262,7 +290,7 @@ impl Live {
             let name = id.server_name();
             let _ = write!(sql, "DEALLOCATE {};", String::from_utf8_lossy(&name));
         }
-        let answer = lease.ask(&sql).await;
+        let answer = lease.ask_surely(&sql).await;
         for id in others {
             lease.statements.remove(id);
         }
@@ -332,7 +360,7 @@ impl Live {
     }
 
     /// The server failed at one of pgusher's own questions: its state is unknown.
-    fn lose(&mut self, error: DialError) -> End {
+    pub(super) fn lose(&mut self, error: DialError) -> End {
         self.destroy();
         End::Fatal(server_lost().because(error))
     }

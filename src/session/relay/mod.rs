@@ -24,6 +24,7 @@ pub(super) use stock::Stocked;
 use upstream::{Desk, Stop, Upstream};
 
 use super::lexer::Hints;
+use super::schema::Reading;
 use super::statements::ClientStatements;
 use crate::net::Stream;
 use crate::server::{Params, Prepared, Server};
@@ -66,6 +67,8 @@ pub(super) struct Ends<'a> {
     pub(super) server_statements_max: usize,
     /// How many named statements the client may have, and how many bytes of them.
     pub(super) client_max: (usize, usize),
+    /// What the client may do that has to be looked at when it is over.
+    pub(super) watched: Hints,
 }
 
 /// Both directions' state.
@@ -214,16 +217,37 @@ impl Relay {
         self.up.skip_late_copy()
     }
 
-    /// Starts a lease: the server owes nothing.
-    pub(super) fn begin(&mut self) {
+    /// Starts a lease: the server owes nothing. The client's statements are read under `params`
+    /// and what is known of the tenant's functions.
+    pub(super) fn begin(&mut self, params: &Params, reading: &Reading) {
         self.exchange.reset();
         self.heard = Heard::default();
         self.up.forget_hints();
+        self.up.read_under(params);
+        self.up.read_with(reading);
+    }
+
+    /// The tenant's functions were read anew.
+    pub(super) fn read_with(&mut self, reading: &Reading) {
+        self.up.read_with(reading);
     }
 
     /// Transactions ended since the lease began, and starts counting anew.
     pub(super) fn take_ends(&mut self) -> u32 {
         std::mem::take(&mut self.heard.ends)
+    }
+
+    /// Whether a command has changed functions since the last call, or who calls those that are
+    /// known: then it named one.
+    pub(super) fn take_functions_changed(&mut self) -> bool {
+        let named = self.up.hints.intersects(Hints::ROUTINE | Hints::FOREIGN);
+        let callers = std::mem::take(&mut self.heard.callers_changed) && named;
+        std::mem::take(&mut self.heard.functions_changed) || callers
+    }
+
+    /// Whether something was done that may have called functions of the tenant's.
+    pub(super) fn runs_code(&self) -> bool {
+        self.up.runs_code()
     }
 
     /// Whether a command has changed the schema since the last call.
@@ -233,7 +257,7 @@ impl Relay {
 
     /// What was done to session state since the last call, and which custom settings were named.
     pub(super) fn take_hints(&mut self) -> (Hints, Vec<String>) {
-        let hints = self.up.hints | std::mem::take(&mut self.heard.hints);
+        let hints = self.up.done() | std::mem::take(&mut self.heard.hints);
         let settings = std::mem::take(&mut self.up.settings);
         self.up.forget_hints();
         (hints, settings)
@@ -262,7 +286,7 @@ impl Relay {
                 if !hold {
                     return Poll::Ready(Event::Done);
                 }
-                if ends.shared && (self.up.hints | self.heard.hints).intersects(Hints::STATE) {
+                if ends.shared && (self.up.hints | self.heard.hints).intersects(ends.watched) {
                     return Poll::Ready(Event::Done);
                 }
             }
@@ -308,6 +332,9 @@ impl Relay {
                 Poll::Ready(Err(_)) => return Some(Event::ClientGone),
                 Poll::Pending => {}
             }
+        }
+        if std::mem::take(&mut self.heard.reread) {
+            self.up.read_under(ends.params);
         }
         let mut desk = Desk {
             exchange: &mut self.exchange,
