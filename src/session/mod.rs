@@ -6,13 +6,16 @@
 
 mod arrival;
 mod cancel;
+mod clock;
 mod console;
+mod cut;
 mod door;
 mod farewell;
 mod functions;
 mod greeting;
 mod habit;
 mod half_open;
+mod keeping;
 pub mod lexer;
 mod live;
 mod login;
@@ -27,12 +30,14 @@ mod shared;
 mod startup;
 mod statements;
 mod taking;
+mod timeouts;
 mod transact;
 
+pub use cut::Cut;
 pub use door::Door;
 pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;
-pub use roster::{Card, Cut, Roster};
+pub use roster::{Card, Roster};
 pub use settings::{SessionSettings, TokenExpiry};
 pub use shared::{Console, LimitRules, Shared, SharedParts};
 

@@ -1,20 +1,19 @@
 //! One lease after another: a transaction on a shared server, or a session on its own.
 
-use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::clock::Doing;
+use super::cut::Cut;
 use super::lexer::Hints;
 use super::live::{End, Live, ServerLease};
-use super::probe;
 use super::relay::{Ends, Event, Relay};
-use super::roster::Cut;
 use super::settings::TokenExpiry;
 use super::statements::Told;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::pool::{Asker, Pin, Pins};
+use crate::pool::{Asker, Pin};
 use crate::server::{DialError, Prepared};
 use crate::tenant::PoolMode;
 use crate::wire::tag;
@@ -28,6 +27,7 @@ impl Live {
         if relay.next_tag() == Some(tag::TERMINATE) {
             return Err(End::Silent);
         }
+        self.now_at(Doing::Waiting);
         let lease = match self.lease(relay).await? {
             Ok(lease) => lease,
             Err(fault) => return self.refuse(relay, &fault).await,
@@ -77,7 +77,7 @@ impl Live {
     }
 
     /// Tells the client what the server has reported to pgusher alone.
-    fn tell_params(&mut self, relay: &mut Relay) {
+    pub(super) fn tell_params(&mut self, relay: &mut Relay) {
         let Some(lease) = &self.held else { return };
         if !lease.params.same(&self.params) {
             for (name, value) in lease.params.news_to(&self.params) {
@@ -127,7 +127,8 @@ impl Live {
     ) -> Poll<Result<Event, End>> {
         if let Poll::Ready(why) = self.entry.card().poll_cut(cx) {
             let idle_only = self.shared.parts.settings.token_expiry == TokenExpiry::Idle;
-            if !(why == Cut::Expired && idle_only && relay.is_busy()) {
+            let later = why == Cut::Expired && idle_only && relay.is_busy();
+            if !later && self.still_cut(why, Some(relay)) {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
             }
         }
@@ -153,6 +154,7 @@ impl Live {
             }
         }
         let ended = u64::from(relay.take_ends());
+        self.now_at_relay(relay, ended > 0);
         if ended > 0 {
             if relay.take_functions_changed() {
                 self.schema.functions_changed();
@@ -184,60 +186,6 @@ impl Live {
         }
         self.release(relay, sequences.advanced);
         Ok(true)
-    }
-
-    /// Whether what keeps the server may be gone by what was done.
-    fn may_unpin(&self, hints: Hints) -> bool {
-        let Some(pins) = self.held.as_ref().map(|lease| lease.pins()) else { return false };
-        pins.has(Pin::HoldCursor) && hints.contains(Hints::CLOSE)
-            || pins.has(Pin::TempTable) && hints.contains(Hints::DROP)
-    }
-
-    /// Asks the catalog what the session left on its server.
-    async fn look(
-        &mut self,
-        relay: &mut Relay,
-        hints: Hints,
-        custom: &[String],
-        reads: bool,
-    ) -> Result<Pins, End> {
-        self.entry.card().served_by_nobody();
-        let Some(lease) = &mut self.held else { return Ok(Pins::default()) };
-        lease.gate().clone().landed().await;
-        self.shared.parts.metrics.looks.inc();
-        let state = match probe::look(lease, custom).await {
-            Ok(state) => state,
-            Err(error) => return Err(self.lose(error)),
-        };
-        relay.say().raw(&state.notifications);
-        // A simple query destroys it, pgusher's own too.
-        lease.statements.unnamed_is_gone();
-        lease.settings = state.settings.or(lease.startup());
-        // What RESET took away goes back to what the startup packet said.
-        self.settings = state.settings.or(&self.startup);
-        let (mut pins, before) = (state.pins, lease.pins());
-        if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
-            pins = pins.with(Pin::Load);
-        }
-        if hints.contains(Hints::COMPUTED) || before.has(Pin::Setting) {
-            pins = pins.with(Pin::Setting);
-        }
-        if reads {
-            pins = pins.with(Pin::Sequence);
-        }
-        if hints.intersects(WEARING) {
-            lease.wear();
-        }
-        if !pins.is_empty() {
-            // It goes on here, so it has to have that here.
-            if let Err(error) = Box::pin(lease.apply_again(&self.settings)).await {
-                return Err(self.lose(error));
-            }
-            self.settings = lease.settings.clone();
-            self.tell_params(relay);
-            self.forget_others(relay).await?;
-        }
-        Ok(pins)
     }
 
     /// The schema has changed since the client prepared a statement and was told what it returns.
@@ -277,69 +225,8 @@ impl Live {
         Ok(pinned)
     }
 
-    /// A session that keeps its server sees its own prepared statements there, nobody else's.
-    async fn forget_others(&mut self, relay: &mut Relay) -> Result<(), End> {
-        let Some(lease) = &mut self.held else { return Ok(()) };
-        let others: Vec<_> =
-            lease.statements.iter().filter(|id| !self.statements.has(*id)).collect();
-        if others.is_empty() {
-            return Ok(());
-        }
-        let mut sql = String::new();
-        for id in &others {
-            let name = id.server_name();
-            let _ = write!(sql, "DEALLOCATE {};", String::from_utf8_lossy(&name));
-        }
-        let answer = lease.ask_surely(&sql).await;
-        for id in others {
-            lease.statements.remove(id);
-        }
-        match answer {
-            Ok(answer) if answer.is_clean() => {
-                relay.say().raw(&answer.notifications);
-                Ok(())
-            }
-            Ok(_) => Err(self.lose(DialError::Protocol("DEALLOCATE failed"))),
-            Err(error) => Err(self.lose(error)),
-        }
-    }
-
-    /// Keeps the server for what is on it, or lets it go. `true` when it is let go.
-    fn repin(
-        &mut self,
-        relay: &Relay,
-        mut pins: Pins,
-        hold: bool,
-        advanced: bool,
-    ) -> Result<bool, End> {
-        let Some(lease) = &mut self.held else { return Ok(true) };
-        let before = lease.pins();
-        // A pin makes sure that `currval` answers; where there is none to be had it may not be
-        // defined any more, but is never another session's.
-        if pins == Pins::only(Pin::Sequence)
-            && before.is_empty()
-            && lease.pin(Pin::Sequence).is_err()
-        {
-            pins = Pins::default();
-        }
-        let before = lease.pins();
-        for gone in before.iter().filter(|pin| !pins.has(*pin)) {
-            lease.unpin(gone);
-        }
-        if pins.is_empty() {
-            self.release(relay, advanced);
-            return Ok(true);
-        }
-        for new in pins.iter().filter(|pin| !before.has(*pin)) {
-            lease.pin(new).map_err(End::Fatal)?;
-        }
-        self.entry.card().served_by(lease.gate());
-        // A lease that was for one transaction only ends here as such; `hold` goes on with it.
-        Ok(!hold)
-    }
-
     /// Returns the server to the room; one with a cancel on its way waits for it to land.
-    fn release(&mut self, relay: &Relay, advanced: bool) {
+    pub(super) fn release(&mut self, relay: &Relay, advanced: bool) {
         self.entry.card().served_by_nobody();
         let Some(lease) = self.held.take() else { return };
         if !relay.is_certain() || lease.gate().is_doubtful() {
@@ -376,9 +263,6 @@ fn hold_until_landed(lease: ServerLease, mut asker: Asker) {
         }
     });
 }
-
-/// What loads libraries into the server's process, or makes its temporary schema.
-const WEARING: Hints = Hints::DO.or(Hints::TEMP).or(Hints::LOAD).or(Hints::SESSION_FUNCTION);
 
 fn server_lost() -> Fault {
     let text = "the connection to the tenant's PostgreSQL server was lost";

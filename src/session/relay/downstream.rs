@@ -29,6 +29,8 @@ pub(super) struct Heard {
     pub(super) hints: Hints,
     /// Transactions and autocommitted statements that ended.
     pub(super) ends: u32,
+    /// How often the server was ready for a query.
+    pub(super) turns: u32,
     /// A command changed the schema.
     pub(super) migrated: bool,
     /// What was done to sequences.
@@ -177,6 +179,7 @@ impl Downstream {
             }
             tag::READY_FOR_QUERY if verdict == Verdict::Forward => {
                 with.heard.ends += u32::from(status == b'I');
+                with.heard.turns = with.heard.turns.wrapping_add(1);
             }
             tag::FUNCTION_CALL_RESPONSE => with.heard.sequences.advanced = true,
             _ => {}

@@ -5,6 +5,7 @@
 //! first byte arrives and goes back when the client is idle again, so an idle client holds none.
 //! [`Relay::poll`] moves bytes until something has to be decided, and says what.
 
+mod account;
 mod downstream;
 mod exchange;
 mod outbox;
@@ -24,7 +25,6 @@ pub(super) use stock::Stocked;
 use upstream::{Desk, Stop, Upstream};
 
 use super::lexer::Hints;
-use super::schema::Reading;
 use super::statements::ClientStatements;
 use crate::net::Stream;
 use crate::server::{Params, Prepared, Server};
@@ -215,52 +215,6 @@ impl Relay {
     /// See [`Upstream::skip_late_copy`].
     pub(super) fn skip_late_copy(&mut self) -> Result<bool, Malformed> {
         self.up.skip_late_copy()
-    }
-
-    /// Starts a lease: the server owes nothing. The client's statements are read under `params`
-    /// and what is known of the tenant's functions.
-    pub(super) fn begin(&mut self, params: &Params, reading: &Reading) {
-        self.exchange.reset();
-        self.heard = Heard::default();
-        self.up.forget_hints();
-        self.up.read_under(params);
-        self.up.read_with(reading);
-    }
-
-    /// The tenant's functions were read anew.
-    pub(super) fn read_with(&mut self, reading: &Reading) {
-        self.up.read_with(reading);
-    }
-
-    /// Transactions ended since the lease began, and starts counting anew.
-    pub(super) fn take_ends(&mut self) -> u32 {
-        std::mem::take(&mut self.heard.ends)
-    }
-
-    /// Whether a command has changed functions since the last call, or who calls those that are
-    /// known: then it named one.
-    pub(super) fn take_functions_changed(&mut self) -> bool {
-        let named = self.up.hints.intersects(Hints::ROUTINE | Hints::FOREIGN);
-        let callers = std::mem::take(&mut self.heard.callers_changed) && named;
-        std::mem::take(&mut self.heard.functions_changed) || callers
-    }
-
-    /// Whether something was done that may have called functions of the tenant's.
-    pub(super) fn runs_code(&self) -> bool {
-        self.up.runs_code()
-    }
-
-    /// Whether a command has changed the schema since the last call.
-    pub(super) fn take_migrated(&mut self) -> bool {
-        std::mem::take(&mut self.heard.migrated)
-    }
-
-    /// What was done to session state since the last call, and which custom settings were named.
-    pub(super) fn take_hints(&mut self) -> (Hints, Vec<String>) {
-        let hints = self.up.done() | std::mem::take(&mut self.heard.hints);
-        let settings = std::mem::take(&mut self.up.settings);
-        self.up.forget_hints();
-        (hints, settings)
     }
 
     /// Moves bytes both ways until something has to be decided. With `hold`, an idle server is no

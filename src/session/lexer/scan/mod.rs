@@ -278,7 +278,8 @@ impl Lexer {
 
     /// What opens when the word at hand is a prefix of the literal that `byte` opens.
     fn prefixed(&mut self, byte: u8) -> Option<State> {
-        let &[letter] = self.word.name() else { return None };
+        // The whole word, not what would be left of one that is cut.
+        let Some(&[letter]) = self.word.whole() else { return None };
         match (letter | 0x20, byte) {
             (b'e', b'\'') => self.open_quote(Kind::Escapes),
             (b'b' | b'x', b'\'') => self.open_quote(Kind::Plain),

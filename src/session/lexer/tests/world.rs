@@ -106,3 +106,14 @@ fn dotted_settings_of_a_body_are_collected() {
     let (hints, found) = body_settings(many.as_bytes());
     assert!(hints.contains(H::DYNAMIC) && found.len() == 16);
 }
+
+/// Found by the fuzzer: a long word of which PostgreSQL would leave one letter opened a literal
+/// with escapes, where it came in pieces.
+#[test]
+fn a_word_cut_short_is_no_prefix() {
+    let text = [b"set et", &[0xAE; 70][..], b"'\\'"].concat();
+    let mut lexer = Lexer::default();
+    let whole = lexer.read(&text);
+    text.chunks(30).for_each(|chunk| lexer.feed(chunk));
+    assert_eq!(lexer.finish(), whole);
+}
