@@ -2,14 +2,17 @@
 # make test    test it: everything, from a machine with only Rust, git and make
 # make soak    the long versions: five minutes of pgbench, 2 GiB of COPY, a longer fuzz, 200 kills
 # make regress PostgreSQL's own test suites, directly and through pgusher (tests/regress/run -h)
+# make fuzz    the lexer under libFuzzer for an hour (needs nightly Rust and cargo-fuzz)
 # make lint    format, clippy, what may come into the build
 # make help    the rest
 
 CARGO ?= cargo
 # What is handed to `cargo test`: make test ARGS='--test rooms'; and to tests/regress/run
 ARGS ?=
+# How long `make fuzz` takes.
+FUZZ_SECONDS ?= 3600
 
-.PHONY: help demo test soak regress unit lint fmt deny reference install-demo install-test clean
+.PHONY: help demo test soak regress fuzz unit lint fmt deny reference install-demo install-test clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -38,6 +41,10 @@ soak: install-test
 regress: install-test
 	$(CARGO) build --locked
 	tests/regress/run $(ARGS)
+
+fuzz:
+	cd fuzz && mkdir -p corpus/lexer && $(CARGO) +nightly fuzz run --sanitizer none lexer -- \
+		-dict=lexer.dict -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 unit:
 	$(CARGO) test --locked --lib --test rooms --test config_reference --test command_line

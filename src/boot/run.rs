@@ -124,6 +124,8 @@ fn keepers(
     let (pools, verifier) = (built.pools.clone(), built.verifier.clone());
     // Servers that the sweep closes say goodbye on the runtime of their sockets.
     tasks.push(data.spawn(async move { pools.keep().await }));
+    let shared = Arc::clone(&built.shared);
+    tasks.push(data.spawn(async move { shared.keep_time().await }));
     tasks.push(control.spawn(async move { verifier.refresh().await }));
     if let Some(tls) = built.tls.clone() {
         tasks.push(control.spawn(tls.watch()));

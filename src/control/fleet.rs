@@ -60,8 +60,10 @@ impl Fleet {
         mode: Option<PoolMode>,
     ) -> Result<(), Refused> {
         let sql = r#"INSERT INTO pgusher.tenants AS p (tenant_id, server_max, server_min, weight,
-                         client_max, queue_max, queue_timeout_ms, pool_mode)
-                     SELECT "id", $2, $3, $4, $5, $6, $7, $8 FROM public."Tenant" WHERE "id" = $1
+                         client_max, queue_max, queue_timeout_ms, pool_mode, query_timeout_ms,
+                         transaction_timeout_ms, idle_in_transaction_timeout_ms,
+                         client_idle_timeout_ms)
+                     SELECT "id", $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM public."Tenant" WHERE "id" = $1
                      ON CONFLICT (tenant_id) DO UPDATE SET updated_at = now(),
                          server_max = coalesce(excluded.server_max, p.server_max),
                          server_min = coalesce(excluded.server_min, p.server_min),
@@ -69,19 +71,32 @@ impl Fleet {
                          client_max = coalesce(excluded.client_max, p.client_max),
                          queue_max = coalesce(excluded.queue_max, p.queue_max),
                          queue_timeout_ms = coalesce(excluded.queue_timeout_ms, p.queue_timeout_ms),
+                         query_timeout_ms = coalesce(excluded.query_timeout_ms, p.query_timeout_ms),
+                         transaction_timeout_ms =
+                             coalesce(excluded.transaction_timeout_ms, p.transaction_timeout_ms),
+                         idle_in_transaction_timeout_ms =
+                             coalesce(excluded.idle_in_transaction_timeout_ms,
+                                      p.idle_in_transaction_timeout_ms),
+                         client_idle_timeout_ms =
+                             coalesce(excluded.client_idle_timeout_ms, p.client_idle_timeout_ms),
                          pool_mode = coalesce(excluded.pool_mode, p.pool_mode)"#;
         let number = |value: Option<u32>| value.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
-        let timeout =
-            limits.queue_timeout.map(|t| i64::try_from(t.as_millis()).unwrap_or(i64::MAX));
-        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
+        let millis = |span: Option<std::time::Duration>| {
+            span.map(|t| i64::try_from(t.as_millis()).unwrap_or(i64::MAX))
+        };
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
             &tenant.as_str(),
             &number(limits.server_max),
             &number(limits.server_min),
             &number(limits.weight),
             &number(limits.client_max),
             &number(limits.queue_max),
-            &timeout,
+            &millis(limits.queue_timeout),
             &mode.map(PoolMode::as_str),
+            &millis(limits.query_timeout),
+            &millis(limits.transaction_timeout),
+            &millis(limits.idle_in_transaction_timeout),
+            &millis(limits.client_idle_timeout),
         ];
         let client = self.0.client().await?;
         found(client.execute(sql, &row).await.map_err(failed::registry)?)?;
@@ -95,7 +110,9 @@ impl Fleet {
     pub async fn reset_limits(&self, tenant: &TenantId) -> Result<(), Refused> {
         let sql = r#"WITH own AS (UPDATE pgusher.tenants SET server_max = NULL, server_min = NULL,
                          weight = NULL, client_max = NULL, queue_max = NULL,
-                         queue_timeout_ms = NULL, pool_mode = NULL, updated_at = now()
+                         queue_timeout_ms = NULL, pool_mode = NULL, query_timeout_ms = NULL,
+                         transaction_timeout_ms = NULL, idle_in_transaction_timeout_ms = NULL,
+                         client_idle_timeout_ms = NULL, updated_at = now()
                          WHERE tenant_id = $1)
                      SELECT 1 FROM public."Tenant" WHERE "id" = $1"#;
         let client = self.0.client().await?;

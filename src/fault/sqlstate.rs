@@ -41,6 +41,10 @@ impl SqlState {
     pub const ADMIN_SHUTDOWN: Self = Self("57P01");
     /// Tenant suspended or being moved; or pgusher not ready.
     pub const CANNOT_CONNECT_NOW: Self = Self("57P03");
+    /// A session idled too long inside a transaction.
+    pub const IDLE_IN_TRANSACTION_TIMEOUT: Self = Self("25P03");
+    /// A transaction lasted too long.
+    pub const TRANSACTION_TIMEOUT: Self = Self("25P04");
     /// A session idled too long.
     pub const IDLE_SESSION_TIMEOUT: Self = Self("57P05");
     /// A query was cancelled.

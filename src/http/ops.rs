@@ -196,11 +196,18 @@ fn view(tenant: &Tenant, ops: &Ops) -> Value {
             "weight": tenant.limits.weight,
             "clientMax": tenant.limits.client_max,
             "queueMax": tenant.limits.queue_max,
-            "queueTimeoutMs": tenant.limits.queue_timeout.map(|t| u64::try_from(t.as_millis())
-                .unwrap_or(u64::MAX)),
+            "queueTimeoutMs": millis(tenant.limits.queue_timeout),
+            "queryTimeoutMs": millis(tenant.limits.query_timeout),
+            "transactionTimeoutMs": millis(tenant.limits.transaction_timeout),
+            "idleInTransactionTimeoutMs": millis(tenant.limits.idle_in_transaction_timeout),
+            "clientIdleTimeoutMs": millis(tenant.limits.client_idle_timeout),
         },
         "live": ops.figures.of(&tenant.id),
     })
+}
+
+fn millis(span: Option<std::time::Duration>) -> Option<u64> {
+    span.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX))
 }
 
 async fn live() -> Html<&'static str> {

@@ -26,6 +26,14 @@ pub struct Limits {
     pub server_idle_timeout: Span,
     /// How old a server connection may grow; zero: for ever.
     pub server_lifetime: Span,
+    /// How long a query may run; zero: for ever.
+    pub query_timeout: Span,
+    /// How long a transaction may last; zero: for ever.
+    pub transaction_timeout: Span,
+    /// How long a client may be idle inside a transaction; zero: for ever.
+    pub idle_in_transaction_timeout: Span,
+    /// How long a client may be idle outside of one; zero: for ever.
+    pub client_idle_timeout: Span,
 }
 
 /// The largest `server_max`, `client_max` and `queue_max`: beyond PostgreSQL's own.
@@ -62,6 +70,22 @@ pub struct LimitsSettings {
     /// How old a server connection may grow, instead of `pool.server_lifetime`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_lifetime: Option<Span>,
+    /// How long a query may run before it is cancelled (57014); 0: for ever. Default 0. This and
+    /// the following are looked after every tenth of a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_timeout: Option<Span>,
+    /// How long a transaction may last before its session is ended (25P04); 0: for ever.
+    /// Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_timeout: Option<Span>,
+    /// How long a client may be idle inside a transaction before its session is ended (25P03);
+    /// 0: for ever. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_in_transaction_timeout: Option<Span>,
+    /// How long a client may be idle outside of a transaction before its session is ended (57P05);
+    /// 0: for ever. Default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_idle_timeout: Option<Span>,
 }
 
 /// `[plans]`: limits by plan name.
@@ -80,6 +104,12 @@ impl LimitsSettings {
             queue_timeout: over.queue_timeout.or(self.queue_timeout),
             server_idle_timeout: over.server_idle_timeout.or(self.server_idle_timeout),
             server_lifetime: over.server_lifetime.or(self.server_lifetime),
+            query_timeout: over.query_timeout.or(self.query_timeout),
+            transaction_timeout: over.transaction_timeout.or(self.transaction_timeout),
+            idle_in_transaction_timeout: over
+                .idle_in_transaction_timeout
+                .or(self.idle_in_transaction_timeout),
+            client_idle_timeout: over.client_idle_timeout.or(self.client_idle_timeout),
         }
     }
 
@@ -98,6 +128,12 @@ impl LimitsSettings {
             queue_timeout: all.queue_timeout.unwrap_or(default.queue_timeout),
             server_idle_timeout: all.server_idle_timeout.unwrap_or(pool.server_idle_timeout),
             server_lifetime: all.server_lifetime.unwrap_or(pool.server_lifetime),
+            query_timeout: all.query_timeout.unwrap_or(default.query_timeout),
+            transaction_timeout: all.transaction_timeout.unwrap_or(default.transaction_timeout),
+            idle_in_transaction_timeout: all
+                .idle_in_transaction_timeout
+                .unwrap_or(default.idle_in_transaction_timeout),
+            client_idle_timeout: all.client_idle_timeout.unwrap_or(default.client_idle_timeout),
         }
     }
 
@@ -137,6 +173,10 @@ impl Default for Limits {
             queue_timeout: Span::secs(30),
             server_idle_timeout: Span::mins(10),
             server_lifetime: Span::mins(60),
+            query_timeout: Span::secs(0),
+            transaction_timeout: Span::secs(0),
+            idle_in_transaction_timeout: Span::secs(0),
+            client_idle_timeout: Span::secs(0),
         }
     }
 }

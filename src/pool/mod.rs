@@ -35,6 +35,7 @@ mod slot;
 mod tests;
 mod ticket;
 mod till;
+mod timeouts;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -54,6 +55,7 @@ pub use room::Room;
 pub use settings::{PinSettings, PoolSettings};
 pub use slot::Slot;
 pub use ticket::{Attempt, Grant, Ticket};
+pub use timeouts::{Timeout, Timeouts};
 
 /// The time, by tokio's clock: tests may pause it.
 fn now() -> Instant {

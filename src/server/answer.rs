@@ -12,6 +12,8 @@ pub struct Answer {
     pub rows: Vec<Vec<Option<String>>>,
     /// The first error, as code and message for the log.
     pub error: Option<String>,
+    /// Its SQLSTATE.
+    pub code: Option<String>,
     /// The transaction status at the end: `I`, `T` or `E`.
     pub status: u8,
     /// Notifications that came meanwhile, as whole messages: they are the session's.
@@ -22,6 +24,12 @@ impl Answer {
     /// Whether it succeeded and left no transaction open.
     pub fn is_clean(&self) -> bool {
         self.error.is_none() && self.status == b'I'
+    }
+
+    /// Whether a setting of the session's ended it, or another transaction did: cancelled, a lock
+    /// not to be had in time, serialization. Asked again it may succeed.
+    pub fn was_cut_short(&self) -> bool {
+        matches!(self.code.as_deref(), Some("57014" | "55P03" | "40001"))
     }
 
     /// The value at `row` and `column`, `None` for NULL and for what is not there.
@@ -51,7 +59,9 @@ impl Answer {
 
     pub(super) fn take_error(&mut self, body: &[u8]) {
         if self.error.is_none() {
-            self.error = Some(ErrorFields::parse(body).summary());
+            let fields = ErrorFields::parse(body);
+            self.error = Some(fields.summary());
+            self.code = fields.code.map(|code| String::from_utf8_lossy(code).into_owned());
         }
     }
 }

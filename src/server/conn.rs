@@ -30,6 +30,9 @@ pub struct Server {
     pub statements: ServerStatements,
     /// A session may have advanced a sequence here: `currval` and `lastval` would tell.
     pub knows_sequences: bool,
+    /// The session that did something here of which nobody knows what it left. Others get the
+    /// server only when it was cleaned.
+    pub marked_by: Option<u64>,
     gate: Arc<CancelGate>,
     class: Class,
     born: Instant,
@@ -65,6 +68,7 @@ impl Server {
             startup: account.startup.clone(),
             statements: ServerStatements::default(),
             knows_sequences: false,
+            marked_by: None,
             gate: Arc::new(CancelGate::new(endpoint, key)),
             class: account.class,
             born: Instant::now(),
@@ -194,8 +198,12 @@ impl Server {
     /// As [`Self::ask`], and when the server refuses a value: then its settings are unknown and it
     /// must be destroyed.
     pub async fn apply(&mut self, target: &Settings) -> Result<(), DialError> {
-        let Some(script) = self.settings.script_to(target) else { return Ok(()) };
-        let answer = self.ask(&script).await?;
+        let Some(mut script) = self.settings.script_to(target) else { return Ok(()) };
+        if self.settings.value("default_transaction_deferrable").is_some() {
+            // A deferrable transaction waits for others before its first statement.
+            script.insert_str(0, "SET TRANSACTION NOT DEFERRABLE;");
+        }
+        let answer = self.ask_surely(&script).await?;
         if answer.is_clean() {
             self.settings = target.clone();
             return Ok(());
@@ -232,14 +240,21 @@ impl Server {
     /// # Errors
     /// As [`Self::ask`], and when the server is not clean afterwards.
     pub async fn clean(&mut self) -> Result<(), DialError> {
-        self.ask("ROLLBACK").await?;
-        let answer = self.ask("DISCARD ALL").await?;
+        self.ask_until_answered("ROLLBACK").await?;
+        let mut answer = self.ask("DISCARD ALL").await?;
+        if answer.was_cut_short() {
+            // No transaction may hold it, so the timeout has to go by itself.
+            self.ask_until_answered("SET statement_timeout TO 0").await?;
+            self.ask_until_answered("SET lock_timeout TO 0").await?;
+            answer = self.ask("DISCARD ALL").await?;
+        }
         if !answer.is_clean() {
             return Err(DialError::Protocol("DISCARD ALL failed"));
         }
         self.settings = self.startup.clone();
         self.statements.clear();
         self.knows_sequences = false;
+        self.marked_by = None;
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod params;
 mod resolve;
 mod settings;
 mod statements;
+mod unhurried;
 
 pub use answer::Answer;
 pub use cancel::send_cancel;

@@ -14,7 +14,14 @@ pub struct Params(Arc<Inner>);
 struct Inner {
     fingerprint: u64,
     pairs: Vec<(Box<str>, Box<str>)>,
+    /// See [`Params::standard_strings`], negated.
+    escaping: bool,
+    /// See [`Params::shifting_encoding`].
+    shifting: bool,
 }
+
+/// Client encodings in which an ASCII byte may be part of another character.
+const SHIFTING: [&str; 7] = ["SJIS", "SHIFT_JIS_2004", "BIG5", "GBK", "UHC", "GB18030", "JOHAB"];
 
 /// More names than any server reports; a hostile one could otherwise grow the list for ever.
 const PARAMS_MAX: usize = 64;
@@ -30,6 +37,13 @@ impl Params {
             Err(at) => Arc::make_mut(&mut self.0).pairs.insert(at, (name.into(), value.into())),
         }
         let inner = Arc::make_mut(&mut self.0);
+        match name {
+            "standard_conforming_strings" => inner.escaping = value == "off",
+            "client_encoding" => {
+                inner.shifting = SHIFTING.iter().any(|e| e.eq_ignore_ascii_case(value));
+            }
+            _ => {}
+        }
         inner.fingerprint = HASH.hash_one(&inner.pairs);
     }
 
@@ -37,6 +51,16 @@ impl Params {
     pub fn value(&self, name: &str) -> Option<&str> {
         let at = self.0.pairs.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
         Some(&self.0.pairs[at].1)
+    }
+
+    /// Whether plain literals have no backslash escapes, as the standard has it.
+    pub fn standard_strings(&self) -> bool {
+        !self.0.escaping
+    }
+
+    /// Whether in the client's encoding an ASCII byte may be part of another character.
+    pub fn shifting_encoding(&self) -> bool {
+        self.0.shifting
     }
 
     /// Whether both hold the same values.
@@ -58,6 +82,18 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_text_is_read_under_is_known() {
+        let mut params = Params::default();
+        assert!(params.standard_strings() && !params.shifting_encoding());
+        params.set("standard_conforming_strings", "off");
+        params.set("client_encoding", "SJIS");
+        assert!(!params.standard_strings() && params.shifting_encoding());
+        params.set("client_encoding", "EUC_JP");
+        params.set("standard_conforming_strings", "on");
+        assert!(params.standard_strings() && !params.shifting_encoding());
+    }
 
     #[test]
     fn equal_values_are_the_same_whatever_their_history() {

@@ -1,14 +1,17 @@
 //! Arrival: from an identity to a session in its tenant's room, ready for queries.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::AsyncWriteExt;
 
+use super::clock::Doing;
+use super::cut::Cut;
 use super::farewell::Farewell;
 use super::habit::Habit;
 use super::live::{Counted, Live};
 use super::login::Proven;
-use super::roster::Cut;
+use super::schema::Reading;
 use super::shared::{Shared, WelcomeKey};
 use super::statements::ClientStatements;
 use super::taking::{Seat, take};
@@ -35,7 +38,9 @@ pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live,
         Err(fault) => return Err(Farewell::fatal(greeted.stream, fault)),
     };
     let version = greeted.message.version.agreed();
+    let hears_pins = greeted.wish.hears_pins;
     let mut live = enter(shared, identity, settled, greeted.stream, version);
+    live.hears_pins = hears_pins;
     // What was revoked while this session waited was cut before it was on the roster.
     if let Err(cut) = still_welcome(shared, &live) {
         return Err(Farewell::fatal(live.client, cut.fault()));
@@ -222,6 +227,8 @@ async fn apply(lease: &mut Lease<Box<Server>>, settings: &Settings) -> Result<()
     })
 }
 
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
 fn enter(
     shared: &Arc<Shared>,
     identity: Identity,
@@ -236,7 +243,8 @@ fn enter(
     let secret: Box<[u8]> = if random { secret[..length].into() } else { Box::default() };
     let pid = settled.held.as_ref().and_then(|lease| lease.gate().key()).map(|key| key.pid);
     let tenant = identity.tenant().clone();
-    let entry = shared.parts.roster.enter(identity, stream.peer(), pid, secret);
+    let timeouts = Arc::clone(settled.membership.room().timeouts());
+    let entry = shared.parts.roster.enter(identity, stream.peer(), pid, secret, timeouts);
     let gauge = shared.parts.metrics.sessions.clone();
     gauge.inc();
     Live {
@@ -253,6 +261,11 @@ fn enter(
         settings: settled.settings,
         statements: ClientStatements::default(),
         schema: shared.schemas.of(&tenant),
+        reading: Reading::default(),
+        hears_pins: false,
+        doing: Doing::Waiting,
+        turns: 0,
+        number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
         _counted: Counted(gauge),
     }
 }

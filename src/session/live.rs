@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::clock::Doing;
 use super::farewell::Farewell;
 use super::habit::Habit;
 use super::relay::{Relay, Stocked};
 use super::roster::Entry;
-use super::schema::Schema;
+use super::schema::{Reading, Schema};
 use super::shared::Shared;
 use super::statements::ClientStatements;
 use super::taking::Seat;
@@ -46,6 +47,16 @@ pub(super) struct Live {
     pub(super) statements: ClientStatements,
     /// What the tenant's statements are read under.
     pub(super) schema: Schema,
+    /// What this session's were last read with.
+    pub(super) reading: Reading,
+    /// The client wants to hear when it is pinned.
+    pub(super) hears_pins: bool,
+    /// What it is at, as its card tells the time by.
+    pub(super) doing: Doing,
+    /// How often the server had been ready for a query by then.
+    pub(super) turns: u32,
+    /// The session's own number, never used twice.
+    pub(super) number: u64,
     /// Counted while the session lives.
     pub(super) _counted: Counted,
 }
@@ -165,11 +176,14 @@ impl Live {
     /// Waits until a whole message is there, or as much of a long one as the buffer takes: who
     /// sends half a message and stalls gets no server for it.
     async fn wait(&mut self, kept: &mut Option<Stocked>) -> Result<(), End> {
-        let (card, client) = (self.entry.card(), &mut self.client);
+        self.now_at(Doing::Idle);
         poll_fn(|cx| {
-            if let Poll::Ready(why) = card.poll_cut(cx) {
+            if let Poll::Ready(why) = self.entry.card().poll_cut(cx)
+                && self.still_cut(why, None)
+            {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
             }
+            let client = &mut self.client;
             let mut relay = kept.take().unwrap_or_else(Stocked::take);
             let ready = loop {
                 match relay.is_ready() {

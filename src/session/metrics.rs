@@ -12,6 +12,8 @@ pub struct SessionMetrics {
     pub(super) transactions: IntCounter,
     pub(super) login_seconds: Histogram,
     pub(super) lease_seconds: Histogram,
+    pub(super) looks: IntCounter,
+    pub(super) readings: IntCounter,
     pub(super) cancels: IntCounterVec,
     faults: IntCounterVec,
 }
@@ -43,6 +45,14 @@ impl SessionMetrics {
                 )
                 .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0]),
             )?,
+            looks: IntCounter::new(
+                "pgusher_session_state_looks_total",
+                "Transactions after which the catalog was asked what state they left.",
+            )?,
+            readings: IntCounter::new(
+                "pgusher_session_function_readings_total",
+                "Times the functions of a tenant's database were read from its catalog.",
+            )?,
             cancels: IntCounterVec::new(
                 Opts::new(
                     "pgusher_session_cancels_total",
@@ -60,6 +70,8 @@ impl SessionMetrics {
         registry.register(Box::new(metrics.transactions.clone()))?;
         registry.register(Box::new(metrics.login_seconds.clone()))?;
         registry.register(Box::new(metrics.lease_seconds.clone()))?;
+        registry.register(Box::new(metrics.looks.clone()))?;
+        registry.register(Box::new(metrics.readings.clone()))?;
         registry.register(Box::new(metrics.cancels.clone()))?;
         registry.register(Box::new(metrics.faults.clone()))?;
         Ok(metrics)

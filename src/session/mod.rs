@@ -6,12 +6,16 @@
 
 mod arrival;
 mod cancel;
+mod clock;
 mod console;
+mod cut;
 mod door;
 mod farewell;
+mod functions;
 mod greeting;
 mod habit;
 mod half_open;
+mod keeping;
 pub mod lexer;
 mod live;
 mod login;
@@ -19,18 +23,21 @@ mod metrics;
 mod probe;
 mod relay;
 mod roster;
+mod routines;
 mod schema;
 mod settings;
 mod shared;
 mod startup;
 mod statements;
 mod taking;
+mod timeouts;
 mod transact;
 
+pub use cut::Cut;
 pub use door::Door;
 pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;
-pub use roster::{Card, Cut, Roster};
+pub use roster::{Card, Roster};
 pub use settings::{SessionSettings, TokenExpiry};
 pub use shared::{Console, LimitRules, Shared, SharedParts};
 

@@ -23,7 +23,9 @@ pub(super) struct State {
 /// Every name is qualified, operators included: the session's `search_path` is the tenant's own.
 ///
 /// Whatever lives in a schema depends on it: tables, types and functions, statistics and operators.
-const PINS: &str = "SELECT \
+///
+/// First of all it must not wait for others, as a deferrable transaction would.
+const PINS: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;SELECT \
     EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid \
         OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass \
         AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
@@ -43,7 +45,8 @@ const COLUMNS: [Pin; 5] =
 /// # Errors
 /// When the server does not answer: it must be destroyed.
 pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State, DialError> {
-    let answer = server.ask(&script(custom, server.settings.iter())).await?;
+    let script = script(custom, server.settings.iter());
+    let (answer, hidden) = server.ask_seeing(&script).await?;
     if !answer.is_clean() {
         let message = answer.error.unwrap_or_else(|| "transaction left open".to_owned());
         return Err(DialError::Refused { code: "XX000".to_owned(), message });
@@ -59,6 +62,8 @@ pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State
             pairs.push((name.to_ascii_lowercase(), value.clone()));
         }
     }
+    pairs.retain(|(name, _)| hidden.iter().all(|(known, _)| known != name));
+    pairs.extend(hidden.into_iter().map(|(name, value)| (name.to_owned(), value)));
     // No query tells it under every role; the server reports it by itself.
     if let Some(user) = server.assumed_user() {
         pairs.push(("session_authorization".to_owned(), user.to_owned()));
@@ -72,7 +77,9 @@ pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State
 fn script<'a>(custom: &[String], carried: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut sql = format!(
         "{PINS};SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
-         WHERE source OPERATOR(pg_catalog.=) 'session' \
+         WHERE source OPERATOR(pg_catalog.=) 'session' AND NOT name OPERATOR(pg_catalog.=) \
+         ANY ('{{transaction_isolation,transaction_read_only,transaction_deferrable}}'\
+              ::pg_catalog.text[]) \
          UNION ALL SELECT 'role', r FROM pg_catalog.current_setting('role') r \
          WHERE r OPERATOR(pg_catalog.<>) 'none'"
     );
@@ -82,12 +89,13 @@ fn script<'a>(custom: &[String], carried: impl Iterator<Item = (&'a str, &'a str
     names.dedup();
     for name in names {
         let quoted = crate::server::quote_literal(name);
-        // A custom setting that was reset reads as empty.
+        // One that was reset reads as empty from then on, where one that never was has no value: it
+        // is carried along as it is.
         // A String takes whatever is written to it.
         let _ = write!(
             sql,
             " UNION ALL SELECT {quoted}, v FROM pg_catalog.current_setting({quoted}, true) v \
-             WHERE v OPERATOR(pg_catalog.<>) ''"
+             WHERE v IS NOT NULL"
         );
     }
     sql

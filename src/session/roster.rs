@@ -11,46 +11,13 @@ use std::time::{Instant, SystemTime};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use futures_util::task::AtomicWaker;
 
+use super::clock::{Clock, Overdue};
+use super::cut::Cut;
 use crate::auth::Identity;
-use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
+use crate::pool::Timeouts;
 use crate::server::{CancelGate, InFlight};
 use crate::wire::CancelKey;
-
-/// Why a live session is ended from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    /// Its token or key was revoked.
-    Revoked,
-    /// Its tenant was suspended.
-    Suspended,
-    /// Its tenant is gone from the registry.
-    Dropped,
-    /// pgusher is shutting down.
-    Drain,
-    /// Its token expired and the settings say so.
-    Expired,
-    /// An operator ended it.
-    Killed,
-}
-
-impl Cut {
-    const ALL: [Self; 6] =
-        [Self::Revoked, Self::Suspended, Self::Dropped, Self::Drain, Self::Expired, Self::Killed];
-
-    /// What the client is told. Its SQLSTATE is 57P01 whatever the reason.
-    pub fn fault(self) -> Fault {
-        let (blame, text) = match self {
-            Self::Revoked => (Blame::Tenant, "the session's token was revoked"),
-            Self::Suspended => (Blame::Tenant, "the tenant was suspended"),
-            Self::Dropped => (Blame::Tenant, "the tenant no longer exists"),
-            Self::Drain => (Blame::Tenant, "the proxy is shutting down"),
-            Self::Expired => (Blame::Client, "the session's token has expired"),
-            Self::Killed => (Blame::Tenant, "the session was ended by an operator"),
-        };
-        Fault::new(blame, SqlState::ADMIN_SHUTDOWN, text)
-    }
-}
 
 /// One live session as seen from outside.
 #[derive(Debug)]
@@ -66,6 +33,8 @@ pub struct Card {
     serving: Mutex<Option<Arc<CancelGate>>>,
     /// When the cancels let through so far are paid off, in milliseconds of this process.
     cancels_paid_at: AtomicU64,
+    clock: Clock,
+    timeouts: Arc<Timeouts>,
 }
 
 /// Each cancel costs PostgreSQL a fork: a session may send one every so often, in the long run,
@@ -110,20 +79,35 @@ impl Card {
         &self.key
     }
 
-    /// Ends the session. The first reason given stands.
+    /// Ends the session. The first reason given stands, but for one that may pass.
     pub fn cut(&self, why: Cut) {
-        let place = Cut::ALL.iter().position(|c| *c == why).unwrap_or(0);
-        let code = u8::try_from(place + 1).unwrap_or(u8::MAX);
-        let _ = self.cut.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
+        let stands = |code| Cut::of_code(code).is_some_and(|first| !first.may_pass());
+        let code = |first: u8| (!stands(first)).then_some(why.code());
+        let _ = self.cut.fetch_update(Ordering::AcqRel, Ordering::Acquire, code);
         self.waker.wake();
+    }
+
+    /// The reason has passed; another that was given since stands.
+    pub(super) fn pardon(&self, why: Cut) {
+        let order = (Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.cut.compare_exchange(why.code(), 0, order.0, order.1);
+    }
+
+    /// What the session is at.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What of it takes too long now.
+    pub(super) fn overdue(&self) -> Option<Overdue> {
+        if self.timeouts.any() { self.clock.overdue(&self.timeouts) } else { None }
     }
 
     /// The reason the session has to end, once there is one.
     pub(super) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<Cut> {
         self.waker.register(cx.waker());
-        let code = usize::from(self.cut.load(Ordering::Acquire));
-        match code.checked_sub(1).and_then(|place| Cut::ALL.get(place)) {
-            Some(why) => Poll::Ready(*why),
+        match Cut::of_code(self.cut.load(Ordering::Acquire)) {
+            Some(why) => Poll::Ready(why),
             None => Poll::Pending,
         }
     }
@@ -191,6 +175,7 @@ impl Roster {
         peer: Option<SocketAddr>,
         pid: Option<i32>,
         secret: Box<[u8]>,
+        timeouts: Arc<Timeouts>,
     ) -> Entry {
         let pid = pid.unwrap_or_else(|| {
             // Wraps within the positive numbers.
@@ -205,6 +190,8 @@ impl Roster {
             waker: AtomicWaker::new(),
             serving: Mutex::new(None),
             cancels_paid_at: AtomicU64::new(0),
+            clock: Clock::default(),
+            timeouts,
         });
         self.shard(pid).entry(pid).or_default().push(Arc::clone(&card));
         Entry { roster: Arc::clone(self), card }
@@ -297,11 +284,12 @@ impl Drop for Entry {
 mod tests {
     use super::*;
     use crate::ident::Role;
+    use crate::pool::Timeout;
 
     fn entry(roster: &Arc<Roster>, pid: Option<i32>, secret: u8) -> Entry {
         let tenant = TenantId::parse("a").expect("valid");
         let identity = Identity::unproven(&tenant, Role::App);
-        roster.enter(identity, None, pid, vec![secret; 32].into())
+        roster.enter(identity, None, pid, vec![secret; 32].into(), Arc::default())
     }
 
     #[test]
@@ -325,6 +313,22 @@ mod tests {
         roster.cut(Cut::Drain, |_| true);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Revoked));
+    }
+
+    #[test]
+    fn what_may_pass_gives_way_to_what_does_not() {
+        let roster = Arc::new(Roster::default());
+        let entry = entry(&roster, None, 1);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let idle = Cut::Overdue(Timeout::ClientIdle);
+        entry.card().cut(idle);
+        entry.card().pardon(idle);
+        assert_eq!(entry.card().poll_cut(&mut cx), Poll::Pending);
+        entry.card().cut(idle);
+        entry.card().cut(Cut::Drain);
+        entry.card().pardon(idle);
+        entry.card().cut(idle);
+        assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Drain));
     }
 
     #[test]

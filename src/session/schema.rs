@@ -1,21 +1,51 @@
-//! What prepared statements of a tenant are read under: its schema as it stands, and the
-//! session's `search_path`.
+//! What the statements of a tenant are read under: its schema as it stands, the session's
+//! `search_path`, and what is known of its functions.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use super::routines::Routines;
 use crate::ident::TenantId;
 use crate::server::Settings;
 
 /// The schemas of tenants with sessions.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(Mutex<HashMap<TenantId, Weak<AtomicU64>>>);
+pub(super) struct Schemas(Mutex<HashMap<TenantId, Weak<Known>>>);
 
-/// One tenant's schema, as often as it was seen to change. Shared by its sessions.
+/// One tenant's schema. Shared by its sessions.
 #[derive(Debug, Clone)]
-pub(super) struct Schema(Arc<AtomicU64>);
+pub(super) struct Schema(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// A number for the schema as it was last seen to change.
+    version: AtomicU64,
+    /// How often its functions were seen to change, and one.
+    changes: AtomicU64,
+    /// The number of the last reading.
+    number: AtomicU64,
+    /// When its functions are read again whatever was seen, in milliseconds of this process: they
+    /// may be changed past us.
+    due: AtomicU64,
+    reading: Mutex<Reading>,
+}
+
+/// What was last read of a tenant's functions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    /// Those that touch session state; `None` when none does.
+    pub(super) routines: Option<Arc<Routines>>,
+    /// The reading's own number.
+    pub(super) number: u64,
+    /// How often the functions had changed by then; 0: they were never read.
+    changes: u64,
+}
+
+/// Functions that are changed past pgusher are noticed within this.
+const READ_EVERY: Duration = Duration::from_secs(60);
 
 /// Entries without a session are swept when there are this many more than twice those with one.
 const SWEEP_AT: usize = 1_024;
@@ -31,7 +61,13 @@ impl Schemas {
             known.retain(|_, schema| schema.strong_count() > 0);
         }
         // Numbers are never used twice, so that a schema that was forgotten does not come back.
-        let schema = Arc::new(AtomicU64::new(fresh()));
+        let schema = Arc::new(Known {
+            version: AtomicU64::new(fresh()),
+            changes: AtomicU64::new(1),
+            number: AtomicU64::new(0),
+            due: AtomicU64::new(0),
+            reading: Mutex::default(),
+        });
         known.insert(tenant.clone(), Arc::downgrade(&schema));
         Schema(schema)
     }
@@ -45,16 +81,76 @@ fn fresh() -> u64 {
 impl Schema {
     /// A command changed it.
     pub(super) fn migrated(&self) {
-        self.0.store(fresh(), Ordering::Release);
+        self.0.version.store(fresh(), Ordering::Release);
     }
 
     /// One number for the schema and for the settings that decide what a name means.
     pub(super) fn salt(&self, settings: &Settings) -> u64 {
         static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        let version = self.0.load(Ordering::Acquire);
+        let version = self.0.version.load(Ordering::Acquire);
         let mut naming = settings.iter().filter(|(n, _)| matches!(*n, "search_path" | "role"));
         let first = naming.next();
         // Most sessions set neither: nothing to hash.
         if first.is_none() { version } else { HASH.hash_one((version, first, naming.next())) }
     }
+
+    /// A command may have changed what its functions do.
+    pub(super) fn functions_changed(&self) {
+        self.0.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Brings a session's copy of the last reading up to date. Costs nothing while it is.
+    pub(super) fn refresh(&self, own: &mut Reading) {
+        if own.number != self.0.number.load(Ordering::Acquire) {
+            *own = self.reading().clone();
+        }
+    }
+
+    /// Whether the functions have changed since that reading, or were never read.
+    pub(super) fn is_outdated(&self, reading: &Reading) -> bool {
+        reading.changes != self.0.changes.load(Ordering::Acquire)
+    }
+
+    /// How often its functions have changed so far: taken before they are read.
+    pub(super) fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
+    }
+
+    /// Whether it is time to read the functions again. Says so to one session only.
+    pub(super) fn is_due(&self) -> bool {
+        let now = millis_now();
+        let due = self.0.due.load(Ordering::Relaxed);
+        let next = now.saturating_add(as_millis(READ_EVERY));
+        let order = Ordering::Relaxed;
+        now >= due && self.0.due.compare_exchange(due, next, order, order).is_ok()
+    }
+
+    /// Takes in what was read when the functions had changed so often.
+    pub(super) fn was_read(&self, routines: Option<Arc<Routines>>, changes: u64) {
+        let mut reading = self.reading();
+        if reading.changes > changes {
+            return;
+        }
+        reading.changes = changes;
+        if reading.number == 0 || reading.routines != routines {
+            reading.routines = routines;
+        }
+        reading.number += 1;
+        self.0.number.store(reading.number, Ordering::Release);
+        let next = millis_now().saturating_add(as_millis(READ_EVERY));
+        self.0.due.store(next, Ordering::Relaxed);
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.0.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn millis_now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    as_millis(START.elapsed())
+}
+
+fn as_millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

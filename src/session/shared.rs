@@ -63,16 +63,23 @@ pub struct LimitRules {
 impl LimitRules {
     /// The limits of a tenant: the settings', over them its plan's, over them its own.
     pub fn of(&self, tenant: &Tenant) -> Limits {
-        let LimitOverrides { server_max, server_min, weight, client_max, queue_max, queue_timeout } =
+        let LimitOverrides { server_max, server_min, weight, client_max, queue_max, .. } =
             tenant.limits;
-        let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let span = |d: Option<std::time::Duration>| {
+            let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+            d.map(|d| crate::units::Span::millis(millis(d)))
+        };
         let own = LimitsSettings {
             server_max,
             server_min,
             weight,
             client_max,
             queue_max,
-            queue_timeout: queue_timeout.map(|d| crate::units::Span::millis(millis(d))),
+            queue_timeout: span(tenant.limits.queue_timeout),
+            query_timeout: span(tenant.limits.query_timeout),
+            transaction_timeout: span(tenant.limits.transaction_timeout),
+            idle_in_transaction_timeout: span(tenant.limits.idle_in_transaction_timeout),
+            client_idle_timeout: span(tenant.limits.client_idle_timeout),
             ..LimitsSettings::default()
         };
         self.limits.resolve(&self.pool, self.plans.get(&tenant.plan), &own)

@@ -17,6 +17,8 @@ pub(super) struct Wish {
     pub(super) settings: Settings,
     /// `pgusher.pool_mode`, if the client says.
     pub(super) pool_mode: Option<PoolMode>,
+    /// `pgusher.notices=pins`: the client wants to hear when it is pinned.
+    pub(super) hears_pins: bool,
 }
 
 /// Never set from a startup packet: they would change who the session is.
@@ -24,6 +26,9 @@ const NEVER: [&str; 4] = ["role", "session_authorization", "is_superuser", "repl
 
 /// pgusher's own setting: the pool mode of one connection.
 const POOL_MODE: &str = "pgusher.pool_mode";
+
+/// pgusher's own setting: what the client is told of that PostgreSQL would not.
+const NOTICES: &str = "pgusher.notices";
 
 impl Wish {
     /// Reads the parameters against the allow-list.
@@ -38,7 +43,13 @@ impl Wish {
         }
         let database = message.parameter("database").filter(|d| !d.is_empty());
         let database = database.unwrap_or(&user).to_owned();
-        let mut wish = Self { user, database, settings: Settings::default(), pool_mode: None };
+        let mut wish = Self {
+            user,
+            database,
+            settings: Settings::default(),
+            pool_mode: None,
+            hears_pins: false,
+        };
         let mut pairs = Vec::new();
         // As in PostgreSQL, what `options` says gives way to the parameters proper.
         let given = message.parameters.iter().filter(|(name, _)| name == "options");
@@ -75,6 +86,19 @@ impl Wish {
                     .hint("Available values: transaction, session.")
             })?;
             self.pool_mode = Some(mode);
+            return Ok(());
+        }
+        if folded == NOTICES {
+            self.hears_pins = match &*value {
+                "pins" => true,
+                "none" => false,
+                _ => {
+                    let text = format!("invalid value for parameter \"{NOTICES}\": \"{value}\"");
+                    let state = SqlState::INVALID_PARAMETER_VALUE;
+                    let fault = Fault::new(Blame::Client, state, text);
+                    return Err(fault.hint("Available values: none, pins."));
+                }
+            };
             return Ok(());
         }
         if rules.startup_ignored.iter().any(|n| n.eq_ignore_ascii_case(&folded)) {
@@ -199,9 +223,12 @@ mod tests {
             ("session_preload_libraries", "x"),
             ("pgusher.other", "x"),
             ("pgusher.pool_mode", "statement"),
+            ("pgusher.notices", "everything"),
         ] {
             assert!(read(&[("user", "u"), (name, value)]).is_err(), "{name}={value}");
         }
+        let hears = read(&[("user", "u"), ("options", "-c pgusher.notices=pins")]).expect("fine");
+        assert!(hears.hears_pins && hears.settings.is_empty());
         assert!(read(&[("database", "d")]).is_err());
         assert!(read(&[("user", "u"), ("replication", "off")]).is_ok());
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::lexer::{Facts, Hints};
 use crate::server::{Prepared, StatementId};
 
 type Named = HashMap<Box<[u8]>, Entry>;
@@ -11,6 +12,28 @@ type Named = HashMap<Box<[u8]>, Entry>;
 struct Entry {
     prepared: Arc<Prepared>,
     told: Told,
+    read: Read,
+}
+
+/// What the text of a statement says, and which reading of the tenant's functions that goes by.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// `None` for most: nothing to note.
+    facts: Option<Box<Facts>>,
+    reading: u64,
+}
+
+impl Read {
+    /// The text was read.
+    pub(super) fn new(facts: Facts, reading: u64) -> Self {
+        let telling = facts.hints.intersects(Hints::STATE | Hints::CLOSE | Hints::DROP);
+        Self { facts: telling.then(|| Box::new(facts)), reading }
+    }
+
+    /// The text is to be read when the statement is next bound.
+    pub(super) fn later() -> Self {
+        Self { facts: None, reading: u64::MAX }
+    }
 }
 
 /// What the client was told that a statement returns. Some drivers never ask again.
@@ -81,10 +104,36 @@ impl ClientStatements {
         self.named.iter().flat_map(|map| map.values()).any(|entry| entry.prepared.id == id)
     }
 
+    /// What the text of the named statement says, `None` within when nothing of note.
+    pub(super) fn read(&self, name: &[u8]) -> Option<Option<&Facts>> {
+        self.named.as_ref()?.get(name).map(|entry| entry.read.facts.as_deref())
+    }
+
+    /// The named statement, if its text was read by another reading of the tenant's functions.
+    pub(super) fn outdated_read(&self, name: &[u8], reading: u64) -> Option<Arc<Prepared>> {
+        let entry = self.named.as_ref()?.get(name)?;
+        (entry.read.reading != reading).then(|| Arc::clone(&entry.prepared))
+    }
+
+    /// The text of the named statement was read anew.
+    pub(super) fn was_read(&mut self, name: &[u8], read: Read) {
+        if let Some(entry) = self.named.as_mut().and_then(|map| map.get_mut(name)) {
+            entry.read = read;
+        }
+    }
+
+    /// Puts `fresh`, of the same text, in the place of the named statement.
+    pub(super) fn replace(&mut self, name: &[u8], fresh: &Arc<Prepared>) {
+        if let Some(entry) = self.named.as_mut().and_then(|map| map.get_mut(name)) {
+            entry.prepared = Arc::clone(fresh);
+            entry.told = Told::Nothing;
+        }
+    }
+
     /// Takes a named statement in.
-    pub(super) fn insert(&mut self, name: &[u8], prepared: Arc<Prepared>) {
+    pub(super) fn insert(&mut self, name: &[u8], prepared: Arc<Prepared>, read: Read) {
         self.bytes += name.len() + prepared.body.len();
-        let entry = Entry { prepared, told: Told::Nothing };
+        let entry = Entry { prepared, told: Told::Nothing, read };
         let replaced = self.named.get_or_insert_default().insert(name.into(), entry);
         if let Some(old) = replaced {
             self.bytes -= name.len() + old.prepared.body.len();

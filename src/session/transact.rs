@@ -1,20 +1,19 @@
 //! One lease after another: a transaction on a shared server, or a session on its own.
 
-use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::clock::Doing;
+use super::cut::Cut;
 use super::lexer::Hints;
 use super::live::{End, Live, ServerLease};
-use super::probe;
 use super::relay::{Ends, Event, Relay};
-use super::roster::Cut;
 use super::settings::TokenExpiry;
 use super::statements::Told;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::pool::{Asker, Pin, Pins};
+use crate::pool::{Asker, Pin};
 use crate::server::{DialError, Prepared};
 use crate::tenant::PoolMode;
 use crate::wire::tag;
@@ -28,6 +27,7 @@ impl Live {
         if relay.next_tag() == Some(tag::TERMINATE) {
             return Err(End::Silent);
         }
+        self.now_at(Doing::Waiting);
         let lease = match self.lease(relay).await? {
             Ok(lease) => lease,
             Err(fault) => return self.refuse(relay, &fault).await,
@@ -35,7 +35,8 @@ impl Live {
         // Held from here on: whatever way the session ends, `run` finds the lease there.
         self.held = Some(lease);
         self.prepare(relay).await?;
-        relay.begin();
+        self.schema.refresh(&mut self.reading);
+        relay.begin(&self.params, &self.reading);
         self.forget_sequences(relay);
         let began = Instant::now();
         let ended = self.exchange(relay, false).await;
@@ -49,13 +50,19 @@ impl Live {
         if let Some(lease) = &self.held {
             self.entry.card().served_by(lease.gate());
         }
-        relay.begin();
+        self.schema.refresh(&mut self.reading);
+        relay.begin(&self.params, &self.reading);
         self.exchange(relay, true).await
     }
 
     /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
     async fn prepare(&mut self, relay: &mut Relay) -> Result<(), End> {
         let Some(lease) = &mut self.held else { return Ok(()) };
+        if lease.marked_by.is_some_and(|session| session != self.number) {
+            if let Err(error) = Box::pin(lease.clean()).await {
+                return Err(self.lose(error));
+            }
+        }
         lease.statements.unnamed_is_gone();
         if !lease.settings.same(&self.settings) {
             let applied = Box::pin(lease.apply_again(&self.settings)).await;
@@ -70,7 +77,7 @@ impl Live {
     }
 
     /// Tells the client what the server has reported to pgusher alone.
-    fn tell_params(&mut self, relay: &mut Relay) {
+    pub(super) fn tell_params(&mut self, relay: &mut Relay) {
         let Some(lease) = &self.held else { return };
         if !lease.params.same(&self.params) {
             for (name, value) in lease.params.news_to(&self.params) {
@@ -120,7 +127,8 @@ impl Live {
     ) -> Poll<Result<Event, End>> {
         if let Poll::Ready(why) = self.entry.card().poll_cut(cx) {
             let idle_only = self.shared.parts.settings.token_expiry == TokenExpiry::Idle;
-            if !(why == Cut::Expired && idle_only && relay.is_busy()) {
+            let later = why == Cut::Expired && idle_only && relay.is_busy();
+            if !later && self.still_cut(why, Some(relay)) {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
             }
         }
@@ -136,6 +144,7 @@ impl Live {
             salt: lease_is_plain.then(|| self.schema.salt(&self.settings)),
             server_statements_max: self.shared.parts.dialer.prepared_statements_max(),
             client_max: (rules.prepared_statements_max, rules.prepared_bytes_max.get()),
+            watched: if hold { Hints::STATE | Hints::CLOSE | Hints::DROP } else { Hints::STATE },
         };
         let event = relay.poll(cx, &mut ends, hold).map(Ok);
         if relay.take_migrated() {
@@ -145,7 +154,11 @@ impl Live {
             }
         }
         let ended = u64::from(relay.take_ends());
+        self.now_at_relay(relay, ended > 0);
         if ended > 0 {
+            if relay.take_functions_changed() {
+                self.schema.functions_changed();
+            }
             self.shared.parts.metrics.transactions.inc_by(ended);
             self.membership.room().count_transactions(ended);
         }
@@ -155,8 +168,14 @@ impl Live {
     /// A transaction is over. `true` when the lease is, too.
     async fn done(&mut self, relay: &mut Relay, hold: bool) -> Result<bool, End> {
         let sequences = self.note_sequences(relay);
-        let (hints, custom) = relay.take_hints();
-        if hints.intersects(Hints::STATE) {
+        let runs = relay.runs_code();
+        let (mut hints, mut custom) = relay.take_hints();
+        if self.schema.is_outdated(&self.reading) || self.schema.is_due() {
+            let missed = Box::pin(self.read_functions(relay)).await?;
+            hints |= if runs { missed } else { Hints::NONE };
+        }
+        if hints.intersects(Hints::STATE) || (hold && self.may_unpin(hints)) {
+            self.note_functions(hints, &mut custom);
             let reads = self.reads_on(hints, sequences);
             let pins = Box::pin(self.look(relay, hints, &custom, reads)).await?;
             return self.repin(relay, pins, hold, sequences.advanced);
@@ -167,49 +186,6 @@ impl Live {
         }
         self.release(relay, sequences.advanced);
         Ok(true)
-    }
-
-    /// Asks the catalog what the session left on its server.
-    async fn look(
-        &mut self,
-        relay: &mut Relay,
-        hints: Hints,
-        custom: &[String],
-        reads: bool,
-    ) -> Result<Pins, End> {
-        self.entry.card().served_by_nobody();
-        let Some(lease) = &mut self.held else { return Ok(Pins::default()) };
-        lease.gate().clone().landed().await;
-        let state = match probe::look(lease, custom).await {
-            Ok(state) => state,
-            Err(error) => return Err(self.lose(error)),
-        };
-        relay.say().raw(&state.notifications);
-        // A simple query destroys it, pgusher's own too.
-        lease.statements.unnamed_is_gone();
-        lease.settings = state.settings.or(lease.startup());
-        // What RESET took away goes back to what the startup packet said.
-        self.settings = state.settings.or(&self.startup);
-        let (mut pins, before) = (state.pins, lease.pins());
-        if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
-            pins = pins.with(Pin::Load);
-        }
-        if reads {
-            pins = pins.with(Pin::Sequence);
-        }
-        if hints.intersects(WEARING) {
-            lease.wear();
-        }
-        if !pins.is_empty() {
-            // It goes on here, so it has to have that here.
-            if let Err(error) = Box::pin(lease.apply_again(&self.settings)).await {
-                return Err(self.lose(error));
-            }
-            self.settings = lease.settings.clone();
-            self.tell_params(relay);
-            self.forget_others(relay).await?;
-        }
-        Ok(pins)
     }
 
     /// The schema has changed since the client prepared a statement and was told what it returns.
@@ -249,69 +225,8 @@ impl Live {
         Ok(pinned)
     }
 
-    /// A session that keeps its server sees its own prepared statements there, nobody else's.
-    async fn forget_others(&mut self, relay: &mut Relay) -> Result<(), End> {
-        let Some(lease) = &mut self.held else { return Ok(()) };
-        let others: Vec<_> =
-            lease.statements.iter().filter(|id| !self.statements.has(*id)).collect();
-        if others.is_empty() {
-            return Ok(());
-        }
-        let mut sql = String::new();
-        for id in &others {
-            let name = id.server_name();
-            let _ = write!(sql, "DEALLOCATE {};", String::from_utf8_lossy(&name));
-        }
-        let answer = lease.ask(&sql).await;
-        for id in others {
-            lease.statements.remove(id);
-        }
-        match answer {
-            Ok(answer) if answer.is_clean() => {
-                relay.say().raw(&answer.notifications);
-                Ok(())
-            }
-            Ok(_) => Err(self.lose(DialError::Protocol("DEALLOCATE failed"))),
-            Err(error) => Err(self.lose(error)),
-        }
-    }
-
-    /// Keeps the server for what is on it, or lets it go. `true` when it is let go.
-    fn repin(
-        &mut self,
-        relay: &Relay,
-        mut pins: Pins,
-        hold: bool,
-        advanced: bool,
-    ) -> Result<bool, End> {
-        let Some(lease) = &mut self.held else { return Ok(true) };
-        let before = lease.pins();
-        // A pin makes sure that `currval` answers; where there is none to be had it may not be
-        // defined any more, but is never another session's.
-        if pins == Pins::only(Pin::Sequence)
-            && before.is_empty()
-            && lease.pin(Pin::Sequence).is_err()
-        {
-            pins = Pins::default();
-        }
-        let before = lease.pins();
-        for gone in before.iter().filter(|pin| !pins.has(*pin)) {
-            lease.unpin(gone);
-        }
-        if pins.is_empty() {
-            self.release(relay, advanced);
-            return Ok(true);
-        }
-        for new in pins.iter().filter(|pin| !before.has(*pin)) {
-            lease.pin(new).map_err(End::Fatal)?;
-        }
-        self.entry.card().served_by(lease.gate());
-        // A lease that was for one transaction only ends here as such; `hold` goes on with it.
-        Ok(!hold)
-    }
-
     /// Returns the server to the room; one with a cancel on its way waits for it to land.
-    fn release(&mut self, relay: &Relay, advanced: bool) {
+    pub(super) fn release(&mut self, relay: &Relay, advanced: bool) {
         self.entry.card().served_by_nobody();
         let Some(lease) = self.held.take() else { return };
         if !relay.is_certain() || lease.gate().is_doubtful() {
@@ -332,7 +247,7 @@ impl Live {
     }
 
     /// The server failed at one of pgusher's own questions: its state is unknown.
-    fn lose(&mut self, error: DialError) -> End {
+    pub(super) fn lose(&mut self, error: DialError) -> End {
         self.destroy();
         End::Fatal(server_lost().because(error))
     }
@@ -348,9 +263,6 @@ fn hold_until_landed(lease: ServerLease, mut asker: Asker) {
         }
     });
 }
-
-/// What loads libraries into the server's process, or makes its temporary schema.
-const WEARING: Hints = Hints::DO.or(Hints::TEMP).or(Hints::LOAD).or(Hints::SESSION_FUNCTION);
 
 fn server_lost() -> Fault {
     let text = "the connection to the tenant's PostgreSQL server was lost";

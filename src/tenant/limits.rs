@@ -19,6 +19,14 @@ pub struct LimitOverrides {
     pub queue_max: Option<u32>,
     /// How long a client waits in line.
     pub queue_timeout: Option<Duration>,
+    /// How long a query may run.
+    pub query_timeout: Option<Duration>,
+    /// How long a transaction may last.
+    pub transaction_timeout: Option<Duration>,
+    /// How long a client may be idle inside a transaction.
+    pub idle_in_transaction_timeout: Option<Duration>,
+    /// How long a client may be idle outside of one.
+    pub client_idle_timeout: Option<Duration>,
 }
 
 impl LimitOverrides {
@@ -32,6 +40,12 @@ impl LimitOverrides {
             client_max: self.client_max.or(other.client_max),
             queue_max: self.queue_max.or(other.queue_max),
             queue_timeout: self.queue_timeout.or(other.queue_timeout),
+            query_timeout: self.query_timeout.or(other.query_timeout),
+            transaction_timeout: self.transaction_timeout.or(other.transaction_timeout),
+            idle_in_transaction_timeout: self
+                .idle_in_transaction_timeout
+                .or(other.idle_in_transaction_timeout),
+            client_idle_timeout: self.client_idle_timeout.or(other.client_idle_timeout),
         }
     }
 }

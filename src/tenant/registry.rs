@@ -37,7 +37,9 @@ const TENANT_COLUMNS: &str = r#"
     t."subscriptionPlan"::text, t."subscriptionStatus"::text, t."schemaVersion"::text,
     floor(extract(epoch FROM t."trialEndsAt"))::bigint,
     p.managed, p.server, p.key_version, p.pool_mode, p.suspended_at IS NOT NULL,
-    p.server_max, p.server_min, p.weight, p.client_max, p.queue_max, p.queue_timeout_ms
+    p.server_max, p.server_min, p.weight, p.client_max, p.queue_max, p.queue_timeout_ms,
+    p.query_timeout_ms, p.transaction_timeout_ms, p.idle_in_transaction_timeout_ms,
+    p.client_idle_timeout_ms
     FROM public."Tenant" t LEFT JOIN pgusher.tenants p ON p.tenant_id = t."id""#;
 
 impl Registry {
@@ -179,14 +181,21 @@ fn limits(row: &SqlRow) -> Result<LimitOverrides, Fault> {
         let value: Option<i32> = row.try_get(column).map_err(broken)?;
         Ok(value.and_then(|n| u32::try_from(n).ok()))
     };
-    let timeout: Option<i64> = row.try_get(18).map_err(broken)?;
+    let span = |column| -> Result<Option<Duration>, Fault> {
+        let value: Option<i64> = row.try_get(column).map_err(broken)?;
+        Ok(value.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis))
+    };
     Ok(LimitOverrides {
         server_max: number(13)?,
         server_min: number(14)?,
         weight: number(15)?,
         client_max: number(16)?,
         queue_max: number(17)?,
-        queue_timeout: timeout.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
+        queue_timeout: span(18)?,
+        query_timeout: span(19)?,
+        transaction_timeout: span(20)?,
+        idle_in_transaction_timeout: span(21)?,
+        client_idle_timeout: span(22)?,
     })
 }
 

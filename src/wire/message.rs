@@ -170,6 +170,18 @@ impl Writer {
         })
     }
 
+    /// NoticeResponse with severity `NOTICE`.
+    pub fn notice(&mut self, message: &str, detail: &str) -> &mut Self {
+        self.message(tag::NOTICE_RESPONSE, |b| {
+            put_field(b, b'S', "NOTICE");
+            put_field(b, b'V', "NOTICE");
+            put_field(b, b'C', "00000");
+            put_field(b, b'M', message);
+            put_field(b, b'D', detail);
+            b.put_u8(0);
+        })
+    }
+
     /// A simple Query.
     pub fn query(&mut self, sql: &str) -> &mut Self {
         self.message(tag::QUERY, |b| put_cstr(b, sql.as_bytes()))

@@ -39,6 +39,10 @@ pub(in crate::admin) const TENANTS: &[Column] = &[
     int8("transactions"),
     int8("lease_time_us"),
     int8("wait_time_us"),
+    int8("query_timeout_ms"),
+    int8("transaction_timeout_ms"),
+    int8("idle_in_transaction_timeout_ms"),
+    int8("client_idle_timeout_ms"),
 ];
 
 /// One tenant by name; without, those that have a room or are held back.
@@ -108,6 +112,10 @@ fn tenant_row(
         room.map_or(0, |room| room.transactions),
         room.map_or(0, |room| room.leased_time.as_micros()),
         room.map_or(0, |room| room.wait_time.as_micros()),
+        limits.map(|limits| limits.query_timeout.get().as_millis()),
+        limits.map(|limits| limits.transaction_timeout.get().as_millis()),
+        limits.map(|limits| limits.idle_in_transaction_timeout.get().as_millis()),
+        limits.map(|limits| limits.client_idle_timeout.get().as_millis()),
     ]
 }
 

@@ -85,6 +85,18 @@ pub struct LimitArguments {
     /// How long a client waits for a server connection, such as 5s; 0: for ever.
     #[arg(long, value_name = "TIME")]
     pub queue_timeout: Option<Span>,
+    /// How long a query may run, such as 30s; 0: for ever.
+    #[arg(long, value_name = "TIME")]
+    pub query_timeout: Option<Span>,
+    /// How long a transaction may last; 0: for ever.
+    #[arg(long, value_name = "TIME")]
+    pub transaction_timeout: Option<Span>,
+    /// How long a client may be idle inside a transaction; 0: for ever.
+    #[arg(long, value_name = "TIME")]
+    pub idle_in_transaction_timeout: Option<Span>,
+    /// How long a client may be idle outside of one; 0: for ever.
+    #[arg(long, value_name = "TIME")]
+    pub client_idle_timeout: Option<Span>,
     /// `transaction` or `session`.
     #[arg(long, value_name = "MODE", value_parser = pool_mode)]
     pub pool_mode: Option<PoolMode>,

@@ -12,9 +12,7 @@ use crate::tenant::LimitOverrides;
 
 /// Sets limits and shows what the registry has now.
 pub(super) async fn limits(common: &Common, asked: &LimitArguments) -> Result<Answer, Failure> {
-    let LimitArguments {
-        server_max, server_min, weight, client_max, queue_max, queue_timeout, ..
-    } = *asked;
+    let LimitArguments { server_max, server_min, weight, client_max, queue_max, .. } = *asked;
     let problems = LimitsSettings {
         server_max,
         server_min,
@@ -27,9 +25,19 @@ pub(super) async fn limits(common: &Common, asked: &LimitArguments) -> Result<An
     if !problems.is_empty() {
         return Err(Failure::usage(problems.join("\n")));
     }
-    let queue_timeout = queue_timeout.map(crate::units::Span::get);
-    let own =
-        LimitOverrides { server_max, server_min, weight, client_max, queue_max, queue_timeout };
+    let span = |asked: Option<crate::units::Span>| asked.map(crate::units::Span::get);
+    let own = LimitOverrides {
+        server_max,
+        server_min,
+        weight,
+        client_max,
+        queue_max,
+        queue_timeout: span(asked.queue_timeout),
+        query_timeout: span(asked.query_timeout),
+        transaction_timeout: span(asked.transaction_timeout),
+        idle_in_transaction_timeout: span(asked.idle_in_transaction_timeout),
+        client_idle_timeout: span(asked.client_idle_timeout),
+    };
     let registry = asked.tenant.registry.open(common)?;
     let (fleet, id) = (Fleet::new(registry.clone()), &asked.tenant.id);
     if asked.reset {

@@ -93,10 +93,17 @@ fn view(tenant: &Tenant, reason: Option<&str>) -> Value {
             "weight": limits.weight,
             "clientMax": limits.client_max,
             "queueMax": limits.queue_max,
-            "queueTimeoutMs":
-                limits.queue_timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+            "queueTimeoutMs": millis(limits.queue_timeout),
+            "queryTimeoutMs": millis(limits.query_timeout),
+            "transactionTimeoutMs": millis(limits.transaction_timeout),
+            "idleInTransactionTimeoutMs": millis(limits.idle_in_transaction_timeout),
+            "clientIdleTimeoutMs": millis(limits.client_idle_timeout),
         },
     })
+}
+
+fn millis(span: Option<std::time::Duration>) -> Option<u64> {
+    span.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The order people read a tenant in.

@@ -52,6 +52,7 @@ impl<S: Conn> Room<S> {
         }
         self.till.with(deeds, |b, _| b.reweigh(self.seat, limits.server_min, limits.weight, now));
         book.relimit(limits.clone());
+        self.timeouts.set(limits);
         self.pump(&mut book, now, deeds);
     }
 

@@ -24,7 +24,7 @@ use super::ledger::{Gate, Kept, Ledger, Stamp};
 use super::refusal;
 use super::ticket::Ticket;
 use super::till::Till;
-use super::{Asker, Attempt, Class, Conn, Grant, Limits, lock};
+use super::{Asker, Attempt, Class, Conn, Grant, Limits, PinSettings, Timeouts, lock};
 use crate::fault::Fault;
 use crate::ident::{ServerKey, TenantId};
 
@@ -39,6 +39,7 @@ pub struct Room<S: Conn> {
     common: Arc<Common<S>>,
     /// How many servers were idle when the lock was last held. A hint for evictions.
     idle: AtomicU32,
+    timeouts: Arc<Timeouts>,
     /// Transactions of its clients.
     transactions: AtomicU64,
     /// Microseconds that those who were served from the line had waited.
@@ -59,12 +60,15 @@ impl<S: Conn> Room<S> {
         let mut book = Ledger::new(limits);
         let (min, weight) = (book.limits().server_min, book.limits().weight);
         book.set_paused(is_paused);
+        let timeouts = Arc::<Timeouts>::default();
+        timeouts.set(book.limits());
         Arc::new_cyclic(|weak| Self {
             seat: till.join(weak.clone(), min, weight),
             tenant,
             till,
             common,
             idle: AtomicU32::new(0),
+            timeouts,
             transactions: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
             flavours: Mutex::new(Vec::new()),
@@ -80,6 +84,18 @@ impl<S: Conn> Room<S> {
     /// The PostgreSQL server it leads to.
     pub fn server(&self) -> &ServerKey {
         self.till.key()
+    }
+
+    /// How long its clients may take.
+    pub fn timeouts(&self) -> &Arc<Timeouts> {
+        &self.timeouts
+    }
+
+    /// Servers pinned, and how many may be.
+    pub fn pin_use(&self) -> (u32, u32) {
+        let book = self.book();
+        let most = PinSettings::of(self.common.pins.tenant_share, book.limits().server_max);
+        (book.counts().pinned, most)
     }
 
     /// Counts transactions that ended, for the statistics.

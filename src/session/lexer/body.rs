@@ -5,14 +5,22 @@
 //! word counts by itself (`set_config`) or where a statement may begin (`SET`).
 
 use super::Hints;
+use super::dotted::Dotted;
 use super::key::{Key, Known};
 use super::word::{Word, clip};
 
 /// The hints that `text`, the source of a function, names; IN_BODY is set with any.
 pub fn body_hints(text: &[u8]) -> Hints {
+    body_settings(text).0
+}
+
+/// As [`body_hints`], and the dotted settings that the source may set.
+pub fn body_settings(text: &[u8]) -> (Hints, Vec<String>) {
     let (mut body, mut word) = (Body::default(), Word::default());
-    let hints = body.text(text, &mut word) | body.end(&mut word);
-    if hints.is_empty() { hints } else { hints | Hints::IN_BODY }
+    let hints = body.text(text, &mut word);
+    let (last, names) = body.end(&mut word);
+    let hints = hints | last;
+    (if hints.is_empty() { hints } else { hints | Hints::IN_BODY }, names)
 }
 
 /// Where the reading of a body stands.
@@ -24,6 +32,18 @@ pub(super) struct Body {
     set: bool,
     prev: Key,
     skip: Skip,
+    name: Name,
+    dotted: Dotted,
+}
+
+/// Where the name in a call of `set_config` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Elsewhere,
+    /// Behind a parenthesis that comes next.
+    Ahead,
+    /// Here, unless it is computed.
+    Here,
 }
 
 /// Comments: words in them do not move what is before and after.
@@ -39,7 +59,14 @@ enum Skip {
 
 impl Default for Body {
     fn default() -> Self {
-        Self { start: true, set: false, prev: Key::Other, skip: Skip::None }
+        Self {
+            start: true,
+            set: false,
+            prev: Key::Other,
+            skip: Skip::None,
+            name: Name::Elsewhere,
+            dotted: Dotted::default(),
+        }
     }
 }
 
@@ -67,11 +94,12 @@ impl Body {
         hints
     }
 
-    /// The body is over.
-    pub(super) fn end(&mut self, word: &mut Word) -> Hints {
+    /// The body is over. Gives the dotted settings it may set, too.
+    pub(super) fn end(&mut self, word: &mut Word) -> (Hints, Vec<String>) {
         let hints = self.flush(word) | self.settle(false);
+        let (names, all) = self.dotted.take();
         *self = Self::default();
-        hints
+        (if all { hints } else { hints | Hints::DYNAMIC }, names)
     }
 
     fn flush(&mut self, word: &mut Word) -> Hints {
@@ -95,6 +123,9 @@ impl Body {
             }
             Skip::Line | Skip::Block => return hints,
         }
+        let after_set = matches!(self.prev, Key::Word(Known::Reset | Known::Session));
+        self.dotted.word(text, self.set || after_set);
+        hints |= self.calls(key.is(Known::SetConfig));
         let Key::Word(known) = key else {
             hints |= self.settle(false);
             self.start = false;
@@ -133,10 +164,44 @@ impl Body {
                 self.skip = Skip::None;
                 self.start = matches!(symbol, b';' | b'\'' | b'"' | b'$' | b'>' | b'{');
                 self.prev = Key::Other;
-                return self.settle(false);
+                self.dotted.symbol(symbol, self.set);
+                let computed =
+                    if self.set && symbol != b'"' { Hints::DYNAMIC } else { Hints::NONE };
+                return computed | self.called(symbol) | self.settle(false);
             }
         }
+        if self.skip == Skip::None {
+            self.dotted.symbol(b' ', false);
+        }
         Hints::NONE
+    }
+
+    /// A word: the name in a call of `set_config` is not a literal then.
+    fn calls(&mut self, set_config: bool) -> Hints {
+        let next = if set_config { Name::Ahead } else { Name::Elsewhere };
+        match std::mem::replace(&mut self.name, next) {
+            Name::Here => Hints::DYNAMIC,
+            Name::Ahead | Name::Elsewhere => Hints::NONE,
+        }
+    }
+
+    /// A symbol, which may begin the name in a call of `set_config`.
+    fn called(&mut self, symbol: u8) -> Hints {
+        match (self.name, symbol) {
+            (Name::Elsewhere, _) | (Name::Ahead, b'"') => Hints::NONE,
+            (Name::Ahead, b'(') => {
+                self.name = Name::Here;
+                Hints::NONE
+            }
+            (Name::Ahead, _) | (Name::Here, b'\'') => {
+                self.name = Name::Elsewhere;
+                Hints::NONE
+            }
+            (Name::Here, _) => {
+                self.name = Name::Elsewhere;
+                Hints::DYNAMIC
+            }
+        }
     }
 
     /// Decides an open SET.

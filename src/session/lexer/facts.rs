@@ -7,9 +7,14 @@ use super::{Hints, Target, Verb};
 pub struct Facts {
     /// What the text names, over all its statements.
     pub hints: Hints,
+    /// Of these, what only bodies of CREATE FUNCTION name: the statement itself does none of it.
+    pub latent: Hints,
+    /// Some statement may run what a function of the tenant's holds: not only CREATE FUNCTION,
+    /// GRANT, COMMENT and the statements that begin and end transactions.
+    pub runs: bool,
     /// The dotted settings that SET, RESET and `set_config` name for longer than the
     /// transaction, in lower case, each once. PostgreSQL's `pg_settings` does not show these.
-    /// Those named in a body are not here: then `hints` has SET and IN_BODY.
+    /// Of the body of a DO it is whatever looks like one.
     pub settings: Vec<String>,
     /// How many statements the text holds; empty ones do not count.
     pub statements: u32,

@@ -89,13 +89,20 @@ hints! {
     /// A function that ties something else to its session: a dblink connection, a replication
     /// origin, a replication slot that may be temporary.
     SESSION_FUNCTION = 32,
-    /// EXECUTE inside a body: text that is only known when it runs.
+    /// EXECUTE inside a body, or a setting whose name is put together there: what is only known when
+    /// it runs.
     DYNAMIC = 33,
     /// At least one other hint comes from a quoted or SQL-standard body.
     IN_BODY = 34,
     /// The text was not fully read: something unterminated, an unknown statement, a name that
     /// is escaped, computed, too long, or one too many.
     UNSURE = 35,
+    /// A name of [`Words`](super::Words) that stands for what names such a thing.
+    ROUTINE = 36,
+    /// A name of [`Words`](super::Words) that stands for what nobody can read.
+    FOREIGN = 37,
+    /// The name of a setting that is only known when it is set: `set_config($1, …)`.
+    COMPUTED = 38,
 }
 
 impl Hints {
@@ -121,13 +128,32 @@ impl Hints {
             | Self::SETSEED.0
             | Self::SESSION_FUNCTION.0
             | Self::DYNAMIC.0
-            | Self::UNSURE.0,
+            | Self::UNSURE.0
+            | Self::ROUTINE.0
+            | Self::FOREIGN.0
+            | Self::COMPUTED.0,
     );
 
     /// These and `other`, where `|` is not to be had.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// All of these.
+    pub const fn of(all: &[Self]) -> Self {
+        let (mut set, mut at) = (0, 0);
+        while at < all.len() {
+            set |= all[at].0;
+            at += 1;
+        }
+        Self(set)
+    }
+
+    /// The hints that both sets have.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether no hint is set.

@@ -10,6 +10,7 @@
 
 mod body;
 mod call;
+mod dotted;
 mod facts;
 mod hints;
 mod key;
@@ -19,13 +20,15 @@ mod setting;
 mod target;
 mod verb;
 mod word;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
-pub use body::body_hints;
+pub use body::{body_hints, body_settings};
 pub use facts::Facts;
 pub use hints::Hints;
 pub use scan::Lexer;
 pub use target::{Target, TargetKind};
 pub use verb::Verb;
+pub use words::Words;

@@ -42,6 +42,15 @@ verbs! {
 }
 
 impl Verb {
+    /// Whether such a statement runs no code of the tenant's, whatever the tenant has made.
+    pub(super) fn is_inert(self) -> bool {
+        // What ends a transaction runs its deferred triggers, but those of statements before it.
+        let transaction =
+            Hints::BEGIN | Hints::COMMIT | Hints::ROLLBACK | Hints::SAVEPOINT | Hints::RELEASE;
+        self.hints().intersects(transaction)
+            || matches!(self, Self::None | Self::Grant | Self::Revoke | Self::Comment)
+    }
+
     /// What the first word alone says.
     pub(super) fn hints(self) -> Hints {
         match self {

@@ -6,7 +6,7 @@ use super::outbox::Outbox;
 use super::sequences::SequenceUse;
 use crate::server::{Params, Server, description};
 use crate::session::lexer::Hints;
-use crate::session::statements::{ClientStatements, Told};
+use crate::session::statements::{ClientStatements, Read, Told};
 use crate::wire::{
     Buffer, ErrorFields, HEADER_BYTES, Header, Malformed, SMALL_BYTES_MAX, Writer, tag,
 };
@@ -29,10 +29,18 @@ pub(super) struct Heard {
     pub(super) hints: Hints,
     /// Transactions and autocommitted statements that ended.
     pub(super) ends: u32,
+    /// How often the server was ready for a query.
+    pub(super) turns: u32,
     /// A command changed the schema.
     pub(super) migrated: bool,
     /// What was done to sequences.
     pub(super) sequences: SequenceUse,
+    /// A command changed functions.
+    pub(super) functions_changed: bool,
+    /// A command changed the schema, so perhaps what calls functions.
+    pub(super) callers_changed: bool,
+    /// A parameter has changed: the client's texts may have to be read otherwise.
+    pub(super) reread: bool,
     /// The server ends the session and said so.
     pub(super) fatal: bool,
 }
@@ -151,6 +159,7 @@ impl Downstream {
                 *with.params = with.server.params.clone();
                 // Whatever set it, a function out of sight perhaps, the next client must not find it.
                 with.heard.hints |= Hints::SET;
+                with.heard.reread = true;
             }
             // What pgusher asked itself is no news.
             tag::COMMAND_COMPLETE if verdict != Verdict::Drop => done(body, with),
@@ -171,6 +180,7 @@ impl Downstream {
             }
             tag::READY_FOR_QUERY if verdict == Verdict::Forward => {
                 with.heard.ends += u32::from(status == b'I');
+                with.heard.turns = with.heard.turns.wrapping_add(1);
             }
             tag::FUNCTION_CALL_RESPONSE => with.heard.sequences.advanced = true,
             _ => {}
@@ -200,7 +210,7 @@ fn take_back(with: &mut Listener<'_>) {
     for undo in with.exchange.undone() {
         match undo {
             Undo::Made(name) => with.client.remove(&name),
-            Undo::Closed(name, prepared) => with.client.insert(&name, prepared),
+            Undo::Closed(name, prepared) => with.client.insert(&name, prepared, Read::later()),
         }
     }
 }
@@ -256,8 +266,22 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
             Hints::DISCARD
         }
         _ => {
-            let first = tag.split(|b| *b == b' ').next().unwrap_or_default();
-            with.heard.migrated |= matches!(first, b"CREATE" | b"ALTER" | b"DROP");
+            let mut words = tag.split(|b| *b == b' ');
+            let (first, second) = (words.next().unwrap_or_default(), words.next());
+            let migrates = matches!(first, b"CREATE" | b"ALTER" | b"DROP");
+            with.heard.migrated |= migrates;
+            with.heard.callers_changed |= migrates;
+            with.heard.functions_changed |= matches!(first, b"CREATE" | b"ALTER")
+                && matches!(
+                    second,
+                    Some(b"FUNCTION" | b"PROCEDURE" | b"ROUTINE" | b"EXTENSION" | b"AGGREGATE")
+                );
+            // A cursor that is closed, something temporary that is dropped.
+            with.heard.hints |= match first {
+                b"CLOSE" => Hints::CLOSE,
+                b"DROP" => Hints::DROP,
+                _ => Hints::NONE,
+            };
             // Inserts do by default values, and almost anything does by triggers; a SELECT that
             // does says so in its text, as far as can be seen.
             with.heard.sequences.advanced |= !STILL.contains(&first);

@@ -5,6 +5,7 @@
 //! first byte arrives and goes back when the client is idle again, so an idle client holds none.
 //! [`Relay::poll`] moves bytes until something has to be decided, and says what.
 
+mod account;
 mod downstream;
 mod exchange;
 mod outbox;
@@ -66,6 +67,8 @@ pub(super) struct Ends<'a> {
     pub(super) server_statements_max: usize,
     /// How many named statements the client may have, and how many bytes of them.
     pub(super) client_max: (usize, usize),
+    /// What the client may do that has to be looked at when it is over.
+    pub(super) watched: Hints,
 }
 
 /// Both directions' state.
@@ -214,31 +217,6 @@ impl Relay {
         self.up.skip_late_copy()
     }
 
-    /// Starts a lease: the server owes nothing.
-    pub(super) fn begin(&mut self) {
-        self.exchange.reset();
-        self.heard = Heard::default();
-        self.up.forget_hints();
-    }
-
-    /// Transactions ended since the lease began, and starts counting anew.
-    pub(super) fn take_ends(&mut self) -> u32 {
-        std::mem::take(&mut self.heard.ends)
-    }
-
-    /// Whether a command has changed the schema since the last call.
-    pub(super) fn take_migrated(&mut self) -> bool {
-        std::mem::take(&mut self.heard.migrated)
-    }
-
-    /// What was done to session state since the last call, and which custom settings were named.
-    pub(super) fn take_hints(&mut self) -> (Hints, Vec<String>) {
-        let hints = self.up.hints | std::mem::take(&mut self.heard.hints);
-        let settings = std::mem::take(&mut self.up.settings);
-        self.up.forget_hints();
-        (hints, settings)
-    }
-
     /// Moves bytes both ways until something has to be decided. With `hold`, an idle server is no
     /// reason to stop: the session keeps it and hears what it says of its own.
     ///
@@ -262,7 +240,7 @@ impl Relay {
                 if !hold {
                     return Poll::Ready(Event::Done);
                 }
-                if ends.shared && (self.up.hints | self.heard.hints).intersects(Hints::STATE) {
+                if ends.shared && (self.up.hints | self.heard.hints).intersects(ends.watched) {
                     return Poll::Ready(Event::Done);
                 }
             }
@@ -308,6 +286,9 @@ impl Relay {
                 Poll::Ready(Err(_)) => return Some(Event::ClientGone),
                 Poll::Pending => {}
             }
+        }
+        if std::mem::take(&mut self.heard.reread) {
+            self.up.read_under(ends.params);
         }
         let mut desk = Desk {
             exchange: &mut self.exchange,

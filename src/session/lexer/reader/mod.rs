@@ -19,8 +19,13 @@ use super::{Facts, Hints, Target, Verb};
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     hints: Hints,
+    /// Of these, what more than bodies of CREATE FUNCTION name.
+    done: Hints,
     /// Of the statement at hand, still open to second thoughts.
     own: Hints,
+    /// What the body of the CREATE FUNCTION at hand names.
+    latent: Hints,
+    runs: bool,
     statements: u32,
     paren: u32,
     /// How many END the body of BEGIN ATOMIC still needs.
@@ -103,6 +108,12 @@ impl Reader {
     /// Something cannot be read, or not surely.
     pub(super) fn doubt(&mut self) {
         self.own |= Hints::UNSURE;
+    }
+
+    /// The word at hand is known to stand for something.
+    pub(super) fn mark(&mut self, hints: Hints) {
+        let into = if self.code { &mut self.latent } else { &mut self.own };
+        *into |= hints;
     }
 
     /// An identifier or a keyword.
@@ -230,11 +241,14 @@ impl Reader {
         match self.interest {
             Interest::Nothing | Interest::Name => {}
             Interest::Body => {
-                let hints = self.body.end(word);
+                let (hints, names) = self.body.end(word);
                 self.add_body(hints);
+                if !self.code {
+                    names.iter().for_each(|name| self.note_setting(name.as_bytes()));
+                }
             }
             Interest::Path => {
-                let hints = self.body.end(word);
+                let (hints, _) = self.body.end(word);
                 self.add_path(hints);
             }
         }
@@ -252,6 +266,8 @@ impl Reader {
         let single = self.statements == 1;
         let mut facts = Facts {
             hints,
+            latent: hints.without(self.done | self.own),
+            runs: self.runs,
             settings: Vec::new(),
             statements: self.statements,
             first: self.first,
@@ -314,15 +330,17 @@ impl Reader {
     }
 
     fn add(&mut self, hints: Hints) {
-        self.own |= hints;
-        if self.atomic > 0 && !hints.is_empty() {
-            self.own |= Hints::IN_BODY;
+        if self.atomic > 0 {
+            self.add_body(hints);
+        } else {
+            self.own |= hints;
         }
     }
 
     fn add_body(&mut self, hints: Hints) {
         if !hints.is_empty() {
-            self.own |= hints | Hints::IN_BODY;
+            let into = if self.code { &mut self.latent } else { &mut self.own };
+            *into |= hints | Hints::IN_BODY;
         }
     }
 
@@ -343,9 +361,11 @@ impl Reader {
         }
         if self.begun {
             self.statements = self.statements.saturating_add(1);
+            self.runs |= !self.code && !self.verb.is_inert();
         }
-        self.hints |= self.own;
-        self.own = Hints::NONE;
+        self.done |= self.own;
+        self.hints |= self.own | self.latent;
+        (self.own, self.latent) = (Hints::NONE, Hints::NONE);
         self.verb = Verb::None;
         self.step = Step::Idle;
         self.prev = Key::Other;

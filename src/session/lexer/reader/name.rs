@@ -57,7 +57,7 @@ impl Reader {
     }
 
     /// Keeps a dotted setting's name.
-    fn note_setting(&mut self, name: &[u8]) {
+    pub(super) fn note_setting(&mut self, name: &[u8]) {
         let Ok(name) = std::str::from_utf8(name) else { return self.doubt() };
         let name = name.to_ascii_lowercase();
         let settings = &mut self.notes().settings;
@@ -125,7 +125,9 @@ impl Reader {
     pub(super) fn settle(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Local => self.add(Hints::SET_LOCAL),
-            Verdict::Session { known: false } => self.add(Hints::SET | Hints::UNSURE),
+            Verdict::Session { known: false } => {
+                self.add(Hints::SET | Hints::UNSURE | Hints::COMPUTED);
+            }
             Verdict::Session { known: true } => {
                 self.add(Hints::SET);
                 let name = std::mem::take(&mut self.notes().capture);

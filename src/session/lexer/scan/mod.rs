@@ -2,13 +2,16 @@
 
 mod class;
 mod quote;
+mod rules;
+
+use std::sync::Arc;
 
 use memchr::{memchr, memchr2};
 
-use super::Facts;
 use super::reader::{Reader, Token};
 use super::target::Span;
 use super::word::{Word, clip};
+use super::{Facts, Words};
 use class::{DIGIT, LETTER, SPACE, WORD, is, run};
 
 /// Reads one statement text at a time: [`Lexer::feed`] it, then [`Lexer::finish`].
@@ -24,6 +27,8 @@ pub struct Lexer {
     gap: Gap,
     /// Plain literals have backslash escapes: `standard_conforming_strings` is off.
     nonstandard: bool,
+    /// In the text's encoding an ASCII byte may be part of another character.
+    shifting: bool,
     /// How much of the dollar quote's tag has been seen again, after its `$`.
     tag_at: u8,
     /// How deep in comments.
@@ -35,6 +40,7 @@ pub struct Lexer {
     /// The word at hand; inside a literal, the word at hand there.
     word: Word,
     tag: Option<Box<Word>>,
+    words: Option<Arc<Words>>,
     reader: Reader,
 }
 
@@ -96,12 +102,6 @@ fn saturate(n: usize) -> u32 {
 }
 
 impl Lexer {
-    /// Says whether plain literals follow the standard, as the session's
-    /// `standard_conforming_strings` has it at the start of the text. They do until told otherwise.
-    pub fn standard_conforming_strings(&mut self, on: bool) {
-        self.nonstandard = !on;
-    }
-
     /// Reads on. The chunks may be cut anywhere.
     pub fn feed(&mut self, chunk: &[u8]) {
         if self.state == State::Done {
@@ -109,6 +109,9 @@ impl Lexer {
         }
         let end = memchr(0, chunk);
         let text = &chunk[..end.unwrap_or(chunk.len())];
+        if self.shifting && !text.is_ascii() {
+            self.reader.doubt();
+        }
         let mut at = 0;
         while at < text.len() {
             at = self.step(text, at);
@@ -262,7 +265,7 @@ impl Lexer {
         }
         if self.word.is_empty() && end - at > 1 {
             let span = Span { start: self.start, len: saturate(end - at) };
-            self.reader.word(Token { text: clip(&text[at..end]), quoted: false, span });
+            self.tell(Token { text: clip(&text[at..end]), quoted: false, span });
             return self.go(State::Between, end);
         }
         self.word.push(&text[at..end]);
@@ -275,7 +278,8 @@ impl Lexer {
 
     /// What opens when the word at hand is a prefix of the literal that `byte` opens.
     fn prefixed(&mut self, byte: u8) -> Option<State> {
-        let &[letter] = self.word.name() else { return None };
+        // The whole word, not what would be left of one that is cut.
+        let Some(&[letter]) = self.word.whole() else { return None };
         match (letter | 0x20, byte) {
             (b'e', b'\'') => self.open_quote(Kind::Escapes),
             (b'b' | b'x', b'\'') => self.open_quote(Kind::Plain),
@@ -288,8 +292,7 @@ impl Lexer {
 
     fn end_word(&mut self) {
         let span = Span { start: self.start, len: self.word.len() };
-        self.reader.word(Token { text: self.word.name(), quoted: false, span });
-        self.word.clear();
+        self.tell_kept(false, span);
     }
 
     /// The character held back was itself.

@@ -4,7 +4,7 @@ use memchr::{memchr, memchr2};
 
 use super::class::{DIGIT, LETTER, SPACE, is, run};
 use super::{Gap, Kind, Lexer, State};
-use crate::session::lexer::reader::{Interest, Token};
+use crate::session::lexer::reader::Interest;
 use crate::session::lexer::target::Span;
 
 impl Lexer {
@@ -108,8 +108,7 @@ impl Lexer {
     pub(super) fn end_identifier(&mut self, at: u32) {
         let end = self.base.saturating_add(at);
         let span = Span { start: self.start, len: end.saturating_sub(self.start) };
-        self.reader.word(Token { text: self.word.name(), quoted: true, span });
-        self.word.clear();
+        self.tell_kept(true, span);
     }
 
     pub(super) fn after_dollar(&mut self, byte: u8, at: usize) -> usize {

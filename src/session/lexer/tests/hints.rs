@@ -68,7 +68,7 @@ fn settings_are_session_wide_unless_local() {
         ("SELECT set_config('a', 'b', true and false)", H::SET),
         ("SELECT set_config('a', set_config('b', 'c', true), false)", H::SET | H::SET_LOCAL),
         ("SELECT set_config($1, 'b', true)", H::SET_LOCAL),
-        ("SELECT set_config($1, 'b', false)", H::SET | H::UNSURE),
+        ("SELECT set_config($1, 'b', false)", H::SET | H::UNSURE | H::COMPUTED),
         ("SELECT set_config('search_path', 'pg_temp', false)", H::SET | H::TEMP),
     ]);
 }
@@ -185,6 +185,7 @@ fn what_no_transaction_block_may_hold_is_named() {
 #[test]
 fn a_body_is_read_for_what_it_names() {
     let body = H::DO | H::IN_BODY;
+    let computed = body | H::SET | H::DYNAMIC;
     check(&[
         ("DO $$ BEGIN UPDATE t\nSET x = 1; END $$", H::DO),
         ("DO $$ BEGIN -- set up\n PERFORM 1; END $$", H::DO),
@@ -194,11 +195,11 @@ fn a_body_is_read_for_what_it_names() {
         ("DO 'BEGIN PERFORM pg_advisory_lock(1); END' LANGUAGE plpgsql", body | H::ADVISORY),
         ("DO LANGUAGE plpgsql $x$ BEGIN CREATE TEMP TABLE t (); END $x$", body | H::TEMP),
         ("DO $$ BEGIN EXECUTE 'LISTEN c'; END $$", body | H::LISTEN | H::DYNAMIC),
-        ("DO $$ BEGIN EXECUTE 'set ' || x; END $$", body | H::SET | H::DYNAMIC),
-        ("DO $$ BEGIN EXECUTE format($q$SET %I = 1$q$, a); END $$", body | H::SET | H::DYNAMIC),
+        ("DO $$ BEGIN EXECUTE 'set ' || x; END $$", computed),
+        ("DO $$ BEGIN EXECUTE format($q$SET %I = 1$q$, a); END $$", computed),
         ("DO E'BEGIN\\nPERFORM set_config(''a'', ''b'', false); END'", body | H::SET),
         ("DO E'BEGIN \\x73et_config(); END'", H::DO | H::UNSURE),
-        ("DO 'BEGIN PERFORM set_'\n'config(a, b, c); END'", body | H::SET),
+        ("DO 'BEGIN PERFORM set_'\n'config(a, b, c); END'", computed),
         ("DO $$ BEGIN DISCARD TEMP; END $$", body | H::DISCARD),
         ("DO $$ DECLARE c CURSOR FOR SELECT 1; BEGIN OPEN c; CLOSE c; COMMIT; END $$", H::DO),
         ("DO $a$ $b$ set_config $b$ $$ $a $a$", body | H::SET),

@@ -146,6 +146,11 @@ impl Exchange {
             && self.owed.iter().all(ours)
     }
 
+    /// Whether a transaction is open and the client has to go on with it.
+    pub(super) fn is_idle_in_transaction(&self) -> bool {
+        self.is_quiet() && self.status != b'I'
+    }
+
     /// Whether it is known that the server will say nothing more of its own accord. When not, the
     /// server must be destroyed, not returned.
     pub(super) fn is_certain(&self) -> bool {

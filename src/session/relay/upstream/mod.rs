@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::exchange::{Exchange, Reply, Sent};
 use super::outbox::Outbox;
-use crate::server::{Prepared, ServerStatements};
+use crate::server::{Params, Prepared, ServerStatements};
 use crate::session::lexer::{Facts, Hints, Lexer};
+use crate::session::schema::Reading;
 use crate::session::statements::ClientStatements;
 use crate::wire::{Buffer, HEADER_BYTES, Header, Malformed, bind_names, tag};
 
@@ -22,6 +23,16 @@ pub(super) struct Upstream {
     lexer: Lexer,
     /// What the statements of this lease may have done to the session.
     pub(super) hints: Hints,
+    /// What functions made by them would do.
+    latent: Hints,
+    /// Something may have called these.
+    runs: bool,
+    /// What any statement may do.
+    always: Hints,
+    /// Of the reading of the tenant's functions.
+    reading: u64,
+    /// The client's unnamed statement was parsed, and read, in this lease.
+    unnamed_was_read: bool,
     /// Custom settings named by them.
     pub(super) settings: Vec<String>,
     /// An unnamed statement that did not come whole, as far as it has come.
@@ -78,6 +89,11 @@ impl Upstream {
             body: Body::Forward,
             lexer: Lexer::default(),
             hints: Hints::default(),
+            latent: Hints::default(),
+            runs: false,
+            always: Hints::default(),
+            reading: 0,
+            unnamed_was_read: false,
             settings: Vec::new(),
             unnamed: None,
         }
@@ -95,7 +111,32 @@ impl Upstream {
     /// Starts a new account of what the client's statements do.
     pub(super) fn forget_hints(&mut self) {
         self.hints = Hints::default();
+        (self.latent, self.runs, self.unnamed_was_read) = (Hints::default(), false, false);
         self.settings.clear();
+    }
+
+    /// Whether some statement may have called functions of the tenant's.
+    pub(super) fn runs_code(&self) -> bool {
+        self.runs
+    }
+
+    /// What was done. Functions that were only made have done nothing.
+    pub(super) fn done(&self) -> Hints {
+        if self.runs { self.hints | self.latent } else { self.hints }
+    }
+
+    /// From here on texts are read as the session's parameters have it.
+    pub(super) fn read_under(&mut self, params: &Params) {
+        self.lexer.standard_conforming_strings(params.standard_strings());
+        self.lexer.shifting_encoding(params.shifting_encoding());
+    }
+
+    /// From here on names mean what is known of the tenant's functions.
+    pub(super) fn read_with(&mut self, reading: &Reading) {
+        let routines = reading.routines.as_deref();
+        self.lexer.words(routines.map(|routines| Arc::clone(&routines.words)));
+        self.always = routines.map_or(Hints::NONE, |routines| routines.always);
+        self.reading = reading.number;
     }
 
     /// Nothing waits to be sent to the server.
@@ -246,17 +287,22 @@ impl Upstream {
         }
         if self.body == Body::Lex && shared {
             let facts = self.lexer.finish();
-            self.note(facts);
+            self.note(&facts);
         }
         self.body = Body::Forward;
         true
     }
 
-    fn note(&mut self, facts: Facts) {
-        self.hints |= facts.hints;
-        for name in facts.settings {
-            if !self.settings.contains(&name) {
-                self.settings.push(name);
+    fn note(&mut self, facts: &Facts) {
+        self.hints |= facts.hints.without(facts.latent);
+        self.latent |= facts.latent;
+        if facts.runs {
+            self.runs = true;
+            self.hints |= self.always;
+        }
+        for name in &facts.settings {
+            if !self.settings.contains(name) {
+                self.settings.push(name.clone());
             }
         }
     }
@@ -277,6 +323,10 @@ impl Upstream {
         };
         if let Some(sent) = sent {
             desk.exchange.sent(sent, Reply::Forward);
+        }
+        if header.tag == tag::FUNCTION_CALL && desk.shared {
+            // It names the function by its object id.
+            (self.hints, self.runs) = (self.hints | Hints::CALL, true);
         }
         let lex = header.tag == tag::QUERY && desk.shared;
         if lex {

@@ -9,6 +9,7 @@ use crate::server::Prepared;
 use crate::session::lexer::{Hints, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
+use crate::session::statements::Read;
 use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
 
 impl Upstream {
@@ -24,7 +25,7 @@ impl Upstream {
             return false;
         }
         let facts = self.lexer.read(message);
-        let by_name = facts.target.filter(|t| facts.single && t.kind == TargetKind::Name);
+        let by_name = facts.target.as_ref().filter(|t| facts.single && t.kind == TargetKind::Name);
         let Some(target) = by_name else { return false };
         let Some(prepared) = desk.client.named(target.name.as_bytes()).map(Arc::clone) else {
             return false;
@@ -50,7 +51,7 @@ impl Upstream {
             desk.client.remove(target.name.as_bytes());
             desk.server.remove(prepared.id);
         }
-        self.hints |= facts.hints;
+        self.note(&facts);
         self.buffer.skip(header.total());
         true
     }
@@ -139,6 +140,7 @@ impl Upstream {
             self.unnamed = (header.body <= room.min(NAMED_PARSE_BYTES_MAX)).then(Vec::new);
         }
         desk.server.unnamed_is_here();
+        self.unnamed_was_read = true;
         desk.exchange.sent(Sent::Parse(None), Reply::Forward);
         self.buffer.pass(HEADER_BYTES + 1);
         (self.rest, self.body) = (header.body - 1, Body::Lex);
@@ -156,7 +158,8 @@ impl Upstream {
         let facts = self.lexer.read(named.rest);
         let notes = facts.hints.bits();
         let (name, prepared) = (named.name.to_vec(), Prepared::new(named.rest, salt, notes));
-        self.note(facts);
+        self.note(&facts);
+        let read = Read::new(facts, self.reading);
         let taken = desk.client.named(&name).is_some();
         let (count_max, bytes_max) = desk.client_max;
         let bytes = desk.client.bytes().saturating_add(prepared.body.len());
@@ -176,11 +179,11 @@ impl Upstream {
             own::close_nothing(out);
             let undo = Undo::Made(name.as_slice().into());
             desk.exchange.sent_undoable(Sent::Close, Reply::AsParse, undo);
-            insert(&name, prepared, desk);
+            insert(&name, prepared, read, desk);
         } else {
             let undo = Undo::Made(name.as_slice().into());
             own::prepare(&prepared, Some(undo), out, desk);
-            insert(&name, prepared, desk);
+            insert(&name, prepared, read, desk);
         }
         self.buffer.skip(header.total());
         Ok(None)
@@ -188,12 +191,12 @@ impl Upstream {
 
     fn bind(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
         let names = portal.len() + name.len() + 2;
+        self.note_bound(name, desk);
         let prepared = self.refreshed(name, desk);
         if name.is_empty() {
             self.ensure_unnamed(desk);
         }
         if let Some(prepared) = prepared {
-            self.note_again(&prepared);
             let out = self.outbox.after(&mut self.buffer);
             own::ensure(&prepared, out, desk);
             own::bind_head(&prepared.id.server_name(), portal, header.body - names, out);
@@ -205,15 +208,34 @@ impl Upstream {
         (self.rest, self.body) = (header.body - names, Body::Forward);
     }
 
-    /// What a statement does it does whenever it is run, not only when it is prepared.
-    fn note_again(&mut self, prepared: &Prepared) {
-        let hints = Hints::from_bits(prepared.notes);
-        if hints.intersects(Hints::SET) {
-            // With the names of the settings, which are not kept.
-            let facts = self.lexer.read(&prepared.body);
-            self.note(facts);
+    /// A statement that was parsed in an earlier transaction does now what its text names.
+    fn note_bound(&mut self, name: &[u8], desk: &mut Desk<'_>) {
+        if name.is_empty() {
+            if std::mem::replace(&mut self.unnamed_was_read, true) {
+                return;
+            }
+            match desk.client.unnamed() {
+                Some(body) => {
+                    let facts = self.lexer.read(body);
+                    self.note(&facts);
+                }
+                // Too long to be remembered, or made by nobody we know.
+                None => self.hints |= Hints::UNSURE,
+            }
+            return;
         }
-        self.hints |= hints;
+        if let Some(body) = desk.client.outdated_read(name, self.reading) {
+            let facts = self.lexer.read(&body.body);
+            desk.client.was_read(name, Read::new(facts, self.reading));
+        }
+        match desk.client.read(name) {
+            Some(Some(facts)) => self.note(facts),
+            Some(None) => {
+                self.runs = true;
+                self.hints |= self.always;
+            }
+            None => {}
+        }
     }
 
     /// What a statement prepared now is read under. Where that is not certain it is shared with
@@ -247,7 +269,7 @@ impl Upstream {
     fn refreshed(&self, name: &[u8], desk: &mut Desk<'_>) -> Option<Arc<Prepared>> {
         if let Some((prepared, salt)) = self.outdated(name, desk) {
             let fresh = prepared.under(salt);
-            desk.client.insert(name, Arc::clone(&fresh));
+            desk.client.replace(name, &fresh);
             return Some(fresh);
         }
         desk.client.named(name).map(Arc::clone)
@@ -261,10 +283,8 @@ impl Upstream {
         }
         let out = self.outbox.after(&mut self.buffer);
         if let Some(body) = desk.client.unnamed() {
-            let facts = self.lexer.read(body);
             own::parse(b"", body, out);
             desk.exchange.sent(Sent::Parse(None), Reply::Drop);
-            self.note(facts);
         } else {
             own::close_unnamed(out);
             desk.exchange.sent(Sent::Close, Reply::Drop);
@@ -306,6 +326,10 @@ impl Upstream {
             if kind == b'S' && name.is_empty() && !desk.exchange.is_skipping() {
                 desk.client.forget_unnamed();
             }
+            if kind == b'P' && !name.is_empty() {
+                // A cursor WITH HOLD is a portal, too.
+                self.hints |= Hints::CLOSE;
+            }
             self.buffer.pass(header.total());
         }
         desk.exchange.sent(Sent::Close, Reply::Forward);
@@ -313,8 +337,8 @@ impl Upstream {
 }
 
 /// While the server skips to a Sync it prepares nothing.
-fn insert(name: &[u8], prepared: Arc<Prepared>, desk: &mut Desk<'_>) {
+fn insert(name: &[u8], prepared: Arc<Prepared>, read: Read, desk: &mut Desk<'_>) {
     if !desk.exchange.is_skipping() {
-        desk.client.insert(name, prepared);
+        desk.client.insert(name, prepared, read);
     }
 }

@@ -1,0 +1,49 @@
+//! What is known of the tenant's functions, and what follows for the server that ran them.
+
+use super::lexer::Hints;
+use super::live::{End, Live};
+use super::relay::Relay;
+use super::routines;
+
+impl Live {
+    /// Reads the tenant's functions anew, on the server that is at hand. What ran before they were
+    /// known is taken for what it may have been.
+    pub(super) async fn read_functions(&mut self, relay: &mut Relay) -> Result<Hints, End> {
+        let blind = self.schema.is_outdated(&self.reading);
+        let changes = self.schema.changes();
+        let Some(lease) = &mut self.held else { return Ok(Hints::NONE) };
+        // A cancel that is still on its way would hit the question.
+        self.entry.card().served_by_nobody();
+        lease.gate().clone().landed().await;
+        self.shared.parts.metrics.readings.inc();
+        let read = match routines::read(lease).await {
+            Ok(read) => read,
+            Err(error) => return Err(self.lose(error)),
+        };
+        self.entry.card().served_by(lease.gate());
+        // A simple query destroys it, pgusher's own too.
+        lease.statements.unnamed_is_gone();
+        self.schema.was_read(read, changes);
+        self.schema.refresh(&mut self.reading);
+        relay.read_with(&self.reading);
+        let any = self.reading.routines.is_some();
+        Ok(if blind && any { Hints::ROUTINE } else { Hints::NONE })
+    }
+
+    /// What a function may have set is asked for by name; what nobody can know marks the server.
+    pub(super) fn note_functions(&mut self, hints: Hints, custom: &mut Vec<String>) {
+        if hints.contains(Hints::ROUTINE)
+            && let Some(routines) = &self.reading.routines
+        {
+            let new = routines.settings.iter().filter(|name| !custom.contains(name));
+            let new: Vec<String> = new.cloned().collect();
+            custom.extend(new);
+        }
+        let unknown = Hints::FOREIGN | Hints::DYNAMIC;
+        if hints.intersects(unknown)
+            && let Some(lease) = &mut self.held
+        {
+            lease.marked_by = Some(self.number);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Names that mean more than they say: what they stand for touches session state out of sight.
+
+use std::collections::HashMap;
+
+use super::Hints;
+
+/// `NAMEDATALEN - 1`.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Names of functions, and of relations that call them by triggers, views and defaults, each with
+/// what a statement that spells it has to be taken for. Case does not count: of two names that
+/// differ by it, both are meant.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Words(HashMap<Box<[u8]>, Hints>);
+
+impl Words {
+    /// A statement with `name` in it earns `hints`.
+    pub fn insert(&mut self, name: &str, hints: Hints) {
+        let entry = self.0.entry(name.to_ascii_lowercase().into_bytes().into()).or_default();
+        *entry |= hints;
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All names, in lower case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().filter_map(|name| std::str::from_utf8(name).ok())
+    }
+
+    /// What a statement that spells `name` earns.
+    pub fn of(&self, name: &str) -> Hints {
+        self.hints(name.as_bytes())
+    }
+
+    /// What the word `text` earns.
+    pub(super) fn hints(&self, text: &[u8]) -> Hints {
+        let mut folded = [0; NAME_BYTES_MAX];
+        let Some(folded) = folded.get_mut(..text.len()) else { return Hints::NONE };
+        folded.copy_from_slice(text);
+        folded.make_ascii_lowercase();
+        self.0.get(&*folded).copied().unwrap_or_default()
+    }
+}

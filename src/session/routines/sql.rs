@@ -1,0 +1,119 @@
+//! The questions about functions, as SQL.
+
+use std::fmt::Write as _;
+
+use crate::server::quote_literal;
+
+/// The session's settings do not count while pgusher asks: its timeouts, its `search_path`, its
+/// encoding, its isolation level.
+const UNTOUCHED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
+    SET LOCAL statement_timeout TO 0;SET LOCAL lock_timeout TO 0;\
+    SET LOCAL client_encoding TO 'UTF8';SET LOCAL search_path TO pg_catalog, pg_temp;";
+
+/// Whatever the lexer would find has one of these words in it. Case does not count.
+const LIKELY: &str = r"set_config|setseed|currval|lastval|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
+
+/// Of these extensions the C functions keep something in the session. Those of other extensions
+/// compute; a C function outside an extension may do anything.
+const STATEFUL_EXTENSIONS: &str = "'pg_variables','set_user','orafce','dblink'";
+
+/// Bytes of a body that are read.
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of bodies in one answer.
+const PAGE_BYTES: usize = 512 << 10;
+
+/// Functions that may touch session state, behind the object id `after`: object id, name, whether
+/// the body can be read, the body, its length, how many there are in all.
+pub(super) fn suspects(after: u32) -> String {
+    let likely = quote_literal(LIKELY);
+    format!(
+        "{UNTOUCHED}\
+         SELECT oid, proname, readable, left(body, {BODY_BYTES_MAX}), octet_length(body), of_all \
+         FROM (SELECT *, count(*) OVER () AS of_all, \
+                      sum(least(octet_length(body), {BODY_BYTES_MAX})) OVER (ORDER BY oid) AS sum \
+               FROM (SELECT p.oid, p.proname, l.lanname IN ('sql', 'plpgsql') AS readable, \
+                            CASE WHEN p.prosqlbody IS NULL THEN p.prosrc \
+                                 ELSE pg_get_function_sqlbody(p.oid) END AS body \
+                     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
+                     WHERE p.oid >= 16384 AND p.oid > {after} AND p.prokind <> 'a' \
+                       AND p.pronamespace NOT IN \
+                           (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_temp_') \
+                       AND NOT (l.lanname IN ('c', 'internal') AND EXISTS \
+                           (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
+                            WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid \
+                              AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' \
+                              AND e.extname NOT IN ({STATEFUL_EXTENSIONS})))) all_of_them \
+               WHERE NOT readable OR body ~* {likely}) suspects \
+         WHERE sum - least(octet_length(body), {BODY_BYTES_MAX}) < {PAGE_BYTES} ORDER BY oid"
+    )
+}
+
+/// What calls the functions and relations of these object ids, and the functions whose bodies
+/// spell one of `words`: kind (`r`elation, `f`unction, anything else), object id, name, the object
+/// id it leads to, or the words.
+pub(super) fn callers(functions: &[u32], relations: &[u32], words: &[&str]) -> String {
+    let (functions, relations) = (oids(functions), oids(relations));
+    let spelled = quote_literal(&format!(r"\y({})\y", alternatives(words)));
+    format!(
+        "{UNTOUCHED}\
+         WITH f AS (SELECT unnest({functions}) AS oid), r AS (SELECT unnest({relations}) AS oid), \
+         d AS MATERIALIZED (\
+             SELECT d.classid, d.objid, d.refobjid FROM pg_depend d JOIN f ON f.oid = d.refobjid \
+             WHERE d.refclassid = 'pg_proc'::regclass \
+             UNION SELECT d.classid, d.objid, d.refobjid FROM pg_depend d JOIN r ON r.oid = d.refobjid \
+             WHERE d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_rewrite'::regclass), \
+         tables AS (\
+             SELECT w.ev_class AS oid, d.refobjid FROM d JOIN pg_rewrite w ON w.oid = d.objid \
+             WHERE d.classid = 'pg_rewrite'::regclass \
+             UNION SELECT t.tgrelid, t.tgfoid FROM pg_trigger t JOIN f ON f.oid = t.tgfoid \
+             UNION SELECT a.adrelid, d.refobjid FROM d JOIN pg_attrdef a ON a.oid = d.objid \
+             WHERE d.classid = 'pg_attrdef'::regclass \
+             UNION SELECT c.conrelid, d.refobjid FROM d JOIN pg_constraint c ON c.oid = d.objid \
+             WHERE d.classid = 'pg_constraint'::regclass \
+             UNION SELECT p.polrelid, d.refobjid FROM d JOIN pg_policy p ON p.oid = d.objid \
+             WHERE d.classid = 'pg_policy'::regclass \
+             UNION SELECT coalesce(i.indrelid, d.objid), d.refobjid FROM d \
+             LEFT JOIN pg_index i ON i.indexrelid = d.objid WHERE d.classid = 'pg_class'::regclass \
+             UNION SELECT h.inhparent, h.inhrelid FROM pg_inherits h JOIN r ON r.oid = h.inhrelid \
+             UNION SELECT c.confrelid, c.conrelid FROM pg_constraint c JOIN r ON r.oid = c.conrelid \
+             WHERE c.contype = 'f' \
+               AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))) \
+         SELECT 'r', c.oid, c.relname::text, t.refobjid::text \
+         FROM tables t JOIN pg_class c ON c.oid = t.oid \
+         UNION ALL SELECT 'f', p.oid, p.proname::text, d.refobjid::text \
+         FROM d JOIN pg_proc p ON p.oid = d.objid WHERE d.classid = 'pg_proc'::regclass \
+         UNION ALL SELECT 'w', p.oid, p.proname::text, array_to_string(ARRAY(SELECT DISTINCT lower(m[1]) \
+             FROM regexp_matches(p.prosrc, {spelled}, 'gi') m), chr(1)) \
+         FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
+         WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal') AND p.prosrc ~* {spelled} \
+         UNION ALL SELECT '*', 0, '', d.refobjid::text FROM d \
+         WHERE d.classid IN ('pg_operator'::regclass, 'pg_cast'::regclass, 'pg_type'::regclass, \
+                             'pg_amproc'::regclass) \
+            OR (d.classid = 'pg_constraint'::regclass AND EXISTS (SELECT FROM pg_constraint c \
+                WHERE c.oid = d.objid AND c.contypid <> 0))"
+    )
+}
+
+fn oids(list: &[u32]) -> String {
+    let list: Vec<String> = list.iter().map(u32::to_string).collect();
+    format!("'{{{}}}'::oid[]", list.join(","))
+}
+
+/// The words as a regular expression that matches just these.
+fn alternatives(words: &[&str]) -> String {
+    let mut all = String::new();
+    for (at, word) in words.iter().enumerate() {
+        if at > 0 {
+            all.push('|');
+        }
+        for letter in word.chars() {
+            if letter.is_ascii() && !letter.is_ascii_alphanumeric() && letter != '_' {
+                let _ = write!(all, "\\x{:02x}", u32::from(letter));
+            } else {
+                all.push(letter);
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,216 @@
+//! Functions that touch session state out of a statement's sight: their bodies are read.
+#![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use world::wire::{self, Conn};
+use world::{Plan, World, bare};
+
+/// Two servers for all clients of a tenant: they take turns on them.
+fn small() -> World {
+    World::start(Plan::tenants(1).set("limits.server_max", "2"))
+}
+
+fn value(session: &mut Conn, sql: &str) -> String {
+    session.one(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+}
+
+fn void(body: &str) -> String {
+    format!("returns void language plpgsql as $f$ begin {body} end $f$")
+}
+
+/// Runs `sql` in `client`; then `seen` is what it was set to for the client, and for no other.
+fn mine_alone(world: &World, client: &mut Conn, sql: &str, seen: &str, set: &str) {
+    let mut others: Vec<_> = (0..3).map(|_| world.session(0)).collect();
+    let before = value(&mut others[0], seen);
+    client.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    for _ in 0..3 {
+        for other in &mut others {
+            assert_eq!(value(other, seen), before, "another client after {sql}");
+        }
+        assert_eq!(value(client, seen), set, "after {sql}");
+    }
+}
+
+const APP: &str = "select coalesce(current_setting('app.who', true), '')";
+
+#[test]
+fn what_a_function_sets_is_its_client_s_alone() {
+    let world = small();
+    let mut client = world.session(0);
+    for (name, body) in [
+        ("who(v text)", "perform set_config('app.who', v, false);"),
+        (
+            "lang(v text)",
+            "if v = 'x' then set lc_messages = 'C'; else set work_mem = '7MB'; end if;",
+        ),
+        ("dynamic(v text)", "execute 'set app.who = ' || quote_literal(v);"),
+        ("outer_one(v text)", "perform who(v);"),
+    ] {
+        client.query(&format!("create function {name} {}", void(body))).unwrap();
+    }
+    client.query("create view hidden as select who('view') is null as done").unwrap();
+    client.query("create table book (n int, by text default 'nobody')").unwrap();
+    client
+        .query(
+            "create function note() returns trigger language plpgsql as \
+             $$ begin perform outer_one('trigger'); return new; end $$",
+        )
+        .unwrap();
+    client
+        .query("create trigger t before insert on book for each row execute function note()")
+        .unwrap();
+    client.query("create procedure fill() language sql as 'insert into book values (1)'").unwrap();
+    for (sql, set) in [
+        ("select who('me')", "me"),
+        ("select dynamic('it''s')", "it's"),
+        ("select public.\"outer_one\"('two')", "two"),
+        ("select * from hidden", "view"),
+        ("insert into book values (1)", "trigger"),
+        ("select who('again')", "again"),
+        ("call fill()", "trigger"),
+        ("do $$ begin perform set_config('app.who', 'do', false); end $$", "do"),
+    ] {
+        mine_alone(&world, &mut client, sql, APP, set);
+    }
+    mine_alone(&world, &mut client, "select lang('y')", "show work_mem", "7MB");
+}
+
+#[test]
+fn a_lock_taken_by_a_trigger_stays_with_its_client() {
+    let world = small();
+    let mut client = world.session(0);
+    client.query("create table guarded (n int)").unwrap();
+    let body = "perform pg_advisory_lock(41); return new;";
+    client
+        .query(&format!(
+            "create function guard() returns trigger language plpgsql as $$ begin {body} end $$"
+        ))
+        .unwrap();
+    client.query("create trigger g after insert on guarded execute function guard()").unwrap();
+    let mut others: Vec<_> = (0..3).map(|_| world.session(0)).collect();
+    client.query("insert into guarded values (1)").unwrap();
+    let pid = value(&mut client, "select pg_backend_pid()");
+    for _ in 0..3 {
+        for other in &mut others {
+            assert_eq!(value(other, "select pg_try_advisory_lock(41)"), "f");
+        }
+        assert_eq!(value(&mut client, "select pg_backend_pid()"), pid, "it keeps its server");
+    }
+    assert_eq!(value(&mut client, "select pg_advisory_unlock(41)"), "t");
+    assert_eq!(value(&mut others[0], "select pg_try_advisory_lock(41)"), "t");
+}
+
+#[test]
+fn what_nobody_can_know_is_cleaned_before_another_client_comes() {
+    let world = small();
+    let mut client = world.session(0);
+    client.query(&format!("create function run(t text) {}", void("execute t;"))).unwrap();
+    let mut others: Vec<_> = (0..3).map(|_| world.session(0)).collect();
+    for round in 0..4 {
+        client.query(&format!("select run('set se.cret = ''{round}''')")).unwrap();
+        for other in &mut others {
+            let seen = value(other, "select coalesce(current_setting('se.cret', true), '')");
+            assert_eq!(seen, "", "round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_statement_prepared_long_ago_does_what_its_text_names() {
+    let world = small();
+    let mut client = world.session(0);
+    let text = "select pg_advisory_lock($1::int)";
+    client.say(&[wire::parse("lock", text), wire::sync()].concat()).unwrap();
+    client.rows().unwrap();
+    let mut others: Vec<_> = (0..3).map(|_| world.session(0)).collect();
+    for other in &mut others {
+        value(other, "select 1");
+    }
+    client.say(&[wire::bind("lock", &[b"7"]), wire::execute(), wire::sync()].concat()).unwrap();
+    client.rows().unwrap();
+    for _ in 0..3 {
+        for other in &mut others {
+            assert_eq!(value(other, "select pg_try_advisory_lock(7)"), "f");
+        }
+    }
+    assert_eq!(value(&mut client, "select pg_advisory_unlock(7)"), "t");
+}
+
+#[test]
+fn a_function_another_client_makes_is_known_at_once() {
+    let world = small();
+    let (mut maker, mut client) = (world.session(0), world.session(0));
+    value(&mut client, "select 1");
+    let made = void("perform set_config('app.who', 'made', false);");
+    maker.query(&format!("create function late() {made}")).unwrap();
+    mine_alone(&world, &mut client, "select late()", APP, "made");
+}
+
+#[test]
+fn a_database_whose_functions_are_calm_is_asked_nothing() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small();
+    let mut client = world.session(0);
+    client.query("create table t (n int)").unwrap();
+    client
+        .query(
+            "create function touch() returns trigger language plpgsql as \
+             $$ begin new.n := new.n + 1; return new; end $$",
+        )
+        .unwrap();
+    client
+        .query("create trigger t before insert on t for each row execute function touch()")
+        .unwrap();
+    let figures = |what: &str| -> u64 {
+        let page = world.metrics();
+        let line = page.lines().find(|l| l.starts_with(what)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let looks = figures("pgusher_session_state_looks_total");
+    let readings = figures("pgusher_session_function_readings_total");
+    for _ in 0..50 {
+        client.query("insert into t values (1)").unwrap();
+        client.query("select count(*) from t").unwrap();
+    }
+    // A function that is made but not called is nothing to look for.
+    let made = void("perform set_config('app.who', 'made', false);");
+    client.query(&format!("create function unused() {made}")).unwrap();
+    client.query("insert into t values (1)").unwrap();
+    assert_eq!(figures("pgusher_session_state_looks_total"), looks);
+    assert!(figures("pgusher_session_function_readings_total") <= readings + 1);
+}
+
+/// A client's own timeouts are for its own statements.
+#[test]
+fn the_shortest_of_timeouts_does_not_end_a_session() {
+    let world = small();
+    let mut client = world.session(0);
+    let mut other = world.session(0);
+    client.query("set search_path to nowhere").unwrap();
+    client.query("set lock_timeout to 1").unwrap();
+    client.query("set standard_conforming_strings to off").unwrap();
+    client.query("set default_transaction_isolation to serializable").unwrap();
+    client.query("set default_transaction_read_only to on").unwrap();
+    client.query("set default_transaction_deferrable to on").unwrap();
+    client.query("set statement_timeout to 1").unwrap();
+    // Its own statements may be too slow for it; its session goes on.
+    let mut patiently = |sql: &str| loop {
+        match client.one(sql) {
+            Ok(value) => return value,
+            Err(refusal) => assert_eq!(refusal.code, "57014", "{sql}: {refusal:?}"),
+        }
+    };
+    for round in 0..20 {
+        assert_eq!(value(&mut other, "show statement_timeout"), "0");
+        assert_eq!(patiently("show statement_timeout"), "1ms");
+        let sql = format!("select set_config('a.b', '{round}', false)");
+        patiently(&sql);
+        assert_eq!(patiently("show lock_timeout"), "1ms");
+        assert_eq!(patiently("show a.b"), round.to_string());
+        assert_eq!(value(&mut other, "select coalesce(current_setting('a.b', true), '')"), "");
+    }
+}
