@@ -1,12 +1,13 @@
 //! What a change of the registry means to the rooms.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 
 use super::Built;
-use crate::auth::{Revocation, TokenId};
+use crate::auth::{Kind, Revocation, TokenId};
 use crate::control::changes::{Change, Revoked};
 use crate::control::fleet::apply_tenant;
 use crate::control::revocations::standing;
@@ -37,10 +38,14 @@ impl Reaction {
                 let built = Arc::clone(&self.built);
                 self.control.spawn(async move { look_again(&built, &id).await });
             }
-            Change::Key { id, .. } => self.built.directory.forget_key(&id),
-            Change::Revoked { what, tenant } => {
+            Change::Key { id, .. } => {
+                self.built.directory.forget_key(&id);
+                let built = Arc::clone(&self.built);
+                self.control.spawn(async move { look_at_key(&built, &id).await });
+            }
+            Change::Revoked { what, tenant, until } => {
                 let now = SystemTime::now();
-                revoke(&self.built, what, tenant, (now, now + KEEP));
+                revoke(&self.built, what, tenant, (until.unwrap_or(now), now + KEEP));
             }
             Change::Processes => self.built.processes.notify_one(),
             Change::Gap => {
@@ -49,6 +54,15 @@ impl Reaction {
                 let built = Arc::clone(&self.built);
                 self.control.spawn(async move {
                     recall(&built).await;
+                    let mut keys = HashSet::new();
+                    built.shared.roster().each(|card| {
+                        if card.identity().kind() == Kind::ApiKey {
+                            keys.insert(card.identity().token_id().clone());
+                        }
+                    });
+                    for key in keys {
+                        look_at_key(&built, key.as_str()).await;
+                    }
                     for room in built.pools.rooms() {
                         look_again(&built, &room.tenant).await;
                     }
@@ -83,6 +97,19 @@ fn revoke(
     let cut = built.shared.roster().cut(Cut::Revoked, |card| revocation.covers(card.identity()));
     if cut > 0 {
         tracing::info!(sessions = cut, "sessions cut by a revocation");
+    }
+}
+
+/// A key's row changed: sessions of one that is gone or revoked are cut.
+async fn look_at_key(built: &Built, id: &str) {
+    // The registry is away: it is asked again when it is back.
+    let Ok(row) = built.directory.api_key(id).await else { return };
+    if row.is_none_or(|row| row.revoked) {
+        let token = TokenId::new(id);
+        let cut = built.shared.roster().cut(Cut::Revoked, |card| {
+            card.identity().kind() == Kind::ApiKey && *card.identity().token_id() == token
+        });
+        tracing::info!(sessions = cut, "sessions cut with their key");
     }
 }
 

@@ -15,6 +15,7 @@ use super::{BuildProblems, Built};
 use crate::config::Config;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
+use crate::control::mfa::Mfa;
 use crate::control::provision::Provisioner;
 use crate::control::registration::{Builder, Registration, Warm};
 use crate::control::seams::SharedMint;
@@ -156,6 +157,7 @@ impl Sidecar {
             sessions,
             door: Arc::new(door),
             mint,
+            mfa: Mfa::new(registry.clone(), &config.mfa),
         });
         Ok(Self { registration, login, keys: Keys::new(registry), warm })
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::{SignerSettings, ThrottleSettings, TokenSettings};
 use crate::boot::{MetricsSettings, RuntimeSettings};
+use crate::control::mfa::MfaSettings;
 use crate::control::provision::ServerSettings;
 use crate::control::registration::{RegistrationSettings, WarmSettings};
 use crate::control::schema::SchemaSettings;
@@ -64,6 +65,8 @@ pub struct Config {
     pub passwords: PasswordSettings,
     /// Refresh tokens.
     pub refresh: RefreshSettings,
+    /// Second factors of admins' logins.
+    pub mfa: MfaSettings,
     /// The public HTTP API.
     pub http: HttpSettings,
     /// The operators' HTTP.

@@ -4,19 +4,23 @@
 //! `ensure_*` that may be run again; a job row says how far a registration is, and the janitor
 //! finishes or undoes what a crash left.
 
+mod admins;
 mod adopted;
+mod audit;
 pub mod changes;
 mod email;
 mod failed;
 pub mod fleet;
 pub mod keys;
 pub mod login;
+pub mod mfa;
 mod password;
 mod presence;
 pub mod provision;
 mod refused;
 pub mod registration;
 pub mod revocations;
+mod road;
 pub mod rollout;
 pub mod schema;
 pub mod seams;
@@ -29,4 +33,5 @@ pub use email::{EmailIndex, LegacyEmailHash};
 pub use password::{Match, PasswordSettings, Passwords};
 pub use presence::Presence;
 pub use refused::{FieldProblem, Refused};
+pub use road::Road;
 pub use sessions::{RefreshSettings, Sessions, Tokens};

@@ -36,6 +36,9 @@ pub(super) struct RegisterBody {
 pub(super) struct LoginBody {
     email: String,
     password: String,
+    /// Of the admin's second factor: the code of the moment, or a recovery code.
+    #[schema(max_length = 64)]
+    code: Option<String>,
 }
 
 /// A refresh token.
@@ -178,7 +181,8 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, Json(session)))
 }
 
-/// Logs an admin in.
+/// Logs an admin in. An admin with a second factor gets 401 `urn:pgusher:mfa-required` when the
+/// password is right and the code is missing, `urn:pgusher:mfa-code` when it is wrong.
 #[utoipa::path(post, path = "/api/auth/login", tag = "auth", request_body = LoginBody,
     responses(
         (status = 200, body = Session),
@@ -194,6 +198,7 @@ pub(super) async fn login(
     mut fields: Fields,
 ) -> Result<Json<Session>, Problem> {
     let (email, password) = (fields.text("email"), fields.text("password"));
+    let code = Some(fields.text("code")).filter(|code| !code.is_empty());
     for (field, text) in [("email", &email), ("password", &password)] {
         if text.is_empty() {
             fields.problem(field, "is needed");
@@ -203,7 +208,7 @@ pub(super) async fn login(
         fields.problem("password", "must have at most 1024 bytes");
     }
     fields.done()?;
-    let wanted = public.login.login(&email, password.into()).await?;
+    let wanted = public.login.login(&email, password.into(), code.as_deref()).await?;
     Ok(Json(Session {
         tenant_id: wanted.tenant.to_string(),
         registration_id: None,
@@ -229,7 +234,7 @@ pub(super) async fn refresh(
     fields: Fields,
 ) -> Result<Json<Refreshed>, Problem> {
     let token = refresh_token(fields)?;
-    let (tenant, tokens) = public.sessions.refresh(&token.into()).await?;
+    let (tenant, tokens) = public.login.refresh(&token.into()).await?;
     Ok(Json(Refreshed { tenant_id: tenant.to_string(), tokens: tokens.into() }))
 }
 

@@ -6,10 +6,12 @@
 mod auth;
 mod body;
 mod limits;
+mod mfa;
 mod openapi;
 mod ops;
 mod problem;
 mod public;
+mod revoke;
 mod settings;
 mod tenant;
 mod time;

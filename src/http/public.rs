@@ -12,11 +12,12 @@ use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::limits::Limits;
-use super::{HttpSettings, Problem, auth, openapi, tenant};
+use super::{HttpSettings, Problem, auth, mfa, openapi, revoke, tenant};
 use crate::control::Sessions;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
 use crate::control::registration::Registration;
+use crate::control::revocations::Revoker;
 use crate::control::seams::{Gate, SharedMint};
 use crate::tenant::Directory;
 use crate::units::Span;
@@ -28,6 +29,7 @@ pub struct Public {
     pub(super) login: Arc<Login>,
     pub(super) sessions: Sessions,
     pub(super) keys: Keys,
+    pub(super) revoker: Revoker,
     pub(super) directory: Arc<Directory>,
     pub(super) gate: Arc<dyn Gate>,
     pub(super) mint: SharedMint,
@@ -48,6 +50,7 @@ impl Public {
         Self {
             registration,
             sessions: login.sessions.clone(),
+            revoker: Revoker::new(login.registry.clone()),
             directory: Arc::clone(&login.directory),
             mint: Arc::clone(&login.mint),
             login,
@@ -68,6 +71,13 @@ impl Public {
             .route("/api/auth/login", post(auth::login))
             .route("/api/auth/refresh", post(auth::refresh))
             .route("/api/auth/logout", post(auth::logout))
+            .route("/api/auth/sessions", delete(revoke::own_sessions))
+            .route("/api/auth/mfa", get(mfa::show))
+            .route("/api/auth/mfa/enroll", post(mfa::enroll))
+            .route("/api/auth/mfa/confirm", post(mfa::confirm))
+            .route("/api/auth/mfa/disable", post(mfa::disable))
+            .route("/api/auth/mfa/recovery-codes", post(mfa::recovery_codes))
+            .route("/api/tenant/admins/{id}/sessions", delete(revoke::admins_sessions))
             .route("/api/tenant", get(tenant::show))
             .route("/api/tenant/keys", get(tenant::keys).post(tenant::make_key))
             .route("/api/tenant/keys/{id}", delete(tenant::revoke_key))
@@ -99,7 +109,7 @@ async fn around(State(public): State<Public>, request: Request, next: Next) -> R
     let limits = &public.limits;
     let counted = limits.all.count(from).and_then(|()| match request.uri().path() {
         "/api/auth/register" => limits.register.count(from),
-        "/api/auth/login" | "/api/auth/refresh" | "/api/auth/logout" => limits.login.count(from),
+        path if path.starts_with("/api/auth/") => limits.login.count(from),
         _ => Ok(()),
     });
     let mut response = match counted {

@@ -42,7 +42,10 @@ macro_rules! embedded {
 impl MigrationSet {
     /// The registry's.
     pub fn registry() -> Self {
-        embedded!("registry": "0001_public", "0002_pgusher", "0003_notify", "0004_rollout")
+        embedded!(
+            "registry": "0001_public", "0002_pgusher", "0003_notify", "0004_rollout",
+            "0006_accounts",
+        )
     }
 
     /// The tenants', as shipped.
