@@ -13,7 +13,7 @@ use crate::control::fleet::apply_tenant;
 use crate::control::revocations::standing;
 use crate::ident::TenantId;
 use crate::session::Cut;
-use crate::tenant::Status;
+use crate::tenant::{Permits, Status};
 
 /// How long a revocation is remembered that was heard of by NOTIFY, which does not say until when:
 /// whatever it stops has expired by then.
@@ -109,7 +109,9 @@ async fn look_at_key(built: &Built, id: &str) {
         let cut = built.shared.roster().cut(Cut::Revoked, |card| {
             card.identity().kind() == Kind::ApiKey && *card.identity().token_id() == token
         });
-        tracing::info!(sessions = cut, "sessions cut with their key");
+        if cut > 0 {
+            tracing::info!(sessions = cut, "sessions cut with their key");
+        }
     }
 }
 
@@ -127,7 +129,7 @@ async fn recall(built: &Built) {
 }
 
 /// A tenant's row changed: its live sessions and its room follow.
-async fn look_again(built: &Arc<Built>, id: &TenantId) {
+pub(super) async fn look_again(built: &Arc<Built>, id: &TenantId) {
     let tenant = match built.directory.tenant(id).await {
         Ok(tenant) => tenant,
         Err(fault) if fault.state() == crate::fault::SqlState::INVALID_CATALOG_NAME => {
@@ -138,11 +140,20 @@ async fn look_again(built: &Arc<Built>, id: &TenantId) {
         // The registry is away: what is known stays true until it says otherwise.
         Err(_) => return,
     };
-    if tenant.status == Status::Active {
-        built.pools.resume(id);
-    } else {
+    let permits = tenant.permits(SystemTime::now());
+    if tenant.status != Status::Active {
         built.shared.roster().cut_tenant(Cut::Suspended, id);
         built.pools.suspend(id);
+    } else if permits == Permits::Suspend {
+        built.shared.roster().cut_tenant(Cut::Subscription, id);
+        built.pools.suspend(id);
+    } else {
+        built.pools.resume(id);
+        // Those who may do more now as well: they come again as who they are.
+        built.shared.roster().cut(Cut::Subscription, |card| {
+            let identity = card.identity();
+            identity.tenant() == id && card.role() != permits.role(identity.role())
+        });
     }
     let limits = built.rules.of(&tenant);
     built.pools.relimit(id, &limits);

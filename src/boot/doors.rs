@@ -19,6 +19,7 @@ use crate::control::mfa::Mfa;
 use crate::control::provision::Provisioner;
 use crate::control::registration::{Builder, Registration, Warm};
 use crate::control::seams::SharedMint;
+use crate::control::stripe::{Outbox, StripeHook, StripeMetrics};
 use crate::control::{EmailIndex, Passwords, Presence, Sessions};
 use crate::http::{Ops, Public};
 use crate::session::Door;
@@ -43,6 +44,7 @@ pub(super) async fn open(
     let gate = Arc::new(VerifierGate(built.verifier.clone()));
     let public =
         Public::new(&config.http, parts.registration.clone(), parts.login, parts.keys, gate);
+    let public = public.with_stripe(stripe(config, built, &mut tasks).map_err(|p| vec![p])?);
     let http = serve(config.http.address, public.router(), &mut tasks, &mut problems).await;
     let ops = Ops {
         metrics: built.metrics.clone(),
@@ -59,6 +61,20 @@ pub(super) async fn open(
     tasks.push(tokio::spawn(async move { warm.run().await }));
     tasks.push(tokio::spawn(async move { janitor.run().await }));
     Ok(Doors { http, ops, tasks })
+}
+
+/// Starts telling Stripe of tenants, and gives the hook that hears of them; each where it is
+/// configured.
+fn stripe(
+    config: &Config,
+    built: &Built,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<Option<StripeHook>, String> {
+    let metrics = StripeMetrics::new(&built.metrics).map_err(|e| format!("metrics: {e}"))?;
+    let outbox = Outbox::new(built.registry.clone(), &config.stripe, metrics.clone())
+        .map_err(|problem| format!("stripe.{problem}"))?;
+    tasks.extend(outbox.map(|outbox| tokio::spawn(outbox.run())));
+    Ok(StripeHook::new(built.registry.clone(), &config.stripe, metrics))
 }
 
 /// Revokes what PUBLIC may enter on every server, as soon as each can be reached: tenants' roles

@@ -14,6 +14,7 @@ mod run;
 mod seams;
 mod settings;
 mod split;
+mod subscriptions;
 
 pub use build::{BuildProblems, Built};
 pub use office::Office;

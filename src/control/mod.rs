@@ -15,6 +15,7 @@ pub mod keys;
 pub mod login;
 pub mod mfa;
 mod password;
+mod percent;
 mod presence;
 pub mod provision;
 mod refused;
@@ -26,6 +27,7 @@ pub mod schema;
 pub mod seams;
 mod sessions;
 mod sql;
+pub mod stripe;
 mod verifier;
 
 pub use adopted::{AdoptedLogin, adopted_logins};

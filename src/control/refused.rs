@@ -37,6 +37,9 @@ pub enum Refused {
     /// The password is right, the code is not.
     #[error("the code of the second factor is not valid")]
     CodeWrong,
+    /// Who is logged in has shown a code that is not valid.
+    #[error("the code is not the one of this moment, or was used already")]
+    CodeRefused,
     /// Tried too often.
     #[error("too many tries")]
     TooMany {

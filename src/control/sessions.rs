@@ -155,9 +155,10 @@ impl Sessions {
             return Err(Refused::Credentials);
         }
         let Some(role) = role.filter(|_| !found.used) else {
-            let (reason, text) = match found.used {
-                true => ("reuse", "a refresh token was used twice: its family ends"),
-                false => ("admin gone", "a refresh token's admin is gone: its family ends"),
+            let (reason, text) = if found.used {
+                ("reuse", "a refresh token was used twice: its family ends")
+            } else {
+                ("admin gone", "a refresh token's admin is gone: its family ends")
             };
             revoke_family(&tx, &found.family, reason).await?;
             tx.commit().await.map_err(failed::registry)?;

@@ -16,17 +16,35 @@ use crate::control::registration::{AdminView, ChurchView, NewOrganisation};
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which is read field by field")]
 pub(super) struct RegisterBody {
-    /// The admin's e-mail.
-    #[schema(format = "email", max_length = 254)]
+    /// The admin's e-mail address.
+    #[schema(
+        max_length = 254,
+        pattern = r#"^[^\s@<>",\x00-\x1f\x7f-\x9f]{1,64}@[A-Za-z0-9]+(-[A-Za-z0-9]+)*(\.[A-Za-z0-9]+(-[A-Za-z0-9]+)*)+$"#
+    )]
     email: String,
     /// At least 8 characters.
     #[schema(min_length = 8, max_length = 1024)]
     password: String,
-    #[schema(min_length = 1, max_length = 100)]
+    /// Not blank, no control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     first_name: String,
-    #[schema(min_length = 1, max_length = 100)]
+    /// Not blank, no control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     last_name: String,
-    #[schema(min_length = 1, max_length = 200)]
+    /// Not blank, no control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     church_name: String,
 }
 
@@ -34,7 +52,9 @@ pub(super) struct RegisterBody {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which is read field by field")]
 pub(super) struct LoginBody {
+    #[schema(min_length = 1, max_length = 1024)]
     email: String,
+    #[schema(min_length = 1, max_length = 1024)]
     password: String,
     /// Of the admin's second factor: the code of the moment, or a recovery code.
     #[schema(max_length = 64)]
@@ -46,6 +66,7 @@ pub(super) struct LoginBody {
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which is read field by field")]
 pub(super) struct RefreshBody {
+    #[schema(min_length = 1)]
     refresh_token: String,
 }
 
@@ -141,7 +162,7 @@ impl From<ChurchView> for Church {
 
 /// Registers an organisation: its database, its first admin, and the admin's tokens.
 #[utoipa::path(post, path = "/api/auth/register", tag = "auth", request_body = RegisterBody,
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 255,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
         description = "The same key and body give the same tenant again")),
     responses(
         (status = 201, body = Session),

@@ -13,6 +13,7 @@ mod problem;
 mod public;
 mod revoke;
 mod settings;
+mod stripe;
 mod tenant;
 mod time;
 

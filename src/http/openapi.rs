@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{auth, mfa, problem, revoke, tenant};
+use super::{auth, mfa, problem, revoke, stripe, tenant};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,7 @@ use super::{auth, mfa, problem, revoke, tenant};
         auth::register, auth::login, auth::refresh, auth::logout, auth::jwks,
         mfa::show, mfa::enroll, mfa::confirm, mfa::disable, mfa::recovery_codes,
         revoke::own_sessions, revoke::admins_sessions,
+        stripe::webhook,
         tenant::show, tenant::keys, tenant::make_key, tenant::revoke_key,
     ),
     components(schemas(problem::Problem, problem::FieldError)),

@@ -158,6 +158,10 @@ impl From<Refused> for Problem {
                 "mfa-code",
                 "The code of the second factor is not valid",
             ),
+            Refused::CodeRefused => {
+                Self::new(StatusCode::FORBIDDEN, "mfa-code", "The code is not valid")
+                    .detail("It is not the one of this moment, or was used already.")
+            }
             Refused::TooMany { retry_after } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many tries")
                     .retry_after(retry_after.as_secs().saturating_add(1))

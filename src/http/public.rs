@@ -12,13 +12,14 @@ use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::limits::Limits;
-use super::{HttpSettings, Problem, auth, mfa, openapi, revoke, tenant};
+use super::{HttpSettings, Problem, auth, mfa, openapi, revoke, stripe, tenant};
 use crate::control::Sessions;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
 use crate::control::registration::Registration;
 use crate::control::revocations::Revoker;
 use crate::control::seams::{Gate, SharedMint};
+use crate::control::stripe::StripeHook;
 use crate::tenant::Directory;
 use crate::units::Span;
 
@@ -30,6 +31,7 @@ pub struct Public {
     pub(super) sessions: Sessions,
     pub(super) keys: Keys,
     pub(super) revoker: Revoker,
+    pub(super) stripe: Option<StripeHook>,
     pub(super) directory: Arc<Directory>,
     pub(super) gate: Arc<dyn Gate>,
     pub(super) mint: SharedMint,
@@ -51,6 +53,7 @@ impl Public {
             registration,
             sessions: login.sessions.clone(),
             revoker: Revoker::new(login.registry.clone()),
+            stripe: None,
             directory: Arc::clone(&login.directory),
             mint: Arc::clone(&login.mint),
             login,
@@ -60,6 +63,13 @@ impl Public {
             timeout: settings.request_timeout,
             body_max: settings.body_max.get(),
         }
+    }
+
+    /// The same, with a door for Stripe's webhooks.
+    #[must_use]
+    pub fn with_stripe(mut self, hook: Option<StripeHook>) -> Self {
+        self.stripe = hook;
+        self
     }
 
     /// The router. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: the
@@ -81,6 +91,10 @@ impl Public {
             .route("/api/tenant", get(tenant::show))
             .route("/api/tenant/keys", get(tenant::keys).post(tenant::make_key))
             .route("/api/tenant/keys/{id}", delete(tenant::revoke_key))
+            .route(
+                "/webhooks/stripe",
+                post(stripe::webhook).layer(DefaultBodyLimit::max(stripe::BODY_BYTES_MAX)),
+            )
             .route("/.well-known/jwks.json", get(auth::jwks))
             .route("/openapi.json", get(openapi::document))
             .fallback(missing)

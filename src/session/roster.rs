@@ -13,7 +13,7 @@ use futures_util::task::AtomicWaker;
 
 use crate::auth::Identity;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ident::TenantId;
+use crate::ident::{Role, TenantId};
 use crate::server::{CancelGate, InFlight};
 use crate::wire::CancelKey;
 
@@ -24,6 +24,8 @@ pub enum Cut {
     Revoked,
     /// Its tenant was suspended.
     Suspended,
+    /// Its tenant's subscription lets it do less, or more, than when it came.
+    Subscription,
     /// Its tenant is gone from the registry.
     Dropped,
     /// pgusher is shutting down.
@@ -35,14 +37,22 @@ pub enum Cut {
 }
 
 impl Cut {
-    const ALL: [Self; 6] =
-        [Self::Revoked, Self::Suspended, Self::Dropped, Self::Drain, Self::Expired, Self::Killed];
+    const ALL: [Self; 7] = [
+        Self::Revoked,
+        Self::Suspended,
+        Self::Subscription,
+        Self::Dropped,
+        Self::Drain,
+        Self::Expired,
+        Self::Killed,
+    ];
 
     /// What the client is told. Its SQLSTATE is 57P01 whatever the reason.
     pub fn fault(self) -> Fault {
         let (blame, text) = match self {
             Self::Revoked => (Blame::Tenant, "the session's token was revoked"),
             Self::Suspended => (Blame::Tenant, "the tenant was suspended"),
+            Self::Subscription => (Blame::Tenant, "the tenant's subscription has changed"),
             Self::Dropped => (Blame::Tenant, "the tenant no longer exists"),
             Self::Drain => (Blame::Tenant, "the proxy is shutting down"),
             Self::Expired => (Blame::Client, "the session's token has expired"),
@@ -56,6 +66,7 @@ impl Cut {
 #[derive(Debug)]
 pub struct Card {
     identity: Identity,
+    role: Role,
     key: CancelKey,
     peer: Option<SocketAddr>,
     since: SystemTime,
@@ -83,6 +94,11 @@ impl Card {
     /// Whose session it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// As which role it works; less than its token says where its tenant has not paid.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Where it comes from; `None` for a unix socket or the sidecar.
@@ -187,7 +203,7 @@ impl Roster {
     /// because drivers choke on others.
     pub(super) fn enter(
         self: &Arc<Self>,
-        identity: Identity,
+        (identity, role): (Identity, Role),
         peer: Option<SocketAddr>,
         pid: Option<i32>,
         secret: Box<[u8]>,
@@ -198,6 +214,7 @@ impl Roster {
         });
         let card = Arc::new(Card {
             identity,
+            role,
             key: CancelKey { pid, secret },
             peer,
             since: SystemTime::now(),
@@ -296,12 +313,11 @@ impl Drop for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ident::Role;
 
     fn entry(roster: &Arc<Roster>, pid: Option<i32>, secret: u8) -> Entry {
         let tenant = TenantId::parse("a").expect("valid");
         let identity = Identity::unproven(&tenant, Role::App);
-        roster.enter(identity, None, pid, vec![secret; 32].into())
+        roster.enter((identity, Role::App), None, pid, vec![secret; 32].into())
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub mod keys;
 pub mod operator;
 mod packet;
 pub mod postmaster;
+pub mod served;
+pub mod stripe;
 pub mod tls;
 pub mod tools;
 pub mod wire;

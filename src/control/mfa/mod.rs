@@ -18,11 +18,12 @@ use self::attempts::Attempts;
 use self::codes::{Typed, recovery_codes};
 use self::store::{Factor, Store};
 use self::vault::{Opened, Vault};
+use super::Refused;
 use super::admins::Admin;
+use super::percent::percent;
 use super::road::Road;
 use super::seams::Caller;
 use super::verifier::random;
-use super::{FieldProblem, Refused};
 use crate::ident::TenantId;
 use crate::tenant::Registry;
 use crate::units::Secret;
@@ -100,7 +101,7 @@ impl Mfa {
     /// codes, shown once.
     ///
     /// # Errors
-    /// [`Refused::Invalid`] when the code is wrong; [`Refused::Conflict`] when nothing waits for it.
+    /// [`Refused::CodeRefused`]; [`Refused::Conflict`] when nothing waits for it.
     pub async fn confirm(
         &self,
         road: &Road,
@@ -115,12 +116,12 @@ impl Mfa {
         }
         self.attempts.take(&caller.tenant, &caller.subject).await?;
         let Some(Typed::Code(code)) = Typed::read(code) else {
-            return Err(wrong_code());
+            return Err(Refused::CodeRefused);
         };
         let vault = self.vault(&caller.tenant, &caller.subject);
         let opened = vault.open(&factor.secret).ok_or(NOTHING_TO_CONFIRM)?;
         let step = totp::matching(&opened.secret, &code, factor.used, SystemTime::now());
-        let step = step.ok_or_else(wrong_code)?;
+        let step = step.ok_or(Refused::CodeRefused)?;
         if !store.enable(&factor.secret, step).await? {
             return Err(NOTHING_TO_CONFIRM);
         }
@@ -132,7 +133,7 @@ impl Mfa {
     /// Takes the second factor away.
     ///
     /// # Errors
-    /// [`Refused::Invalid`] when the code is wrong; [`Refused::Conflict`] when there is none.
+    /// [`Refused::CodeRefused`]; [`Refused::Conflict`] when there is none.
     pub async fn disable(&self, road: &Road, caller: &Caller, code: &str) -> Result<(), Refused> {
         let client = road.enter(&caller.tenant).await?;
         self.spend(&client, caller, code).await?;
@@ -185,7 +186,7 @@ impl Mfa {
         let factor = factor.ok_or(NOT_ENABLED)?;
         let checked = self.check(&store, &caller.tenant, &factor, code).await;
         checked.map_err(|refused| match refused {
-            Refused::CodeWrong => wrong_code(),
+            Refused::CodeWrong => Refused::CodeRefused,
             other => other,
         })
     }
@@ -246,11 +247,6 @@ const NOTHING_TO_CONFIRM: Refused =
 const NOT_ENABLED: Refused =
     Refused::Conflict { kind: "mfa-not-enabled", title: "There is no second factor" };
 
-fn wrong_code() -> Refused {
-    let message = "is not the code of this moment, or was used already";
-    Refused::Invalid(vec![FieldProblem { field: "code", message }])
-}
-
 /// A secret that a system before stored in the clear, sealed.
 fn resealed(vault: &Vault<'_>, opened: &Opened) -> Result<Option<String>, Refused> {
     if opened.sealed { Ok(None) } else { vault.seal(&opened.secret).map(Some) }
@@ -263,19 +259,6 @@ fn otpauth(issuer: &str, account: &str, secret: &str) -> String {
         "otpauth://totp/{issuer}:{account}?secret={secret}&issuer={issuer}\
          &algorithm=SHA1&digits=6&period=30"
     )
-}
-
-fn percent(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // A String takes whatever is written to it.
-            _ = std::fmt::Write::write_fmt(&mut out, format_args!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 #[cfg(test)]
