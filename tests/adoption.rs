@@ -83,14 +83,14 @@ async fn an_old_registry_is_adopted_as_it_stands() {
     // Its e-mail is known, and its bcrypt password good; both are upgraded.
     let taken = office.registration.register(organisation("old@example.org"), None).await;
     assert!(matches!(taken, Err(Refused::EmailTaken)));
-    let wanted = office.login.login("old@example.org", "old password".into()).await.unwrap();
+    let wanted = office.login.login("old@example.org", "old password".into(), None).await.unwrap();
     assert_eq!(wanted.tenant, id);
     let hash: String =
         inside.query_one("SELECT \"password\" FROM \"Admin\"", &[]).await.unwrap().get(0);
     assert!(hash.starts_with("$argon2id$"), "{hash}");
     let legacy = format!("SELECT count(*) FROM \"AdminEmailIndex\" WHERE \"emailHash\" = {legacy}");
     assert_eq!(office.count(&legacy).await, 0);
-    office.login.login("old@example.org", "old password".into()).await.unwrap();
+    office.login.login("old@example.org", "old password".into(), None).await.unwrap();
     // New tenants are made beside the old.
     office.registration.register(organisation("new@example.org"), None).await.unwrap();
 }

@@ -198,7 +198,7 @@ async fn an_admin_logs_in_refreshes_and_logs_out() {
     let made = office.registration.register(organisation("a@example.org"), None).await.unwrap();
     let login = |email: &'static str, password: &'static str| {
         let login = office.login.clone();
-        async move { login.login(email, password.into()).await }
+        async move { login.login(email, password.into(), None).await }
     };
     let wanted = login(" A@example.org", "correct horse").await.unwrap();
     assert_eq!((wanted.tenant, wanted.admin.id), (made.tenant.clone(), made.admin.id));
@@ -211,16 +211,16 @@ async fn an_admin_logs_in_refreshes_and_logs_out() {
     }
     // Rotation; reuse ends the family.
     let first = wanted.tokens.refresh;
-    let (_, second) = office.sessions.refresh(&first).await.unwrap();
-    let (_, third) = office.sessions.refresh(&second.refresh).await.unwrap();
+    let (_, second) = office.login.refresh(&first).await.unwrap();
+    let (_, third) = office.login.refresh(&second.refresh).await.unwrap();
     for spent in [&first, &second.refresh, &third.refresh] {
-        let refused = office.sessions.refresh(spent).await;
+        let refused = office.login.refresh(spent).await;
         assert!(matches!(refused, Err(Refused::Credentials)));
     }
     // The other login of the same admin lives on, until its logout.
-    let (_, other) = office.sessions.refresh(&made.tokens.refresh).await.unwrap();
+    let (_, other) = office.login.refresh(&made.tokens.refresh).await.unwrap();
     office.sessions.end(&other.refresh, None).await.unwrap();
-    assert!(office.sessions.refresh(&other.refresh).await.is_err());
+    assert!(office.login.refresh(&other.refresh).await.is_err());
     // A suspended tenant logs nobody in.
     let fleet = Fleet::new(office.registry.clone());
     fleet.suspend(&made.tenant, "unpaid").await.unwrap();

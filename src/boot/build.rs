@@ -94,7 +94,8 @@ impl Built {
         let master_key = problems.note("auth.master_key", MasterKey::new(&config.auth.master_key));
         let registry = master_key
             .clone()
-            .and_then(|key| problems.note("registry.url", Registry::new(&config.registry, key)));
+            .and_then(|key| problems.note("registry.url", Registry::new(&config.registry, key)))
+            .map(|registry| registry.billed(config.billing_rules()));
         let tenant_metrics = problems.note("metrics", TenantMetrics::new(&metrics));
         let pools = problems.note("metrics", pools(config, &metrics));
         let client_tls = problems.note("dial_tls", ClientTls::new(config.dial_tls.clone()));

@@ -1,18 +1,19 @@
 //! What a change of the registry means to the rooms.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 
 use super::Built;
-use crate::auth::{Revocation, TokenId};
+use crate::auth::{Kind, Revocation, TokenId};
 use crate::control::changes::{Change, Revoked};
 use crate::control::fleet::apply_tenant;
 use crate::control::revocations::standing;
 use crate::ident::TenantId;
 use crate::session::Cut;
-use crate::tenant::Status;
+use crate::tenant::{Permits, Status};
 
 /// How long a revocation is remembered that was heard of by NOTIFY, which does not say until when:
 /// whatever it stops has expired by then.
@@ -37,10 +38,14 @@ impl Reaction {
                 let built = Arc::clone(&self.built);
                 self.control.spawn(async move { look_again(&built, &id).await });
             }
-            Change::Key { id, .. } => self.built.directory.forget_key(&id),
-            Change::Revoked { what, tenant } => {
+            Change::Key { id, .. } => {
+                self.built.directory.forget_key(&id);
+                let built = Arc::clone(&self.built);
+                self.control.spawn(async move { look_at_key(&built, &id).await });
+            }
+            Change::Revoked { what, tenant, until } => {
                 let now = SystemTime::now();
-                revoke(&self.built, what, tenant, (now, now + KEEP));
+                revoke(&self.built, what, tenant, (until.unwrap_or(now), now + KEEP));
             }
             Change::Phone(number) => self.built.numbers.forget(&number),
             Change::Processes => self.built.processes.notify_one(),
@@ -51,6 +56,15 @@ impl Reaction {
                 let built = Arc::clone(&self.built);
                 self.control.spawn(async move {
                     recall(&built).await;
+                    let mut keys = HashSet::new();
+                    built.shared.roster().each(|card| {
+                        if card.identity().kind() == Kind::ApiKey {
+                            keys.insert(card.identity().token_id().clone());
+                        }
+                    });
+                    for key in keys {
+                        look_at_key(&built, key.as_str()).await;
+                    }
                     for room in built.pools.rooms() {
                         look_again(&built, &room.tenant).await;
                     }
@@ -88,6 +102,21 @@ fn revoke(
     }
 }
 
+/// A key's row changed: sessions of one that is gone or revoked are cut.
+async fn look_at_key(built: &Built, id: &str) {
+    // The registry is away: it is asked again when it is back.
+    let Ok(row) = built.directory.api_key(id).await else { return };
+    if row.is_none_or(|row| row.revoked) {
+        let token = TokenId::new(id);
+        let cut = built.shared.roster().cut(Cut::Revoked, |card| {
+            card.identity().kind() == Kind::ApiKey && *card.identity().token_id() == token
+        });
+        if cut > 0 {
+            tracing::info!(sessions = cut, "sessions cut with their key");
+        }
+    }
+}
+
 /// Revocations that were missed, or made before this process started.
 async fn recall(built: &Built) {
     match standing(&built.registry).await {
@@ -102,7 +131,7 @@ async fn recall(built: &Built) {
 }
 
 /// A tenant's row changed: its live sessions and its room follow.
-async fn look_again(built: &Arc<Built>, id: &TenantId) {
+pub(super) async fn look_again(built: &Arc<Built>, id: &TenantId) {
     let tenant = match built.directory.tenant(id).await {
         Ok(tenant) => tenant,
         Err(fault) if fault.state() == crate::fault::SqlState::INVALID_CATALOG_NAME => {
@@ -113,11 +142,20 @@ async fn look_again(built: &Arc<Built>, id: &TenantId) {
         // The registry is away: what is known stays true until it says otherwise.
         Err(_) => return,
     };
-    if tenant.status == Status::Active {
-        built.pools.resume(id);
-    } else {
+    let permits = tenant.permits(SystemTime::now());
+    if tenant.status != Status::Active {
         built.shared.roster().cut_tenant(Cut::Suspended, id);
         built.pools.suspend(id);
+    } else if permits == Permits::Suspend {
+        built.shared.roster().cut_tenant(Cut::Subscription, id);
+        built.pools.suspend(id);
+    } else {
+        built.pools.resume(id);
+        // Those who may do more now as well: they come again as who they are.
+        built.shared.roster().cut(Cut::Subscription, |card| {
+            let identity = card.identity();
+            identity.tenant() == id && card.role() != permits.role(identity.role())
+        });
     }
     let limits = built.rules.of(&tenant);
     built.pools.relimit(id, &limits);

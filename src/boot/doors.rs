@@ -17,9 +17,11 @@ use crate::config::Config;
 use crate::control::health::Health;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
+use crate::control::mfa::Mfa;
 use crate::control::provision::Provisioner;
 use crate::control::registration::{Builder, Registration, RegistrationMetrics, Warm};
 use crate::control::seams::SharedMint;
+use crate::control::stripe::{Outbox, StripeHook, StripeMetrics};
 use crate::control::{EmailIndex, Passwords, Presence, Sessions};
 use crate::http::{Ops, Public};
 use crate::session::Door;
@@ -46,8 +48,9 @@ pub(super) async fn open(
     let gate = Arc::new(VerifierGate(built.verifier.clone()));
     let public =
         Public::new(&config.http, parts.registration.clone(), parts.login, parts.keys, gate)
-            .reached_at(listener, built.tls.is_some());
-    let public = public.with_texting(texting.clone());
+            .reached_at(listener, built.tls.is_some())
+            .with_texting(texting.clone())
+            .with_stripe(stripe(config, built, &mut tasks).map_err(|p| vec![p])?);
     let http = serve(config.http.address, public.router(), &mut tasks, &mut problems).await;
     let ops = Ops {
         metrics: built.metrics.clone(),
@@ -67,6 +70,20 @@ pub(super) async fn open(
     tasks.push(tokio::spawn(async move { warm.run().await }));
     tasks.push(tokio::spawn(async move { janitor.run().await }));
     Ok(Doors { http, ops, tasks })
+}
+
+/// Starts telling Stripe of tenants, and gives the hook that hears of them; each where it is
+/// configured.
+fn stripe(
+    config: &Config,
+    built: &Built,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<Option<StripeHook>, String> {
+    let metrics = StripeMetrics::new(&built.metrics).map_err(|e| format!("metrics: {e}"))?;
+    let outbox = Outbox::new(built.registry.clone(), &config.stripe, metrics.clone())
+        .map_err(|problem| format!("stripe.{problem}"))?;
+    tasks.extend(outbox.map(|outbox| tokio::spawn(outbox.run())));
+    Ok(StripeHook::new(built.registry.clone(), &config.stripe, metrics))
 }
 
 /// Revokes what PUBLIC may enter on every server, as soon as each can be reached: tenants' roles
@@ -180,6 +197,7 @@ impl Sidecar {
             sessions,
             door: Arc::new(door),
             mint,
+            mfa: Mfa::new(registry.clone(), &config.mfa),
         });
         Ok(Self { registration, login, keys: Keys::new(registry), warm, health })
     }

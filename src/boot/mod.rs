@@ -15,6 +15,7 @@ mod seams;
 mod settings;
 mod split;
 mod texting;
+mod subscriptions;
 
 pub use build::{BuildProblems, Built};
 pub use office::Office;

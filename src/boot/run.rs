@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::changes::Reaction;
 use super::console::{self, Asked};
 use super::logins;
-use super::{BuildProblems, Built, doors, split};
+use super::{BuildProblems, Built, doors, split, subscriptions};
 use crate::admin::Stop;
 use crate::config::Config;
 use crate::control::{self, Presence};
@@ -133,6 +133,9 @@ fn keepers(
     if config.session.token_expiry != TokenExpiry::Keep {
         let roster = Arc::clone(built.shared.roster());
         tasks.push(control.spawn(async move { cut_expired(&roster).await }));
+    }
+    if config.billing_rules().any() {
+        tasks.push(control.spawn(subscriptions::watch(Arc::clone(built))));
     }
     tasks.extend(doors::close_doors(built));
     tasks.push(control.spawn(logins::restore(Arc::clone(built))));

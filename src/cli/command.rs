@@ -58,7 +58,7 @@ pub enum Command {
     /// Makes, lists, shows, limits, suspends, resumes and drops tenants.
     #[command(subcommand)]
     Tenant(TenantCommand),
-    /// Mints tokens.
+    /// Mints and revokes tokens.
     #[command(subcommand)]
     Token(TokenCommand),
     /// Brings schemas up to date.

@@ -12,6 +12,7 @@ pub mod dev;
 mod healthcheck;
 mod migrate;
 mod registry;
+mod revoke;
 mod run;
 mod serve;
 mod tenant;

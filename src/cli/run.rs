@@ -49,7 +49,7 @@ fn dispatch(arguments: &Arguments) -> Result<Answer, Failure> {
         Command::Serve => serve(&arguments.common),
         Command::Dev(asked) => dev(&arguments.common, asked),
         Command::Tenant(asked) => block_on(tenant(&arguments.common, asked)),
-        Command::Token(asked) => token(&arguments.common, asked),
+        Command::Token(asked) => block_on(token(&arguments.common, asked)),
         Command::Migrate(asked) => block_on(migrate(&arguments.common, asked)),
         Command::Check(asked) => block_on(check(&arguments.common, asked)),
         Command::Healthcheck(asked) => block_on(healthcheck(asked)),

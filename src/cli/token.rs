@@ -1,4 +1,5 @@
-//! `pgusher token issue`: signs with the configuration's key; asks nobody.
+//! `pgusher token`: issue signs with the configuration's key and asks nobody; revoke writes the
+//! registry.
 
 use std::time::SystemTime;
 
@@ -6,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::command::Common;
+use super::revoke::{RevokeArguments, revoke};
 use super::{Answer, Failure};
 use crate::auth::{Grant, Minted, Power, Signer};
 use crate::http::rfc3339_of;
@@ -17,6 +19,8 @@ use crate::units::Span;
 pub enum TokenCommand {
     /// Mints a token: a tenant's (--tenant) or an operator's (--operator).
     Issue(IssueArguments),
+    /// Revokes a token, an API key, an admin's logins, or everything of a tenant.
+    Revoke(RevokeArguments),
 }
 
 /// What the token says.
@@ -43,9 +47,15 @@ pub struct IssueArguments {
 /// Does it.
 ///
 /// # Errors
-/// When there is no key to sign with.
-pub(super) fn token(common: &Common, asked: &TokenCommand) -> Result<Answer, Failure> {
-    let TokenCommand::Issue(asked) = asked;
+/// When there is no key to sign with; as [`revoke`].
+pub(super) async fn token(common: &Common, asked: &TokenCommand) -> Result<Answer, Failure> {
+    match asked {
+        TokenCommand::Issue(asked) => issue(common, asked),
+        TokenCommand::Revoke(asked) => Box::pin(revoke(common, asked)).await,
+    }
+}
+
+fn issue(common: &Common, asked: &IssueArguments) -> Result<Answer, Failure> {
     let config = common.load()?;
     let signer = Signer::new(config.auth.signer).map_err(|problems| {
         let all: Vec<_> = problems.iter().map(|p| format!("auth.signer: {p}")).collect();

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::auth::{SignerSettings, ThrottleSettings, TokenSettings};
 use crate::boot::{MetricsSettings, RuntimeSettings};
 use crate::control::health::HealthSettings;
+use crate::control::mfa::MfaSettings;
 use crate::control::provision::ServerSettings;
 use crate::control::registration::{RegistrationSettings, WarmSettings};
 use crate::control::schema::SchemaSettings;
 use crate::control::sms::IntakeSettings;
+use crate::control::stripe::StripeSettings;
 use crate::control::telnyx::{Telnyx, TelnyxSettings};
 use crate::control::{LegacyEmailHash, PasswordSettings, RefreshSettings};
 use crate::front::FrontSettings;
@@ -20,7 +22,7 @@ use crate::observe::LogSettings;
 use crate::pool::{LimitsSettings, PinSettings, PoolSettings};
 use crate::server::DialSettings;
 use crate::session::SessionSettings;
-use crate::tenant::{DirectorySettings, RegistrySettings};
+use crate::tenant::{BillingRules, BillingSettings, DirectorySettings, RegistrySettings};
 use crate::units::Secret;
 
 /// Every setting there is, each section typed by the room that owns it.
@@ -65,12 +67,18 @@ pub struct Config {
     pub schema: SchemaSettings,
     /// Databases made ahead of time.
     pub warm: WarmSettings,
+    /// What a tenant may do that does not pay.
+    pub billing: BillingSettings,
+    /// Where payments are taken.
+    pub stripe: StripeSettings,
     /// What a password hash costs.
     pub passwords: PasswordSettings,
     /// Refresh tokens.
     pub refresh: RefreshSettings,
     /// Inbound messages.
     pub sms: SmsSettings,
+    /// Second factors of admins' logins.
+    pub mfa: MfaSettings,
     /// The public HTTP API.
     pub http: HttpSettings,
     /// The operators' HTTP.
@@ -107,6 +115,11 @@ pub struct SmsSettings {
 }
 
 impl Config {
+    /// What tenants are held to that do not pay.
+    pub fn billing_rules(&self) -> BillingRules {
+        self.billing.rules(!self.stripe.webhook_secret.is_empty())
+    }
+
     /// What is wrong although every value is of its type: the dotted key, and why. Each room
     /// judges its own section.
     pub fn faults(&self) -> Vec<(String, String)> {

@@ -1,6 +1,6 @@
 //! What changes in the registry, as it happens: LISTEN, and a full stop after every gap.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -28,6 +28,8 @@ pub enum Change {
         what: Revoked,
         /// Whose it was, where it says so.
         tenant: Option<TenantId>,
+        /// What was issued until then is stopped, where it says so.
+        until: Option<SystemTime>,
     },
     /// A phone number changed hands.
     Phone(E164),
@@ -69,6 +71,7 @@ struct Payload {
     id: String,
     kind: Option<String>,
     tenant: Option<String>,
+    until: Option<f64>,
 }
 
 impl Change {
@@ -94,7 +97,9 @@ impl Change {
             "process" => Self::Processes,
             "revocation" => {
                 let what = Revoked::read(payload.kind.as_deref()?, payload.id)?;
-                Self::Revoked { what, tenant }
+                let until = payload.until.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                let until = until.and_then(|since| UNIX_EPOCH.checked_add(since));
+                Self::Revoked { what, tenant, until }
             }
             _ => return None,
         })
@@ -189,8 +194,12 @@ mod tests {
                 Change::Key { id: "k".into(), tenant: tenant.clone() },
             ),
             (
-                r#"{"of":"revocation","kind":"token","id":"t","tenant":"a"}"#,
-                Change::Revoked { what: Revoked::Token("t".into()), tenant: Some(tenant) },
+                r#"{"of":"revocation","kind":"token","id":"t","tenant":"a","until":1.5}"#,
+                Change::Revoked {
+                    what: Revoked::Token("t".into()),
+                    tenant: Some(tenant),
+                    until: Some(UNIX_EPOCH + Duration::from_millis(1500)),
+                },
             ),
             (r#"{"of":"process","id":"p"}"#, Change::Processes),
             (r#"{"of":"new thing","id":"x"}"#, Change::Gap),

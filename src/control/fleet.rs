@@ -171,7 +171,8 @@ impl Fleet {
                      jobs AS (DELETE FROM pgusher.registrations WHERE tenant_id = $1),
                      cut AS (INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
                              VALUES ('tenant', $1, $1, now() + interval '30 days')
-                             ON CONFLICT (kind, value) DO UPDATE SET not_before = now())
+                             ON CONFLICT (kind, value, tenant_id)
+                             DO UPDATE SET not_before = now())
                      DELETE FROM public."Church" WHERE "id" =
                          (SELECT "churchId" FROM public."Tenant" WHERE "id" = $1)"#;
         client.execute(sql, &[&id]).await.map_err(failed::registry)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::revocations::Revoker;
 use super::seams::Caller;
 use super::{FieldProblem, Refused, failed, verifier};
 use crate::ident::{Role, TenantId};
@@ -154,12 +155,7 @@ impl Keys {
     /// [`Refused::NotFound`] for any other tenant's key, too.
     pub async fn revoke(&self, caller: &Caller, id: &str) -> Result<(), Refused> {
         primary(caller)?;
-        let sql = "UPDATE pgusher.api_keys SET revoked_at = now()
-                   WHERE id = $1 AND tenant_id = $2 AND revoked_at IS NULL";
-        let client = self.0.client().await?;
-        let tenant = caller.tenant.as_str();
-        let revoked = client.execute(sql, &[&id, &tenant]).await.map_err(failed::registry)?;
-        if revoked == 0 { Err(Refused::NotFound) } else { Ok(()) }
+        Revoker::new(self.0.clone()).key(&caller.tenant, id, &caller.subject).await
     }
 }
 

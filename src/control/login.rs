@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
+use super::admins::Admin;
 use super::email::{self, EMAIL_BYTES_MAX};
+use super::mfa::Mfa;
 use super::registration::{AdminView, ChurchView};
+use super::road::Road;
 use super::seams::{Claims, SharedMint, TenantDoor};
 use super::{EmailIndex, Match, Passwords, Refused, Sessions, Tokens, failed};
-use crate::fault::{Blame, Fault, SqlState};
-use crate::ident::{Role, TenantId};
-use crate::tenant::{Directory, Registry, Status};
+use crate::ident::TenantId;
+use crate::tenant::{Directory, Registry};
 use crate::units::Secret;
 
 /// An admin who is in.
@@ -45,6 +47,8 @@ pub struct Login {
     pub door: Arc<dyn TenantDoor>,
     /// Signs the token of moments that opens it.
     pub mint: SharedMint,
+    /// Asks for second factors.
+    pub mfa: Mfa,
 }
 
 /// A failed login answers no sooner than this, so that an unknown e-mail, which asks no tenant's
@@ -52,26 +56,22 @@ pub struct Login {
 const REFUSAL_AFTER: Duration = Duration::from_millis(250);
 const REFUSAL_STEP: Duration = Duration::from_millis(250);
 
-/// How long the tenant's database may take.
-const DOOR_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What is known of an admin before the password was compared.
-struct Candidate {
-    id: String,
-    hash: Secret,
-    view: AdminView,
-    active: bool,
-}
-
 impl Login {
     /// Tokens for an e-mail and its password.
     ///
     /// # Errors
     /// [`Refused::Credentials`], at the same time and in the same words, for an unknown e-mail, a
-    /// wrong password, an admin who was deactivated and a tenant that is not served.
-    pub async fn login(&self, email: &str, password: Secret) -> Result<LoggedIn, Refused> {
+    /// wrong password, an admin who was deactivated and a tenant that is not served. Only who has
+    /// the password hears of a second factor: [`Refused::CodeNeeded`], [`Refused::CodeWrong`],
+    /// [`Refused::TooMany`].
+    pub async fn login(
+        &self,
+        email: &str,
+        password: Secret,
+        code: Option<&str>,
+    ) -> Result<LoggedIn, Refused> {
         let begun = Instant::now();
-        let result = Box::pin(self.attempt(email, password)).await;
+        let result = Box::pin(self.attempt(email, password, code)).await;
         if matches!(result, Err(Refused::Credentials)) {
             // The next full step: load shows in neither answer.
             let mut until = begun + REFUSAL_AFTER;
@@ -83,7 +83,12 @@ impl Login {
         result
     }
 
-    async fn attempt(&self, email: &str, password: Secret) -> Result<LoggedIn, Refused> {
+    async fn attempt(
+        &self,
+        email: &str,
+        password: Secret,
+        code: Option<&str>,
+    ) -> Result<LoggedIn, Refused> {
         let email = email::normalised(email).filter(|email| email.len() <= EMAIL_BYTES_MAX);
         let found = match &email {
             Some(email) => self.find(email).await?,
@@ -95,17 +100,18 @@ impl Login {
         };
         let email = email.unwrap_or_default();
         let row = self.directory.tenant(&tenant).await?;
-        if row.status != Status::Active {
+        if row.served().is_err() {
             self.passwords.verify(password, None).await?;
             return Err(Refused::Credentials);
         }
-        let client = self.enter(&tenant).await?;
-        let candidate = candidate(&client, &email).await?;
+        let client = self.road().enter(&tenant).await?;
+        let candidate = Admin::by_email(&client, &email).await?;
         let hash = candidate.as_ref().filter(|c| c.active).map(|c| c.hash.clone());
         let matched = self.passwords.verify(password.clone(), hash).await?;
         let Some(candidate) = candidate.filter(|_| matched != Match::Wrong) else {
             return Err(Refused::Credentials);
         };
+        Box::pin(self.mfa.admit(&client, &tenant, &candidate.id, code)).await?;
         if matched == Match::Outdated {
             self.rehash(&client, &candidate, password).await;
         }
@@ -113,7 +119,7 @@ impl Login {
         if is_legacy {
             self.upgrade_index(&tenant, &email).await;
         }
-        let role = if candidate.view.role == "PRIMARY" { Role::Owner } else { Role::App };
+        let role = candidate.role();
         let claims = Claims { tenant, subject: candidate.id, role };
         let tokens = self.sessions.begin(&claims).await?;
         let church = ChurchView {
@@ -122,6 +128,39 @@ impl Login {
             trial_ends_at: self.trial_ends_at(&claims.tenant).await?,
         };
         Ok(LoggedIn { tenant: claims.tenant, admin: candidate.view, church, tokens })
+    }
+
+    /// New tokens for a refresh token, with what the admin may do now: the tenant's own database
+    /// is asked. While it cannot be reached the token stays as good as it is.
+    ///
+    /// # Errors
+    /// [`Refused::Credentials`] for a token that is no good, or whose admin is gone.
+    pub async fn refresh(&self, token: &Secret) -> Result<(TenantId, Tokens), Refused> {
+        let mut role = None;
+        if let Some((tenant, subject)) = self.sessions.holder(token).await? {
+            let served = self.directory.tenant(&tenant).await?.served().is_ok();
+            if !served {
+                return Err(Refused::Credentials);
+            }
+            let client = self.road().enter(&tenant).await?;
+            let admin = Admin::by_id(&client, &subject).await?;
+            role = admin.filter(|admin| admin.active).map(|admin| admin.role());
+        }
+        self.sessions.refresh(token, role).await
+    }
+
+    /// Whether the tenant's database has an admin of this id.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn has_admin(&self, tenant: &TenantId, id: &str) -> Result<bool, Refused> {
+        let client = self.road().enter(tenant).await?;
+        Ok(Admin::by_id(&client, id).await?.is_some())
+    }
+
+    /// pgusher's own way to the tenants' databases.
+    pub fn road(&self) -> Road {
+        Road::new(Arc::clone(&self.door), Arc::clone(&self.mint))
     }
 
     /// The tenant of an e-mail, and whether it was found under a hash of the system before.
@@ -146,22 +185,8 @@ impl Login {
         Ok(found)
     }
 
-    /// A session in the tenant's room, as pgusher itself.
-    async fn enter(&self, tenant: &TenantId) -> Result<Client, Refused> {
-        let token = self.mint.sidecar(tenant)?;
-        let mut config = tokio_postgres::Config::new();
-        config.user("pgusher").password(token.expose()).dbname(tenant.database());
-        config.application_name("pgusher sidecar");
-        let connected = config.connect_raw(self.door.open(), NoTls);
-        let connected = tokio::time::timeout(DOOR_TIMEOUT, connected).await;
-        let (client, connection) =
-            connected.map_err(|e| closed(e.into()))?.map_err(|e| closed(e.into()))?;
-        tokio::spawn(connection);
-        Ok(client)
-    }
-
     /// A hash of before, or of other parameters, written anew. The login does not depend on it.
-    async fn rehash(&self, client: &Client, candidate: &Candidate, password: Secret) {
+    async fn rehash(&self, client: &Client, candidate: &Admin, password: Secret) {
         let Ok(hash) = self.passwords.hash(password).await else {
             return;
         };
@@ -204,37 +229,4 @@ impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Login")
     }
-}
-
-/// Reads the row as JSON: an adopted database may have fewer columns, or a uuid for an id.
-async fn candidate(client: &Client, email: &str) -> Result<Option<Candidate>, Refused> {
-    let sql = r#"SELECT to_jsonb(a) FROM "Admin" a WHERE lower(a."email") = $1 LIMIT 1"#;
-    let asked = tokio::time::timeout(DOOR_TIMEOUT, client.query_opt(sql, &[&email])).await;
-    let row = asked.map_err(|e| closed(e.into()))?.map_err(|e| closed(e.into()))?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    let row: serde_json::Value = row.try_get(0).map_err(|e| closed(e.into()))?;
-    let text = |key: &str| match row.get(key) {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(serde_json::Value::Number(number)) => number.to_string(),
-        _ => String::new(),
-    };
-    Ok(Some(Candidate {
-        id: text("id"),
-        hash: text("password").into(),
-        active: row.get("isActive").and_then(serde_json::Value::as_bool).unwrap_or(true),
-        view: AdminView {
-            id: text("id"),
-            email: email.to_owned(),
-            first_name: text("firstName"),
-            last_name: text("lastName"),
-            role: text("role"),
-        },
-    }))
-}
-
-fn closed(cause: Box<dyn std::error::Error + Send + Sync>) -> Fault {
-    let message = "the tenant's database cannot be reached";
-    Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, message).because(cause)
 }

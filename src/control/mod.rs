@@ -4,7 +4,9 @@
 //! `ensure_*` that may be run again; a job row says how far a registration is, and the janitor
 //! finishes or undoes what a crash left.
 
+mod admins;
 mod adopted;
+mod audit;
 pub mod changes;
 mod email;
 mod failed;
@@ -12,13 +14,16 @@ pub mod fleet;
 pub mod health;
 pub mod keys;
 pub mod login;
+pub mod mfa;
 mod password;
 pub mod phone;
+mod percent;
 mod presence;
 pub mod provision;
 mod refused;
 pub mod registration;
 pub mod revocations;
+mod road;
 pub mod rollout;
 pub mod schema;
 pub mod seams;
@@ -26,6 +31,7 @@ mod sessions;
 pub mod sms;
 mod sql;
 pub mod telnyx;
+pub mod stripe;
 mod verifier;
 
 pub use adopted::{AdoptedLogin, adopted_logins};
@@ -33,4 +39,5 @@ pub use email::{EmailIndex, LegacyEmailHash};
 pub use password::{Match, PasswordSettings, Passwords};
 pub use presence::Presence;
 pub use refused::{FieldProblem, Refused};
+pub use road::Road;
 pub use sessions::{RefreshSettings, Sessions, Tokens};

@@ -1,6 +1,7 @@
 //! Why a request about a tenant was not done.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::fault::Fault;
 
@@ -38,6 +39,29 @@ pub enum Refused {
     /// Unknown e-mail, wrong password, or a refresh token that is no good: never which.
     #[error("the credentials are not valid")]
     Credentials,
+    /// The password is right, and the admin has a second factor: its code is missing.
+    #[error("a code of the second factor is needed")]
+    CodeNeeded,
+    /// The password is right, the code is not.
+    #[error("the code of the second factor is not valid")]
+    CodeWrong,
+    /// Who is logged in has shown a code that is not valid.
+    #[error("the code is not the one of this moment, or was used already")]
+    CodeRefused,
+    /// Tried too often.
+    #[error("too many tries")]
+    TooMany {
+        /// When it may be tried again.
+        retry_after: Duration,
+    },
+    /// It does not go with how things stand.
+    #[error("{title}")]
+    Conflict {
+        /// The kind of problem, for programs.
+        kind: &'static str,
+        /// The same in words.
+        title: &'static str,
+    },
     /// Proven, but not allowed.
     #[error("this takes the organisation's primary admin")]
     NotPrimary,

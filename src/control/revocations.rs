@@ -1,10 +1,12 @@
-//! What is revoked, as the registry remembers it: for a process that starts, or that was out of
-//! touch.
+//! What is revoked: written here, heard by every process, and read again by one that starts or
+//! was out of touch.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio_postgres::types::ToSql;
 
 use super::changes::Revoked;
-use super::failed;
+use super::{Refused, audit, failed};
 use crate::fault::Fault;
 use crate::ident::TenantId;
 use crate::tenant::Registry;
@@ -46,4 +48,118 @@ pub async fn standing(registry: &Registry) -> Result<Vec<Standing>, Fault> {
         });
     }
     Ok(all)
+}
+
+/// How long a revocation is remembered when nobody knows how long the tokens it stops live.
+const KEEP_DAYS: i32 = 30;
+
+/// Revokes. Each act is one commit, whose NOTIFY reaches every process.
+#[derive(Debug, Clone)]
+pub struct Revoker(Registry);
+
+impl Revoker {
+    /// In `registry`.
+    pub fn new(registry: Registry) -> Self {
+        Self(registry)
+    }
+
+    /// Stops one token, by its id, until `expires_at` where that is known.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn token(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        expires_at: Option<SystemTime>,
+        by: &str,
+    ) -> Result<(), Refused> {
+        let sql = "INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+                   VALUES ('token', $1, $2, coalesce($3, now() + make_interval(days => $4)))
+                   ON CONFLICT DO NOTHING";
+        self.execute(sql, &[&id, &tenant.as_str(), &expires_at, &KEEP_DAYS]).await?;
+        audit::note(&self.0, tenant, by, "token revoked").await
+    }
+
+    /// Stops one API key for good.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] for a key of another tenant, too.
+    pub async fn key(&self, tenant: &TenantId, id: &str, by: &str) -> Result<(), Refused> {
+        let sql = "UPDATE pgusher.api_keys SET revoked_at = now()
+                   WHERE id = $1 AND tenant_id = $2 AND revoked_at IS NULL";
+        if self.execute(sql, &[&id, &tenant.as_str()]).await? == 0 {
+            return Err(Refused::NotFound);
+        }
+        audit::note(&self.0, tenant, by, "key revoked").await
+    }
+
+    /// Stops every token of an admin that was issued until now, and ends every login. API keys
+    /// are their tenant's and go on.
+    ///
+    /// Returns when a token of the next login is not mistaken for one of before: tokens say in
+    /// whole seconds when they were issued.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn admin(&self, tenant: &TenantId, id: &str, by: &str) -> Result<(), Refused> {
+        let sql = "WITH families AS (
+                       UPDATE pgusher.refresh_families SET revoked_at = now(),
+                           revoked_reason = 'revoked'
+                       WHERE tenant_id = $1 AND subject = $2 AND revoked_at IS NULL)
+                   INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+                   VALUES ('admin', $2, $1, now() + make_interval(days => $3))
+                   ON CONFLICT (kind, value, tenant_id) DO UPDATE
+                       SET not_before = now(), expires_at = excluded.expires_at";
+        self.execute(sql, &[&tenant.as_str(), &id, &KEEP_DAYS]).await?;
+        audit::note(&self.0, tenant, by, "admin's sessions revoked").await?;
+        next_second().await;
+        Ok(())
+    }
+
+    /// Stops everything of a tenant: every token issued until now, every login, every API key.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn tenant(&self, tenant: &TenantId, by: &str) -> Result<(), Refused> {
+        let sql = "WITH families AS (
+                       UPDATE pgusher.refresh_families SET revoked_at = now(),
+                           revoked_reason = 'revoked'
+                       WHERE tenant_id = $1 AND revoked_at IS NULL),
+                   keys AS (UPDATE pgusher.api_keys SET revoked_at = now()
+                       WHERE tenant_id = $1 AND revoked_at IS NULL)
+                   INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+                   VALUES ('tenant', $1, $1, now() + make_interval(days => $2))
+                   ON CONFLICT (kind, value, tenant_id) DO UPDATE
+                       SET not_before = now(), expires_at = excluded.expires_at";
+        self.execute(sql, &[&tenant.as_str(), &KEEP_DAYS]).await?;
+        audit::note(&self.0, tenant, by, "everything revoked").await?;
+        next_second().await;
+        Ok(())
+    }
+
+    /// Whether somebody of this id has logged in to the tenant, however long ago that admin was
+    /// deleted.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn knows(&self, tenant: &TenantId, id: &str) -> Result<bool, Refused> {
+        let sql = "SELECT EXISTS (SELECT FROM pgusher.refresh_families
+                                  WHERE tenant_id = $1 AND subject = $2)";
+        let client = self.0.client().await?;
+        let row = client.query_one(sql, &[&tenant.as_str(), &id]).await;
+        Ok(row.and_then(|row| row.try_get(0)).map_err(failed::registry)?)
+    }
+
+    async fn execute(&self, sql: &str, row: &[&(dyn ToSql + Sync)]) -> Result<u64, Fault> {
+        let client = self.0.client().await?;
+        client.execute(sql, row).await.map_err(failed::registry)
+    }
+}
+
+/// Waits until the second that has begun is over.
+async fn next_second() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let left = Duration::from_nanos(1_000_000_000 - u64::from(now.subsec_nanos()));
+    tokio::time::sleep(left).await;
 }

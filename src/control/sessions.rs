@@ -47,6 +47,40 @@ pub struct Sessions {
 /// The longest refresh token worth a look.
 const REFRESH_BYTES_MAX: usize = 128;
 
+/// A refresh token, its family, and whether its tenant is served.
+const FIND: &str = r#"SELECT r.family, f.tenant_id, f.subject, r.replaced_at IS NOT NULL,
+       r.expires_at <= now() OR f.revoked_at IS NOT NULL,
+       EXISTS (SELECT FROM public."Tenant" t WHERE t."id" = f.tenant_id
+               AND lower(t."status") = 'active')
+       AND NOT EXISTS (SELECT FROM pgusher.tenants p
+               WHERE p.tenant_id = f.tenant_id AND p.suspended_at IS NOT NULL)
+   FROM pgusher.refresh_tokens r JOIN pgusher.refresh_families f ON f.id = r.family"#;
+
+/// What [`FIND`] found.
+struct Found {
+    family: String,
+    tenant: TenantId,
+    subject: String,
+    used: bool,
+    ended: bool,
+    served: bool,
+}
+
+impl Found {
+    fn read(row: &tokio_postgres::Row) -> Result<Self, Refused> {
+        let text = |column| row.try_get::<_, String>(column).map_err(failed::registry);
+        let flag = |column| row.try_get::<_, bool>(column).map_err(failed::registry);
+        Ok(Self {
+            family: text(0)?,
+            tenant: TenantId::parse(&text(1)?).map_err(failed::internal)?,
+            subject: text(2)?,
+            used: flag(3)?,
+            ended: flag(4)?,
+            served: flag(5)?,
+        })
+    }
+}
+
 impl Sessions {
     /// Sessions in `registry`, signed by `mint`.
     pub fn new(registry: Registry, mint: SharedMint, settings: &RefreshSettings) -> Self {
@@ -75,56 +109,75 @@ impl Sessions {
         self.tokens(claims, token)
     }
 
-    /// New tokens for a refresh token. One that was used before ends its whole family: either its
-    /// owner or a thief holds the newer one, and nobody can tell which.
+    /// Whose refresh token it is, if it is good now.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub(super) async fn holder(
+        &self,
+        token: &Secret,
+    ) -> Result<Option<(TenantId, String)>, Refused> {
+        if token.expose().len() > REFRESH_BYTES_MAX {
+            return Ok(None);
+        }
+        let client = self.registry.client().await?;
+        let sql = format!("{FIND} WHERE r.digest = $1");
+        let statement = client.prepare_cached(&sql).await.map_err(failed::registry)?;
+        let digest = digest_of(token.expose());
+        let row = client.query_opt(&statement, &[&digest]).await.map_err(failed::registry)?;
+        let found = row.map(|row| Found::read(&row)).transpose()?;
+        Ok(found.filter(|f| !f.used && !f.ended && f.served).map(|f| (f.tenant, f.subject)))
+    }
+
+    /// New tokens for a refresh token, for an admin who may do `role` now; `None`: who is no
+    /// admin any more. A token that was used before ends its whole family: either its owner or a
+    /// thief holds the newer one, and nobody can tell which.
     ///
     /// # Errors
     /// [`Refused::Credentials`] for a token that is no good, whatever the reason.
-    pub async fn refresh(&self, token: &Secret) -> Result<(TenantId, Tokens), Refused> {
+    pub(super) async fn refresh(
+        &self,
+        token: &Secret,
+        role: Option<Role>,
+    ) -> Result<(TenantId, Tokens), Refused> {
         let presented = digest_of(token.expose());
         if token.expose().len() > REFRESH_BYTES_MAX {
             return Err(Refused::Credentials);
         }
         let mut client = self.registry.client().await?;
         let tx = client.transaction().await.map_err(failed::registry)?;
-        let sql = r#"SELECT r.family, f.tenant_id, f.subject, f.role, r.replaced_at IS NOT NULL,
-                       r.expires_at <= now() OR f.revoked_at IS NOT NULL,
-                       EXISTS (SELECT FROM public."Tenant" t WHERE t."id" = f.tenant_id
-                               AND lower(t."status") = 'active')
-                       AND NOT EXISTS (SELECT FROM pgusher.tenants p
-                               WHERE p.tenant_id = f.tenant_id AND p.suspended_at IS NOT NULL)
-                     FROM pgusher.refresh_tokens r JOIN pgusher.refresh_families f
-                         ON f.id = r.family
-                     WHERE r.digest = $1 FOR UPDATE OF r, f"#;
-        let found = tx.query_opt(sql, &[&presented]).await.map_err(failed::registry)?;
-        let Some(row) = found else {
+        let sql = format!("{FIND} WHERE r.digest = $1 FOR UPDATE OF r, f");
+        let found = tx.query_opt(&sql, &[&presented]).await.map_err(failed::registry)?;
+        let Some(found) = found.map(|row| Found::read(&row)).transpose()? else {
             return Err(Refused::Credentials);
         };
-        let get = |column| row.try_get::<_, String>(column).map_err(failed::registry);
-        let flag = |column| row.try_get::<_, bool>(column).map_err(failed::registry);
-        let (family, used, ended, served) = (get(0)?, flag(4)?, flag(5)?, flag(6)?);
-        if used {
-            revoke_family(&tx, &family, "reuse").await?;
+        if !found.used && (found.ended || !found.served) {
+            return Err(Refused::Credentials);
+        }
+        let Some(role) = role.filter(|_| !found.used) else {
+            let (reason, text) = if found.used {
+                ("reuse", "a refresh token was used twice: its family ends")
+            } else {
+                ("admin gone", "a refresh token's admin is gone: its family ends")
+            };
+            revoke_family(&tx, &found.family, reason).await?;
             tx.commit().await.map_err(failed::registry)?;
-            tracing::warn!(tenant = get(1)?, "a refresh token was used twice: its family ends");
+            tracing::warn!(tenant = %found.tenant, "{text}");
             return Err(Refused::Credentials);
-        }
-        if ended || !served {
-            return Err(Refused::Credentials);
-        }
-        let claims = Claims {
-            tenant: TenantId::parse(&get(1)?).map_err(failed::internal)?,
-            subject: get(2)?,
-            role: get(3)?.parse::<Role>().map_err(failed::internal)?,
         };
+        let claims = Claims { tenant: found.tenant, subject: found.subject, role };
         let (next, digest) = fresh()?;
         let tokens = self.tokens(&claims, next)?;
         let sql = "WITH used AS (UPDATE pgusher.refresh_tokens SET replaced_at = now()
-                                 WHERE digest = $1)
+                                 WHERE digest = $1),
+                   family AS (UPDATE pgusher.refresh_families SET role = $5
+                              WHERE id = $3 AND role <> $5)
                    INSERT INTO pgusher.refresh_tokens (digest, family, expires_at)
                    VALUES ($2, $3, now() + make_interval(secs => $4))";
         let ttl = self.refresh_ttl.get().as_secs_f64();
-        tx.execute(sql, &[&presented, &digest, &family, &ttl]).await.map_err(failed::registry)?;
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&presented, &digest, &found.family, &ttl, &role.as_str()];
+        tx.execute(sql, &row).await.map_err(failed::registry)?;
         tx.commit().await.map_err(failed::registry)?;
         Ok((claims.tenant, tokens))
     }

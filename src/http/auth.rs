@@ -17,17 +17,35 @@ use crate::control::registration::{AdminView, ChurchView, NewOrganisation, Timin
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which is read field by field")]
 pub(super) struct RegisterBody {
-    /// The admin's e-mail.
-    #[schema(format = "email", max_length = 254)]
+    /// The admin's e-mail address.
+    #[schema(
+        max_length = 254,
+        pattern = r#"^[^\s@<>",\x00-\x1f\x7f-\x9f]{1,64}@[A-Za-z0-9]+(-[A-Za-z0-9]+)*(\.[A-Za-z0-9]+(-[A-Za-z0-9]+)*)+$"#
+    )]
     email: String,
     /// At least 8 characters.
     #[schema(min_length = 8, max_length = 1024)]
     password: String,
-    #[schema(min_length = 1, max_length = 100)]
+    /// Not blank, no control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     first_name: String,
-    #[schema(min_length = 1, max_length = 100)]
+    /// Not blank, no control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     last_name: String,
-    #[schema(min_length = 1, max_length = 200)]
+    /// Not blank, no control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     church_name: String,
     /// Where its database is to be, one of `/api/regions`; absent: anywhere.
     region: Option<String>,
@@ -37,8 +55,13 @@ pub(super) struct RegisterBody {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which is read field by field")]
 pub(super) struct LoginBody {
+    #[schema(min_length = 1, max_length = 1024)]
     email: String,
+    #[schema(min_length = 1, max_length = 1024)]
     password: String,
+    /// Of the admin's second factor: the code of the moment, or a recovery code.
+    #[schema(max_length = 64)]
+    code: Option<String>,
 }
 
 /// A refresh token.
@@ -46,6 +69,7 @@ pub(super) struct LoginBody {
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which is read field by field")]
 pub(super) struct RefreshBody {
+    #[schema(min_length = 1)]
     refresh_token: String,
 }
 
@@ -141,7 +165,7 @@ impl From<ChurchView> for Church {
 
 /// Registers an organisation: its database, its first admin, and the admin's tokens.
 #[utoipa::path(post, path = "/api/auth/register", tag = "auth", request_body = RegisterBody,
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 255,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
         description = "The same key and body give the same tenant again"),
         ("Prefer" = Option<String>, Header,
             description = "`respond-async`: 202 at once, and the rest at `Location`")),
@@ -204,7 +228,8 @@ fn server_timing(timings: &Timings) -> Option<HeaderValue> {
     if text.is_empty() { None } else { HeaderValue::from_str(&text).ok() }
 }
 
-/// Logs an admin in.
+/// Logs an admin in. An admin with a second factor gets 401 `urn:pgusher:mfa-required` when the
+/// password is right and the code is missing, `urn:pgusher:mfa-code` when it is wrong.
 #[utoipa::path(post, path = "/api/auth/login", tag = "auth", request_body = LoginBody,
     responses(
         (status = 200, body = Session),
@@ -220,6 +245,7 @@ pub(super) async fn login(
     mut fields: Fields,
 ) -> Result<Json<Session>, Problem> {
     let (email, password) = (fields.text("email"), fields.text("password"));
+    let code = Some(fields.text("code")).filter(|code| !code.is_empty());
     for (field, text) in [("email", &email), ("password", &password)] {
         if text.is_empty() {
             fields.problem(field, "is needed");
@@ -229,7 +255,7 @@ pub(super) async fn login(
         fields.problem("password", "must have at most 1024 bytes");
     }
     fields.done()?;
-    let wanted = public.login.login(&email, password.into()).await?;
+    let wanted = public.login.login(&email, password.into(), code.as_deref()).await?;
     Ok(Json(Session {
         tenant_id: wanted.tenant.to_string(),
         registration_id: None,
@@ -255,7 +281,7 @@ pub(super) async fn refresh(
     fields: Fields,
 ) -> Result<Json<Refreshed>, Problem> {
     let token = refresh_token(fields)?;
-    let (tenant, tokens) = public.sessions.refresh(&token.into()).await?;
+    let (tenant, tokens) = public.login.refresh(&token.into()).await?;
     Ok(Json(Refreshed { tenant_id: tenant.to_string(), tokens: tokens.into() }))
 }
 

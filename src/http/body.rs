@@ -1,6 +1,7 @@
 //! What handlers read out of a request.
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -28,6 +29,12 @@ impl Fields {
                 String::new()
             }
         }
+    }
+
+    /// A text, if there is one.
+    pub(super) fn optional(&mut self, field: &'static str) -> Option<String> {
+        let given = self.object.get(field).is_some_and(|value| !value.is_null());
+        given.then(|| self.text(field))
     }
 
     /// A whole number, if there is one.
@@ -65,14 +72,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(Problem::new(status, "media-type", "The body must be application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let too_long = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
-            if too_long {
-                Problem::new(rejection.status(), "too-large", "The body is too large")
-            } else {
-                Problem::new(StatusCode::BAD_REQUEST, "body", "The body could not be read")
-            }
-        })?;
+        let bytes = raw(Bytes::from_request(request, state).await)?;
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(Self { object, problems: Vec::new() }),
             Ok(_) => Err(not_an_object().detail("It is JSON, but no object.")),
@@ -83,6 +83,17 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
             ))),
         }
     }
+}
+
+/// A body as it came.
+pub(super) fn raw(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::new(rejection.status(), "too-large", "The body is too large")
+        } else {
+            Problem::new(StatusCode::BAD_REQUEST, "body", "The body could not be read")
+        }
+    })
 }
 
 fn not_an_object() -> Problem {

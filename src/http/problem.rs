@@ -29,6 +29,45 @@ pub struct Problem {
     retry_after: Option<u64>,
 }
 
+/// What every route that reads a body may answer.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "describes answers")]
+pub(super) enum BodyProblems {
+    /// The body is no JSON object.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Unreadable(#[to_schema] Problem),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    /// The body is not `application/json`.
+    #[response(status = 415, content_type = "application/problem+json")]
+    OfAnotherType(#[to_schema] Problem),
+    /// Some fields cannot be used.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+}
+
+/// What every route that takes an access token may answer.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "describes answers")]
+pub(super) enum CallerProblems {
+    /// The access token is missing or no good.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(#[to_schema] Problem),
+    /// The token does not allow it, or the tenant is not served.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Problem),
+    /// There is no such thing of this tenant's.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    /// Too many requests, or too many tries.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(#[to_schema] Problem),
+    /// Not at the moment.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] Problem),
+}
+
 /// One field that cannot be used.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FieldError {
@@ -108,6 +147,26 @@ impl From<Refused> for Problem {
             Refused::Credentials => {
                 Self::new(StatusCode::UNAUTHORIZED, "credentials", "The credentials are not valid")
             }
+            Refused::CodeNeeded => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "mfa-required",
+                "A code of the second factor is needed",
+            )
+            .detail("Send the login again, with the code in the field `code`."),
+            Refused::CodeWrong => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "mfa-code",
+                "The code of the second factor is not valid",
+            ),
+            Refused::CodeRefused => {
+                Self::new(StatusCode::FORBIDDEN, "mfa-code", "The code is not valid")
+                    .detail("It is not the one of this moment, or was used already.")
+            }
+            Refused::TooMany { retry_after } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many tries")
+                    .retry_after(retry_after.as_secs().saturating_add(1))
+            }
+            Refused::Conflict { kind, title } => Self::new(StatusCode::CONFLICT, kind, title),
             Refused::NotPrimary => Self::new(
                 StatusCode::FORBIDDEN,
                 "forbidden",

@@ -15,13 +15,15 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::connection::Connection;
 use super::limits::Limits;
 use super::proxies::Proxies;
-use super::{HttpSettings, Problem, Texting, auth, numbers, openapi, registrations};
-use super::{signup, tenant, webhooks};
+use super::{HttpSettings, Problem, Texting, auth, mfa, numbers, openapi, registrations};
+use super::{revoke, signup, stripe, tenant, webhooks};
 use crate::control::Sessions;
 use crate::control::keys::Keys;
 use crate::control::login::Login;
 use crate::control::registration::Registration;
+use crate::control::revocations::Revoker;
 use crate::control::seams::{Gate, SharedMint};
+use crate::control::stripe::StripeHook;
 use crate::tenant::Directory;
 use crate::units::Span;
 
@@ -32,6 +34,8 @@ pub struct Public {
     pub(super) login: Arc<Login>,
     pub(super) sessions: Sessions,
     pub(super) keys: Keys,
+    pub(super) revoker: Revoker,
+    pub(super) stripe: Option<StripeHook>,
     pub(super) directory: Arc<Directory>,
     pub(super) gate: Arc<dyn Gate>,
     pub(super) mint: SharedMint,
@@ -60,6 +64,8 @@ impl Public {
         Self {
             registration,
             sessions: login.sessions.clone(),
+            revoker: Revoker::new(login.registry.clone()),
+            stripe: None,
             directory: Arc::clone(&login.directory),
             mint: Arc::clone(&login.mint),
             login,
@@ -92,6 +98,13 @@ impl Public {
         self
     }
 
+    /// The same, with a door for Stripe's webhooks.
+    #[must_use]
+    pub fn with_stripe(mut self, hook: Option<StripeHook>) -> Self {
+        self.stripe = hook;
+        self
+    }
+
     /// The router. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: the
     /// limits count by address.
     pub fn router(self) -> Router {
@@ -101,16 +114,27 @@ impl Public {
             .route("/api/auth/login", post(auth::login))
             .route("/api/auth/refresh", post(auth::refresh))
             .route("/api/auth/logout", post(auth::logout))
+            .route("/api/auth/sessions", delete(revoke::own_sessions))
+            .route("/api/auth/mfa", get(mfa::show))
+            .route("/api/auth/mfa/enroll", post(mfa::enroll))
+            .route("/api/auth/mfa/confirm", post(mfa::confirm))
+            .route("/api/auth/mfa/disable", post(mfa::disable))
+            .route("/api/auth/mfa/recovery-codes", post(mfa::recovery_codes))
             .route("/api/registrations/{id}", get(registrations::show))
             .route("/api/registrations/{id}/events", get(registrations::events))
             .route("/api/regions", get(registrations::regions))
             .route("/signup", get(signup::page))
             .route("/api/tenant", get(tenant::show))
+            .route("/api/tenant/admins/{id}/sessions", delete(revoke::admins_sessions))
             .route("/api/tenant/keys", get(tenant::keys).post(tenant::make_key))
             .route("/api/tenant/keys/{id}", delete(tenant::revoke_key))
             .route("/api/tenant/phone-numbers", get(numbers::list))
             .route("/api/tenant/phone-numbers/{e164}", put(numbers::take).delete(numbers::release))
             .route("/webhooks/telnyx", post(webhooks::telnyx))
+            .route(
+                "/webhooks/stripe",
+                post(stripe::webhook).layer(DefaultBodyLimit::max(stripe::BODY_BYTES_MAX)),
+            )
             .route("/.well-known/jwks.json", get(auth::jwks))
             .route("/openapi.json", get(openapi::document))
             .fallback(missing)
@@ -145,7 +169,7 @@ async fn around(State(public): State<Public>, request: Request, next: Next) -> R
     let all = if signed { Ok(()) } else { limits.all.count(from) };
     let counted = all.and_then(|()| match path {
         "/api/auth/register" => limits.register.count(from),
-        "/api/auth/login" | "/api/auth/refresh" | "/api/auth/logout" => limits.login.count(from),
+        path if path.starts_with("/api/auth/") => limits.login.count(from),
         _ => Ok(()),
     });
     let mut response = match counted {

@@ -58,13 +58,24 @@ pub(super) async fn show(
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body, which is read field by field")]
 pub(super) struct KeyBody {
-    #[schema(max_length = 100)]
+    /// No control characters.
+    #[schema(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: Option<String>,
-    /// `owner`, `app` (default) or `readonly`.
-    role: Option<String>,
+    /// `app` when absent.
+    role: Option<KeyRole>,
     /// Seconds until it ends; absent: it does not.
     #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<u64>,
+}
+
+/// What a key may do.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes a field of the body")]
+enum KeyRole {
+    Owner,
+    App,
+    Readonly,
 }
 
 /// A key just made. The secret is shown here and never again.
@@ -120,11 +131,11 @@ pub(super) async fn make_key(
     Proven(caller): Proven,
     mut fields: Fields,
 ) -> Result<(StatusCode, Json<KeyMade>), Problem> {
-    let (name, role) = (fields.text("name"), fields.text("role"));
+    let (name, role) = (fields.text("name"), fields.optional("role"));
     let expires_in = fields.number("expiresIn");
-    let role = match role.as_str() {
-        "" => Role::App,
-        text => text.parse().unwrap_or_else(|_| {
+    let role = match role {
+        None => Role::App,
+        Some(text) => text.parse().unwrap_or_else(|_| {
             fields.problem("role", "must be owner, app or readonly");
             Role::Readonly
         }),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use tokio::io::AsyncWriteExt;
 
@@ -56,6 +57,7 @@ pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live,
 
 /// A client's place in its room, and what its first server said.
 struct Settled {
+    role: Role,
     seat: Seat,
     membership: Membership<Box<Server>>,
     held: Option<Lease<Box<Server>>>,
@@ -74,22 +76,29 @@ async fn settle(
         None => shared.parts.directory.tenant(identity.tenant()).await?,
     };
     tenant.served()?;
+    let role = tenant.permits(SystemTime::now()).role(identity.role());
+    let settings = if tenant.adopted && role != identity.role() {
+        // One login for every role: PostgreSQL cannot hold it to reading, only ask it to.
+        settings.with("default_transaction_read_only", "on")
+    } else {
+        settings
+    };
     let limits = shared.parts.rules.of(&tenant);
     let server = ServerKey::new(Arc::clone(&tenant.server));
     let membership = shared.parts.pools.enter(&tenant.id, &server, &limits)?;
     let default_mode = shared.parts.settings.pool_mode;
     let mode = wished.or(tenant.pool_mode).unwrap_or(default_mode);
     if mode == PoolMode::Session {
-        let seat = own_seat(&tenant, identity.role(), &settings);
+        let seat = own_seat(&tenant, role, &settings);
         let mut lease = take(shared, &membership, &seat).await?;
         lease.pin(Pin::Session)?;
         let params = lease.params.clone();
-        return Ok(Settled { seat, membership, held: Some(lease), params, settings });
+        return Ok(Settled { role, seat, membership, held: Some(lease), params, settings });
     }
-    let mut seat = seat(&tenant, identity.role());
+    let mut seat = seat(&tenant, role);
     let (params, settings) = learn(shared, &tenant, &seat, &membership, settings).await?;
     flavour(&mut seat, &membership, &settings);
-    Ok(Settled { seat, membership, held: None, params, settings })
+    Ok(Settled { role, seat, membership, held: None, params, settings })
 }
 
 /// A seat among those who share servers.
@@ -244,7 +253,8 @@ fn enter(
     let pid = settled.held.as_ref().and_then(|lease| lease.gate().key()).map(|key| key.pid);
     let tenant = identity.tenant().clone();
     let timeouts = Arc::clone(settled.membership.room().timeouts());
-    let entry = shared.parts.roster.enter(identity, stream.peer(), pid, secret, timeouts);
+    let who = (identity, settled.role);
+    let entry = shared.parts.roster.enter(who, stream.peer(), pid, secret, timeouts);
     let gauge = shared.parts.metrics.sessions.clone();
     gauge.inc();
     Live {
@@ -277,6 +287,12 @@ fn still_welcome(shared: &Arc<Shared>, live: &Live) -> Result<(), Cut> {
     }
     match shared.parts.directory.cached(identity.tenant()) {
         Some(tenant) if tenant.served().is_err() => Err(Cut::Suspended),
+        Some(tenant)
+            if tenant.permits(SystemTime::now()).role(identity.role())
+                != live.entry.card().role() =>
+        {
+            Err(Cut::Subscription)
+        }
         _ => Ok(()),
     }
 }

@@ -10,6 +10,8 @@ pub enum Cut {
     Revoked,
     /// Its tenant was suspended.
     Suspended,
+    /// Its tenant's subscription lets it do less, or more, than when it came.
+    Subscription,
     /// Its tenant is gone from the registry.
     Dropped,
     /// pgusher is shutting down.
@@ -23,9 +25,10 @@ pub enum Cut {
 }
 
 impl Cut {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Revoked,
         Self::Suspended,
+        Self::Subscription,
         Self::Dropped,
         Self::Drain,
         Self::Expired,
@@ -61,6 +64,7 @@ impl Cut {
         let (blame, text) = match self {
             Self::Revoked => (Blame::Tenant, "the session's token was revoked"),
             Self::Suspended => (Blame::Tenant, "the tenant was suspended"),
+            Self::Subscription => (Blame::Tenant, "the tenant's subscription has changed"),
             Self::Dropped => (Blame::Tenant, "the tenant no longer exists"),
             Self::Drain => (Blame::Tenant, "the proxy is shutting down"),
             Self::Expired => (Blame::Client, "the session's token has expired"),

@@ -14,7 +14,7 @@ use futures_util::task::AtomicWaker;
 use super::clock::{Clock, Overdue};
 use super::cut::Cut;
 use crate::auth::Identity;
-use crate::ident::TenantId;
+use crate::ident::{Role, TenantId};
 use crate::pool::Timeouts;
 use crate::server::{CancelGate, InFlight};
 use crate::wire::CancelKey;
@@ -23,6 +23,7 @@ use crate::wire::CancelKey;
 #[derive(Debug)]
 pub struct Card {
     identity: Identity,
+    role: Role,
     key: CancelKey,
     peer: Option<SocketAddr>,
     since: SystemTime,
@@ -52,6 +53,11 @@ impl Card {
     /// Whose session it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// As which role it works; less than its token says where its tenant has not paid.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Where it comes from; `None` for a unix socket or the sidecar.
@@ -171,7 +177,7 @@ impl Roster {
     /// because drivers choke on others.
     pub(super) fn enter(
         self: &Arc<Self>,
-        identity: Identity,
+        (identity, role): (Identity, Role),
         peer: Option<SocketAddr>,
         pid: Option<i32>,
         secret: Box<[u8]>,
@@ -183,6 +189,7 @@ impl Roster {
         });
         let card = Arc::new(Card {
             identity,
+            role,
             key: CancelKey { pid, secret },
             peer,
             since: SystemTime::now(),
@@ -283,13 +290,12 @@ impl Drop for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ident::Role;
     use crate::pool::Timeout;
 
     fn entry(roster: &Arc<Roster>, pid: Option<i32>, secret: u8) -> Entry {
         let tenant = TenantId::parse("a").expect("valid");
         let identity = Identity::unproven(&tenant, Role::App);
-        roster.enter(identity, None, pid, vec![secret; 32].into(), Arc::default())
+        roster.enter((identity, Role::App), None, pid, vec![secret; 32].into(), Arc::default())
     }
 
     #[test]

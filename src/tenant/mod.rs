@@ -14,6 +14,7 @@ mod metrics;
 mod record;
 mod registry;
 mod settings;
+mod standing;
 mod url;
 
 pub use connect::{Dial, DialError, Messages, connect};
@@ -25,4 +26,5 @@ pub use metrics::TenantMetrics;
 pub use record::{Login, Route, Status, Tenant};
 pub use registry::{Client as RegistryClient, Registry, TenantPage};
 pub use settings::{DirectorySettings, RegistrySettings};
+pub use standing::{BillingRules, BillingSettings, Enforce, Permits};
 pub use url::{BadDatabaseUrl, DatabaseUrl};

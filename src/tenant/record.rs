@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::{DatabaseUrl, LimitOverrides, MasterKey, PoolMode};
+use super::{BillingRules, DatabaseUrl, LimitOverrides, MasterKey, Permits, PoolMode};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
 use crate::net::tls::SslMode;
@@ -108,6 +109,7 @@ pub struct Tenant {
     pub schema_version: String,
     /// Whether its databaseUrl is used as found: one login for every role.
     pub adopted: bool,
+    billing: BillingRules,
     logins: Logins,
 }
 
@@ -132,6 +134,7 @@ pub(super) struct Row {
     pub(super) schema_version: String,
     /// The version of the role passwords; `None` for an adopted tenant.
     pub(super) key_version: Option<i32>,
+    pub(super) billing: BillingRules,
 }
 
 impl Tenant {
@@ -177,6 +180,7 @@ impl Tenant {
             trial_ends_at: row.trial_ends_at,
             schema_version: row.schema_version,
             adopted: row.key_version.is_none(),
+            billing: row.billing,
             logins,
         }
     }
@@ -206,12 +210,20 @@ impl Tenant {
         }
     }
 
+    /// What its subscription lets it do at `now`.
+    pub fn permits(&self, now: SystemTime) -> Permits {
+        self.billing.permits(&self.subscription, self.trial_ends_at, now)
+    }
+
     /// Fails unless the tenant is served. Ask only after the token was proven.
     ///
     /// # Errors
     /// 57P03, with the reason.
     pub fn served(&self) -> Result<(), Fault> {
         let why = match self.status {
+            Status::Active if self.permits(SystemTime::now()) == Permits::Suspend => {
+                "the tenant's subscription or trial has ended"
+            }
             Status::Active => return Ok(()),
             Status::Suspended => "the tenant is suspended",
             Status::Moving => "the tenant is being moved to another server",
@@ -243,6 +255,7 @@ mod tests {
             trial_ends_at: None,
             schema_version: "1.0.0".into(),
             key_version,
+            billing: BillingRules::default(),
         };
         Tenant::assemble(row, url.expect("url"), &key)
     }

@@ -6,7 +6,9 @@ use deadpool_postgres::Pool;
 use tokio_postgres::Row as SqlRow;
 
 use super::record::Row;
-use super::{DatabaseUrl, Dial, KeyRow, LimitOverrides, MasterKey, PoolMode, RegistrySettings};
+use super::{
+    BillingRules, DatabaseUrl, Dial, KeyRow, LimitOverrides, MasterKey, PoolMode, RegistrySettings,
+};
 use super::{Status, Tenant};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
@@ -20,6 +22,7 @@ pub struct Registry {
     pool: Pool,
     url: DatabaseUrl,
     key: MasterKey,
+    billing: BillingRules,
     connect_timeout: Duration,
 }
 
@@ -58,7 +61,15 @@ impl Registry {
             .options(&options)
             .pool(settings.connections_max)
             .map_err(|e| format!("registry: {e}"))?;
-        Ok(Self { pool, url, key, connect_timeout })
+        let billing = BillingRules::default();
+        Ok(Self { pool, url, key, billing, connect_timeout })
+    }
+
+    /// The same registry, whose tenants are bound by `rules`.
+    #[must_use]
+    pub fn billed(mut self, rules: BillingRules) -> Self {
+        self.billing = rules;
+        self
     }
 
     /// The connection string, for those who need a connection of their own.
@@ -155,6 +166,7 @@ impl Registry {
             trial_ends_at: sql.try_get(7).map_err(broken)?,
             server: sql.try_get(9).map_err(broken)?,
             key_version: key_version.filter(|_| managed),
+            billing: self.billing,
             pool_mode: sql
                 .try_get::<_, Option<String>>(11)
                 .map_err(broken)?

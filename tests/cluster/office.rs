@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use pgusher::control::health::{Health, HealthSettings};
 use pgusher::control::login::Login;
+use pgusher::control::mfa::{Mfa, MfaSettings};
 use pgusher::control::provision::{ProvisionMetrics, Provisioner, ServerSettings, Servers};
 use pgusher::control::registration::{
     Builder, Janitor, NewOrganisation, Registration, RegistrationMetrics, RegistrationSettings,
@@ -194,6 +195,7 @@ impl Office {
             sessions: sessions.clone(),
             door: Arc::new(FakeDoor(cluster.port)),
             mint,
+            mfa: Mfa::new(registry.clone(), &MfaSettings::default()),
         };
         let janitor = registration.janitor();
         Self {

@@ -18,6 +18,8 @@ pub mod operator;
 mod packet;
 pub mod postmaster;
 pub mod telnyx;
+pub mod served;
+pub mod stripe;
 pub mod tls;
 pub mod tools;
 pub mod wire;

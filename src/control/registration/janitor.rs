@@ -165,7 +165,10 @@ impl Janitor {
                    DELETE FROM pgusher.refresh_tokens WHERE expires_at < now() - interval '1 day';
                    DELETE FROM pgusher.refresh_families f WHERE created_at < now() - interval '1 day'
                        AND NOT EXISTS (SELECT FROM pgusher.refresh_tokens r
-                                       WHERE r.family = f.id)";
+                                       WHERE r.family = f.id);
+                   DELETE FROM pgusher.mfa_attempts WHERE began_at < now() - interval '30 days';
+                   DELETE FROM pgusher.stripe_events
+                       WHERE received_at < now() - interval '30 days'";
         client.batch_execute(sql).await.map_err(failed::registry)
     }
 

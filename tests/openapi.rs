@@ -1,0 +1,43 @@
+//! The API does what its description says: schemathesis reads `/openapi.json` and tries to find an
+//! answer that is not in it.
+#![allow(clippy::unwrap_used)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use std::process::Command;
+
+use world::{Plan, World, bare, report, tools};
+
+#[test]
+fn no_answer_is_undocumented_and_none_is_a_500() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default().set("stripe.webhook_secret", "whsec_test"));
+    let (seconds, seed) = (
+        tools::env_or("PGUSHER_OPENAPI_SECONDS", 30),
+        tools::env_or("PGUSHER_OPENAPI_SEED", u64::from(std::process::id())),
+    );
+    report(&format!("schemathesis: {seconds} s, seed {seed}"));
+    let http = format!("http://{}", world.http);
+    let mut st = Command::new(tools::python());
+    st.args(["-m", "schemathesis.cli", "run", &format!("{http}/openapi.json")])
+        .args(["--no-color", "--continue-on-failure", "--checks", "all", "--warnings", "off"])
+        .args(["--phases", "coverage,fuzzing", "--max-time", &seconds.to_string()])
+        .args(["--seed", &seed.to_string(), "--output-sanitize", "false"])
+        .current_dir(&world.dir)
+        .env("PYTHONPATH", tools::file("openapi"))
+        .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("PGUSHER_HTTP", &http)
+        .env("PGUSHER_EMAIL", &world.tenants[0].email)
+        .env("PGUSHER_PASSWORD", &world.tenants[0].password);
+    let output = st.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let summary = said.find("= SUMMARY =").map_or(&*said, |at| &said[at..]);
+    summary.lines().filter(|line| line.contains("generated")).for_each(report);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{error}");
+    assert!(said.contains("generated"), "it has tried nothing:\n{said}");
+    world.assert_no_panic();
+}
