@@ -57,3 +57,41 @@ fn with_own_database_names_another_database_does_not_exist() {
         assert_eq!(refusal.message, "database \"app\" does not exist");
     }
 }
+
+/// A NotificationResponse's sender, channel and payload.
+fn notifications(heard: &[wire::Message]) -> Vec<(u32, String)> {
+    let told = heard.iter().filter(|m| m.tag == b'A');
+    told.map(|m| {
+        let (pid, rest) = m.body.split_first_chunk::<4>().unwrap();
+        (u32::from_be_bytes(*pid), String::from_utf8_lossy(rest).replace('\0', " "))
+    })
+    .collect()
+}
+
+/// Clients know themselves and each other by the process id they were told at login, and drivers
+/// compare it with that of a notification: to pass over their own, say.
+#[test]
+fn a_notification_names_its_sender_as_the_sender_knows_itself() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "2"));
+    let mut listener = world.session(0);
+    let mut others = [world.session(0), world.session(0)];
+    listener.query("listen news").unwrap();
+    listener.say(&wire::query("notify news, 'own'")).unwrap();
+    let heard = listener.hear_all().unwrap();
+    assert_eq!(notifications(&heard), [(listener.pid, "news own ".to_owned())]);
+    for round in 0..3 {
+        for other in &mut others {
+            other.query(&format!("notify news, '{round}'")).unwrap();
+            listener.say(&wire::query("select 1")).unwrap();
+            let heard = listener.hear_all().unwrap();
+            assert_eq!(notifications(&heard), [(other.pid, format!("news {round} "))]);
+        }
+    }
+    // In what pgusher asks the server in between, too.
+    others[0].query("notify news, 'late'").unwrap();
+    listener.say(&wire::query("set work_mem = '5MB'")).unwrap();
+    let mut heard = listener.hear_all().unwrap();
+    listener.say(&wire::query("select 1")).unwrap();
+    heard.extend(listener.hear_all().unwrap());
+    assert_eq!(notifications(&heard), [(others[0].pid, "news late ".to_owned())]);
+}
