@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::answer::ANSWER_BYTES_MAX;
+use super::backends::{Backend, Backends};
 use super::login::read_parameter;
-use super::{Account, Answer, CancelGate, DialError, Endpoint, Params, Prepared};
+use super::{Account, Answer, CancelGate, DialError, Params, Prepared};
 use super::{ServerStatements, Settings, description};
 use crate::net::Stream;
 use crate::pool::{Class, Conn, Slot};
-use crate::wire::{CancelKey, HEADER_BYTES, Header, Writer, tag};
+use crate::wire::{HEADER_BYTES, Header, Writer, tag};
 
 /// A server connection and what pgusher knows of its session.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct Server {
     /// server only when it was cleaned.
     pub marked_by: Option<u64>,
     gate: Arc<CancelGate>,
+    backend: Backend,
     class: Class,
     born: Instant,
     /// Whom the session began as, in PostgreSQL's own spelling.
@@ -55,12 +57,13 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 impl Server {
     pub(super) fn new(
         stream: Stream,
-        endpoint: Arc<Endpoint>,
-        key: Option<CancelKey>,
+        gate: CancelGate,
+        backends: &Arc<Backends>,
         params: Params,
         account: &Account,
     ) -> Box<Self> {
         let user = params.value(SESSION_USER).map(Box::from);
+        let gate = Arc::new(gate);
         Box::new(Self {
             stream,
             params,
@@ -69,7 +72,8 @@ impl Server {
             statements: ServerStatements::default(),
             knows_sequences: false,
             marked_by: None,
-            gate: Arc::new(CancelGate::new(endpoint, key)),
+            backend: backends.enter(&gate),
+            gate,
             class: account.class,
             born: Instant::now(),
             user,
@@ -105,6 +109,14 @@ impl Server {
         read_parameter(body, &mut self.params)
     }
 
+    /// Puts the process id that a notification's sender told its client in the place of its own. As
+    /// much of the body as is there: what is shorter than an id stays.
+    pub fn name_sender(&self, notification: &mut [u8]) {
+        if let Some(pid) = notification.first_chunk_mut::<4>() {
+            *pid = self.backend.alias_of(i32::from_be_bytes(*pid)).to_be_bytes();
+        }
+    }
+
     /// Asks pgusher's own question by the simple protocol and reads to ReadyForQuery. Nothing of
     /// a client's may be outstanding. Not cancel-safe: on a dropped future, destroy the server.
     ///
@@ -134,6 +146,7 @@ impl Server {
                 tag::ERROR_RESPONSE => answer.take_error(&body),
                 tag::PARAMETER_STATUS => self.report(&body)?,
                 tag::NOTIFICATION_RESPONSE => {
+                    self.name_sender(&mut body);
                     let mut whole = Writer::new();
                     whole.message(kind, |b| b.extend_from_slice(&body));
                     answer.notifications.extend_from_slice(whole.bytes());

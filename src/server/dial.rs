@@ -9,6 +9,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::backends::Backends;
 use super::resolve::Resolver;
 use super::{DialError, Server, Settings, login};
 use crate::auth::scram::KeyCache;
@@ -90,6 +91,7 @@ pub struct Dialer {
     tls: ClientTls,
     keys: KeyCache,
     resolver: Resolver,
+    backends: Arc<Backends>,
 }
 
 impl Dialer {
@@ -99,7 +101,8 @@ impl Dialer {
     /// When the system gives no random bytes.
     pub fn new(settings: DialSettings, tls: ClientTls) -> Result<Self, String> {
         let keys = KeyCache::new(10_000).map_err(|e| e.to_string())?;
-        Ok(Self { settings: Arc::new(settings), tls, keys, resolver: Resolver::new() })
+        let (settings, resolver) = (Arc::new(settings), Resolver::new());
+        Ok(Self { settings, tls, keys, resolver, backends: Arc::default() })
     }
 
     /// The longest a dial may take.
@@ -114,6 +117,10 @@ impl Dialer {
 
     pub(super) fn keys(&self) -> &KeyCache {
         &self.keys
+    }
+
+    pub(super) fn backends(&self) -> &Arc<Backends> {
+        &self.backends
     }
 
     /// A new connection, logged in and ready for queries, with nothing set by any client.

@@ -1,7 +1,7 @@
 //! Holds a server back while a cancel request for it is on its way.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -21,6 +21,8 @@ pub struct CancelGate {
     in_flight: AtomicUsize,
     /// A cancel may have been sent and was not seen to land.
     doubtful: AtomicBool,
+    /// The process id told to the client it served last; 0 when it has served none.
+    alias: AtomicI32,
     landed: Notify,
 }
 
@@ -29,7 +31,8 @@ impl CancelGate {
     pub fn new(endpoint: Arc<Endpoint>, key: Option<CancelKey>) -> Self {
         let (in_flight, landed) = (AtomicUsize::new(0), Notify::new());
         let doubtful = AtomicBool::new(false);
-        Self { endpoint, key: Mutex::new(key), in_flight, doubtful, landed }
+        let alias = AtomicI32::new(0);
+        Self { endpoint, key: Mutex::new(key), in_flight, doubtful, alias, landed }
     }
 
     /// Where the server is.
@@ -40,6 +43,16 @@ impl CancelGate {
     /// The server's own cancel key; `None` when it gave none.
     pub fn key(&self) -> Option<CancelKey> {
         self.key.lock().expect("invariant: no panic under this lock").clone()
+    }
+
+    /// From now on the server is known by the process id its client was told.
+    pub fn go_by(&self, pid: i32) {
+        self.alias.store(pid, Ordering::Release);
+    }
+
+    /// The process id it is known by; `None` while it has served nobody.
+    pub(super) fn alias(&self) -> Option<i32> {
+        Some(self.alias.load(Ordering::Acquire)).filter(|pid| *pid != 0)
     }
 
     /// Whether a cancel is on its way.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::Account;
-use super::{DialError, Dialer, Endpoint, Params, Server};
+use super::{CancelGate, DialError, Dialer, Endpoint, Params, Server};
 use crate::auth::scram::{self, Offer, ScramClient, SignatureAwaited};
 use crate::net::Stream;
 use crate::net::tls::peer_end_point;
@@ -33,7 +33,8 @@ pub(super) async fn log_in(
     send(&mut stream, &packet).await?;
     authenticate(dialer, &mut stream, account).await?;
     let (params, key) = settle(&mut stream, !account.startup.is_empty()).await?;
-    Ok(Server::new(stream, Arc::clone(endpoint), key, params, account))
+    let gate = CancelGate::new(Arc::clone(endpoint), key);
+    Ok(Server::new(stream, gate, dialer.backends(), params, account))
 }
 
 /// Answers Authentication messages until AuthenticationOk.

@@ -5,6 +5,7 @@
 //! serves.
 
 mod answer;
+mod backends;
 mod cancel;
 mod conn;
 mod dial;

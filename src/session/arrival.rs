@@ -13,7 +13,9 @@ use super::habit::Habit;
 use super::live::{Counted, Live};
 use super::login::Proven;
 use super::schema::Reading;
+use super::settings::DatabaseNames;
 use super::shared::{Shared, WelcomeKey};
+use super::startup::Wish;
 use super::statements::ClientStatements;
 use super::taking::{Seat, take};
 use crate::auth::Identity;
@@ -32,8 +34,7 @@ const LONG_SECRET_BYTES: usize = 32;
 /// Brings a proven client into its tenant's room.
 pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live, Farewell> {
     let Proven { greeted, identity, prelude } = proven;
-    let mode = greeted.wish.pool_mode;
-    let settled = settle(shared, &identity, mode, greeted.wish.settings).await;
+    let settled = settle(shared, &identity, greeted.wish).await;
     let settled = match settled {
         Ok(settled) => settled,
         Err(fault) => return Err(Farewell::fatal(greeted.stream, fault)),
@@ -65,17 +66,16 @@ struct Settled {
     settings: Settings,
 }
 
-async fn settle(
-    shared: &Arc<Shared>,
-    identity: &Identity,
-    wished: Option<PoolMode>,
-    settings: Settings,
-) -> Result<Settled, Fault> {
+async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result<Settled, Fault> {
+    let Wish { settings, pool_mode, database, .. } = wish;
     let tenant = match shared.parts.directory.cached(identity.tenant()) {
         Some(tenant) => tenant,
         None => shared.parts.directory.tenant(identity.tenant()).await?,
     };
     tenant.served()?;
+    if shared.parts.settings.database_names == DatabaseNames::Own {
+        known_database(&database, &tenant)?;
+    }
     let role = tenant.permits(SystemTime::now()).role(identity.role());
     let settings = if tenant.adopted && role != identity.role() {
         // One login for every role: PostgreSQL cannot hold it to reading, only ask it to.
@@ -87,7 +87,7 @@ async fn settle(
     let server = ServerKey::new(Arc::clone(&tenant.server));
     let membership = shared.parts.pools.enter(&tenant.id, &server, &limits)?;
     let default_mode = shared.parts.settings.pool_mode;
-    let mode = wished.or(tenant.pool_mode).unwrap_or(default_mode);
+    let mode = pool_mode.or(tenant.pool_mode).unwrap_or(default_mode);
     if mode == PoolMode::Session {
         let seat = own_seat(&tenant, role, &settings);
         let mut lease = take(shared, &membership, &seat).await?;
@@ -99,6 +99,17 @@ async fn settle(
     let (params, settings) = learn(shared, &tenant, &seat, &membership, settings).await?;
     flavour(&mut seat, &membership, &settings);
     Ok(Settled { role, seat, membership, held: None, params, settings })
+}
+
+/// A tenant's database, as it is called or as every tenant's would be; the sidecar says the latter.
+fn known_database(name: &str, tenant: &Tenant) -> Result<(), Fault> {
+    if name == tenant.database || name == tenant.id.database() {
+        return Ok(());
+    }
+    // The name is the client's own; cut as PostgreSQL would, so that the answer stays small.
+    let shown: String = name.chars().take(63).collect();
+    let text = format!("database \"{shown}\" does not exist");
+    Err(Fault::new(Blame::Client, SqlState::INVALID_CATALOG_NAME, text))
 }
 
 /// A seat among those who share servers.

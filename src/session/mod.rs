@@ -38,7 +38,7 @@ pub use door::Door;
 pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;
 pub use roster::{Card, Roster};
-pub use settings::{SessionSettings, TokenExpiry};
+pub use settings::{DatabaseNames, SessionSettings, TokenExpiry};
 pub use shared::{Console, LimitRules, Shared, SharedParts};
 
 use crate::net::Stream;

@@ -120,6 +120,7 @@ impl Card {
 
     /// From now on a cancel of this session goes to `gate`'s server.
     pub(super) fn served_by(&self, gate: &Arc<CancelGate>) {
+        gate.go_by(self.pid());
         *self.serving() = Some(Arc::clone(gate));
     }
 

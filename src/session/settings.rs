@@ -18,12 +18,26 @@ pub enum TokenExpiry {
     Cut,
 }
 
+/// Which databases a client may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseNames {
+    /// Any: the token selects the database.
+    #[default]
+    Any,
+    /// The tenant's own; any other does not exist, as PostgreSQL would say.
+    Own,
+}
+
 /// `[session]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSettings {
     /// `transaction` or `session`, for tenants and connections that do not say.
     pub pool_mode: PoolMode,
+    /// `any` or `own`: whether a client may name a database that is not its tenant's. It gets its
+    /// tenant's.
+    pub database_names: DatabaseNames,
     /// The longest a client may take from its first byte to its token.
     pub login_timeout: Span,
     /// What becomes of a live session when its token expires: `keep`, `idle` or `cut`.
@@ -43,6 +57,7 @@ impl Default for SessionSettings {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         Self {
             pool_mode: PoolMode::Transaction,
+            database_names: DatabaseNames::Any,
             login_timeout: Span::secs(15),
             token_expiry: TokenExpiry::Keep,
             startup_settings: words(

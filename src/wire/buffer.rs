@@ -52,6 +52,11 @@ impl Buffer {
         &self.data[self.parse..self.recv]
     }
 
+    /// The same, to be put in other words of the same length.
+    pub fn unparsed_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.parse..self.recv]
+    }
+
     /// Understood, to be forwarded as it stands.
     pub fn forward(&self) -> &[u8] {
         &self.data[self.done..self.parse]

@@ -7,7 +7,9 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drivers import Drivers, Run, tests_of
 from place import Failed, drop, fresh
+from source import built
 
 # A run that takes longer hangs.
 PATIENCE = int(os.environ.get("PGUSHER_REGRESS_PATIENCE", "1500"))
@@ -24,17 +26,26 @@ class Outcome:
 
     passed: set = field(default_factory=set)
     failed: set = field(default_factory=set)
+    skipped: set = field(default_factory=set)
     # What every test printed, by its name.
     output: dict = field(default_factory=dict)
+    # The run was ended before its end.
     hung: bool = False
+    # Tests that hung, and were ended so that the others could go on.
+    stuck: int = 0
+
+    def everything(self):
+        return self.passed | self.failed | self.skipped
 
 
-def run_for(command, log, environment, folder):
-    """Runs a program as PostgreSQL's account, all of its children ended when it takes too long."""
+def run_for(command, log, environment, folder, own=False):
+    """Runs a program as PostgreSQL's account, or our own; all of its children are ended when it
+    takes too long."""
     with open(log, "wb") as out:
         child = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
                                  stdout=out, stderr=subprocess.STDOUT, env=environment,
-                                 cwd=folder, start_new_session=True, **drop())
+                                 cwd=folder, start_new_session=True,
+                                 **({} if own else drop()))
     try:
         return child.wait(PATIENCE)
     except subprocess.TimeoutExpired:
@@ -93,21 +104,43 @@ def pipeline(source, environment, folder):
     return outcome
 
 
+def driver(name, parts, variables=None, extensions=()):
+    """A driver's own suite, as one of ours. All of them find their server by PGHOST and the rest;
+    pg8000 takes no database but the one its user is called."""
+    tests = tests_of(name, parts, variables)
+
+    def suite(drivers, environment, folder, only):
+        return tests(drivers, Run(environment, folder, run_for, only), Outcome())
+
+    return Suite(name, "postgres", ROADS, suite, Drivers, extensions, chooses=True)
+
+
 @dataclass(frozen=True)
 class Suite:
-    """A suite, the database it wants, and the roads it is held to."""
+    """A suite, the database it wants, the roads it is held to, and what makes its programs."""
 
     name: str
     database: str
     modes: tuple
     run: object
+    tools: object = built
+    extensions: tuple = ()
+    # Whether it can run some of its tests.
+    chooses: bool = False
 
-    def on(self, source, environment, folder: Path):
-        return self.run(source, environment | source.environment, fresh(folder))
+    def on(self, tools, environment, folder: Path, only=()):
+        chosen = (only,) if self.chooses else ()
+        return self.run(tools, environment | tools.environment, fresh(folder), *chosen)
+
+
+ROADS = ("direct", "session", "transaction")
 
 
 SUITES = {suite.name: suite for suite in (
-    Suite("regress", "regression", ("direct", "session", "transaction"), regress),
+    Suite("regress", "regression", ROADS, regress),
     Suite("isolation", "isolation_regression", ("direct", "session"), isolation),
-    Suite("pipeline", "pipeline", ("direct", "session", "transaction"), pipeline),
+    Suite("pipeline", "pipeline", ROADS, pipeline),
+    driver("asyncpg", ["tests"]),
+    driver("psycopg2", ["tests"], {"PSYCOPG2_TESTDB": "postgres"}, ("hstore",)),
+    driver("pg8000", ["test", "README.md"], None, ("hstore",)),
 )}

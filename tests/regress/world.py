@@ -97,13 +97,16 @@ class Cluster:
         run([self.binaries / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1"], input=script,
             env=self.environment(database))
 
-    def prepare(self, database):
+    def prepare(self, database, extensions=()):
         """A database as pg_regress would make it."""
-        self.sql("postgres", f'CREATE DATABASE "{database}" TEMPLATE template0')
+        if database != "postgres":
+            self.sql("postgres", f'CREATE DATABASE "{database}" TEMPLATE template0')
         for name, value in [("lc_messages", "C"), ("lc_monetary", "C"), ("lc_numeric", "C"),
                             ("lc_time", "C"), ("bytea_output", "hex"),
                             ("timezone_abbreviations", "Default")]:
             self.sql("postgres", f"ALTER DATABASE \"{database}\" SET {name} TO '{value}'")
+        for name in extensions:
+            self.sql(database, f"CREATE EXTENSION {name}")
 
     def stop(self):
         if self.server is not None:
@@ -124,6 +127,8 @@ class Pgusher:
         self.binary, self.home, self.registry = binary, home, registry
         self.port, self.log = free_port(), home / "pgusher.log"
         self.key = secrets.token_urlsafe(48)
+        # Not every driver can ask for it when it connects.
+        self.mode = "transaction"
         self.url = f"postgresql://postgres@127.0.0.1:{cluster.port}/{database}?sslmode=disable"
         self.server = None
 
@@ -163,6 +168,8 @@ class Pgusher:
             listen.addresses = ["127.0.0.1:{self.port}"]
             http.address = "127.0.0.1:0"
             ops.address = "127.0.0.1:0"
+            session.pool_mode = "{self.mode}"
+            session.database_names = "own"
             auth.master_key = "{secrets.token_urlsafe(48)}"
             pool.server_budget = {SERVERS}
             pins.budget_share = 1.0
@@ -183,11 +190,10 @@ class Pgusher:
         signature = hmac.new(self.key.encode(), message.encode(), hashlib.sha256).digest()
         return f"{message}.{encoded(signature)}"
 
-    def environment(self, database, mode):
+    def environment(self, database):
         return clean_environment() | {
             "PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": "postgres",
-            "PGDATABASE": database, "PGPASSWORD": self.token(),
-            "PGOPTIONS": f"-c pgusher.pool_mode={mode}"}
+            "PGDATABASE": database, "PGPASSWORD": self.token()}
 
     def stop(self):
         if self.server is not None:

@@ -115,10 +115,7 @@ impl Downstream {
             let small = header.body <= SMALL_BYTES_MAX;
             let inspected = !matches!(
                 header.tag,
-                tag::NOTICE_RESPONSE
-                    | tag::NOTIFICATION_RESPONSE
-                    | tag::FUNCTION_CALL_RESPONSE
-                    | tag::PARAMETER_DESCRIPTION
+                tag::NOTICE_RESPONSE | tag::FUNCTION_CALL_RESPONSE | tag::PARAMETER_DESCRIPTION
             );
             if inspected && small && here < header.total() {
                 if header.total() > self.buffer.capacity() {
@@ -163,6 +160,9 @@ impl Downstream {
             }
             // What pgusher asked itself is no news.
             tag::COMMAND_COMPLETE if verdict != Verdict::Drop => done(body, with),
+            tag::NOTIFICATION_RESPONSE => {
+                with.server.name_sender(&mut self.buffer.unparsed_mut()[HEADER_BYTES..here]);
+            }
             tag::ERROR_RESPONSE => {
                 take_back(with);
                 with.heard.sequences.failed = true;

@@ -1,0 +1,97 @@
+//! What the drivers' own suites found pgusher to do otherwise than PostgreSQL, each as a test of
+//! its own.
+#![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use world::wire;
+use world::{Plan, World, code};
+
+/// pg8000 parses in one transaction, describes in the next and binds in a third, however long the
+/// statement is.
+#[test]
+fn a_long_unnamed_statement_outlives_its_transaction() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "2"));
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    for kib in [1, 15, 16, 17, 100, 1_000] {
+        let sql = format!("select length('{}')", "x".repeat(kib << 10));
+        client.say(&[wire::parse("", &sql), wire::sync()].concat()).unwrap();
+        client.rows().unwrap();
+        // Somebody else uses the server, and the unnamed statement there.
+        other.say(&[wire::parse("", "select 'other'"), wire::sync()].concat()).unwrap();
+        other.rows().unwrap();
+        let again = [wire::bind("", &[]), wire::execute(), wire::sync()].concat();
+        client.say(&again).unwrap();
+        let rows = client.rows().unwrap_or_else(|e| panic!("{kib} KiB: {e:?}"));
+        assert_eq!(rows[0][0].as_deref(), Some(&*(kib << 10).to_string()));
+    }
+}
+
+/// What is longer than a client's statements may be together is not kept; it runs all the same.
+#[test]
+fn an_unnamed_statement_beyond_the_bound_runs_at_once() {
+    let plan = Plan::tenants(1).set("session.prepared_bytes_max", "64KiB");
+    let world = World::start(plan);
+    let mut client = world.session(0);
+    let sql = format!("select length('{}')", "x".repeat(100 << 10));
+    let all = [wire::parse("", &sql), wire::bind("", &[]), wire::execute(), wire::sync()].concat();
+    client.say(&all).unwrap();
+    assert_eq!(client.rows().unwrap()[0][0].as_deref(), Some("102400"));
+    client.say(&[wire::bind("", &[]), wire::execute(), wire::sync()].concat()).unwrap();
+    assert_eq!(code(client.rows()), "26000");
+    assert_eq!(client.one("select 1").as_deref(), Ok("1"));
+}
+
+#[test]
+fn with_own_database_names_another_database_does_not_exist() {
+    let world = World::start(Plan::tenants(1).set("session.database_names", "own"));
+    let tenant = &world.tenants[0];
+    let mut session = world.login(&tenant.login()).unwrap();
+    assert_eq!(session.one("select current_database()"), Ok(tenant.database()));
+    for mode in ["transaction", "session"] {
+        let login = tenant.login().database("app");
+        let option = format!("-c pgusher.pool_mode={mode}");
+        let refusal = world.login(&login.with("options", &option)).err().unwrap();
+        assert_eq!((&*refusal.severity, &*refusal.code), ("FATAL", "3D000"), "{refusal:?}");
+        assert_eq!(refusal.message, "database \"app\" does not exist");
+    }
+}
+
+/// A NotificationResponse's sender, channel and payload.
+fn notifications(heard: &[wire::Message]) -> Vec<(u32, String)> {
+    let told = heard.iter().filter(|m| m.tag == b'A');
+    told.map(|m| {
+        let (pid, rest) = m.body.split_first_chunk::<4>().unwrap();
+        (u32::from_be_bytes(*pid), String::from_utf8_lossy(rest).replace('\0', " "))
+    })
+    .collect()
+}
+
+/// Clients know themselves and each other by the process id they were told at login, and drivers
+/// compare it with that of a notification: to pass over their own, say.
+#[test]
+fn a_notification_names_its_sender_as_the_sender_knows_itself() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "2"));
+    let mut listener = world.session(0);
+    let mut others = [world.session(0), world.session(0)];
+    listener.query("listen news").unwrap();
+    listener.say(&wire::query("notify news, 'own'")).unwrap();
+    let heard = listener.hear_all().unwrap();
+    assert_eq!(notifications(&heard), [(listener.pid, "news own ".to_owned())]);
+    for round in 0..3 {
+        for other in &mut others {
+            other.query(&format!("notify news, '{round}'")).unwrap();
+            listener.say(&wire::query("select 1")).unwrap();
+            let heard = listener.hear_all().unwrap();
+            assert_eq!(notifications(&heard), [(other.pid, format!("news {round} "))]);
+        }
+    }
+    // In what pgusher asks the server in between, too.
+    others[0].query("notify news, 'late'").unwrap();
+    listener.say(&wire::query("set work_mem = '5MB'")).unwrap();
+    let mut heard = listener.hear_all().unwrap();
+    listener.say(&wire::query("select 1")).unwrap();
+    heard.extend(listener.hear_all().unwrap());
+    assert_eq!(notifications(&heard), [(others[0].pid, "news late ".to_owned())]);
+}
