@@ -212,13 +212,17 @@ async fn moving(stage: &Arc<Stage>) -> Vec<u64> {
     let start = Instant::now();
     stage
         .run(|crowd, _| {
-            // Crowds move one after the other, not all at once.
-            let late = size.stay * u32::try_from(crowd).unwrap() / u32::try_from(size.crowds).unwrap();
-            let visit = |n: usize| {
-                let tenant = (crowd + n * size.crowds) % size.tenants;
-                (tenant, start + late + size.stay * u32::try_from(n + 1).unwrap())
+            // Crowds move one after the other, not all at once: each begins somewhere in the stay
+            // at its last tenant, and ends there.
+            let part = |n: usize, of: usize| {
+                size.stay * u32::try_from(n).unwrap() / u32::try_from(of).unwrap()
             };
-            (0..visits).map(visit).collect()
+            let late = part(crowd, size.crowds);
+            let visit = |n: usize| {
+                let tenant = (crowd + (n + visits - 1) * size.crowds) % size.tenants;
+                (tenant, start + (late + part(n, 1)).min(part(visits, 1)))
+            };
+            (0..=visits).map(visit).collect()
         })
         .await;
     stage.take_done()
@@ -236,9 +240,8 @@ async fn packed(stage: &Arc<Stage>) {
 async fn weighed(fleet: &Fleet, stage: &Arc<Stage>) -> [f64; 3] {
     let crowds = stage.size.crowds;
     let weight = |n: usize| 1 << (n % 3);
-    let rows: Vec<String> = (0..crowds)
-        .map(|n| format!("('{}', false, {})", stage.ids[n], weight(n)))
-        .collect();
+    let rows: Vec<String> =
+        (0..crowds).map(|n| format!("('{}', false, {})", stage.ids[n], weight(n))).collect();
     let insert = "INSERT INTO pgusher.tenants (tenant_id, managed, weight) VALUES";
     fleet.registry(&format!("{insert} {}", rows.join(","))).await;
     let warm = Duration::from_secs(2).max(stage.size.weighed / 14);
@@ -265,7 +268,12 @@ async fn weighed(fleet: &Fleet, stage: &Arc<Stage>) -> [f64; 3] {
 fn judge(size: Size, seen: &Seen) {
     report(&format!(
         "{} samples ({:?} at most between two): at most {} connections of {}, {} of one tenant of {}",
-        seen.samples, seen.gap, seen.total, size.budget, seen.highest(), size.cap
+        seen.samples,
+        seen.gap,
+        seen.total,
+        size.budget,
+        seen.highest(),
+        size.cap
     ));
     assert!(seen.total <= size.budget, "the budget was passed: {}", seen.total);
     assert!(seen.highest() <= size.cap, "a cap was passed: {}", seen.highest());
@@ -291,7 +299,9 @@ async fn load_moves_over_many_tenants_and_nobody_is_refused_or_left_behind() {
     report(&format!(
         "moving: {} transactions, {least} to {most} a tenant, Jain {index:.4}; the longest wait of a \
          tenant {starved} ms; {rounds:.2} tenants a slot, a turn was {} ms, {} at most",
-        done.iter().sum::<u64>(), turns.turn_mean_ms, turns.turn_most_ms
+        done.iter().sum::<u64>(),
+        turns.turn_mean_ms,
+        turns.turn_most_ms
     ));
     packed(&stage).await;
     report(&format!("packed: the longest wait of a tenant {} ms", stage.take_starved()));
@@ -299,7 +309,12 @@ async fn load_moves_over_many_tenants_and_nobody_is_refused_or_left_behind() {
     let shares = weighed(&fleet, &stage).await;
     report(&format!(
         "weights 1:2:4: {:.3}, {:.3}, {:.3} of their due; the longest wait of a tenant {} ms, a turn \
-         was {} ms", shares[0], shares[1], shares[2], stage.take_starved(), watch.take().turn_mean_ms
+         was {} ms",
+        shares[0],
+        shares[1],
+        shares[2],
+        stage.take_starved(),
+        watch.take().turn_mean_ms
     ));
     drop(watch);
     judge(size, &sampler.seen());

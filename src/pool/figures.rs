@@ -79,4 +79,6 @@ pub struct BudgetFigures {
     pub guaranteed: u64,
     /// How long a tenant keeps a contended connection now.
     pub turn: Duration,
+    /// Whether PostgreSQL had no connection left when it was last asked.
+    pub is_full: bool,
 }

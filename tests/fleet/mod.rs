@@ -130,7 +130,8 @@ impl Fleet {
         let port = self.server.port;
         let mut sql = String::from("BEGIN;");
         for id in ids {
-            let url = format!("postgresql://shared:pw@127.0.0.1:{port}/tenant_{id}?sslmode=disable");
+            let url =
+                format!("postgresql://shared:pw@127.0.0.1:{port}/tenant_{id}?sslmode=disable");
             write!(
                 sql,
                 r#"INSERT INTO public."Church" ("id", "name", "email")

@@ -4,7 +4,7 @@
 //! **Slots.** A slot is a connection from its dial to its end of file. `used <= total` always.
 //!
 //! **Order of service.** Every tenant has a *pass*: slot-seconds held while the budget was
-//! contended, per weight. The waiting tenant with the smallest pass is next; equal ones in the
+//! contended, per weight, from the end of a dial to the beginning of the close. The waiting tenant with the smallest pass is next; equal ones in the
 //! order they came. That is DESIGN's "smallest share in use per weight" summed over time: with
 //! more tenants than slots all waiting tenants hold nothing, and with 10 slots for weights 1:2:4
 //! no whole number of slots is right, so the share at an instant cannot decide alone. Pinned
@@ -30,12 +30,14 @@
 //! yield; its idle servers are taken only after a second, since it would get them back first. A
 //! tenth of the budget is never guaranteed; minima beyond the rest are scaled down together.
 
+mod full;
 mod order;
 mod pins;
 mod seat;
 
 use std::time::{Duration, Instant};
 
+use full::Full;
 use order::Order;
 pub(super) use pins::{PinsFull, Totals};
 use seat::Stool;
@@ -54,6 +56,8 @@ pub(super) struct Rules {
     pub turn_max: Duration,
     /// Slots that pins may take.
     pub pin_max: u32,
+    /// The longest pause between two tries at a server that is full.
+    pub pause_max: Duration,
 }
 
 /// What a slot was when it ended.
@@ -61,6 +65,8 @@ pub(super) struct Rules {
 pub(super) enum Was {
     /// Its dial had not succeeded.
     Dialing,
+    /// PostgreSQL had refused its dial: the whole server is full.
+    Refused,
     /// Its connection was being closed.
     Closing,
 }
@@ -88,6 +94,8 @@ pub(super) struct Budget {
     front: u128,
     /// Mean time of a dial.
     dial_mean: Duration,
+    /// PostgreSQL has fewer connections than the budget says.
+    full: Option<Full>,
 }
 
 /// What is known of a dial before the first one: loopback, SCRAM with few iterations.
@@ -119,6 +127,7 @@ impl Budget {
             ticked: None,
             front: 0,
             dial_mean: DIAL_GUESS,
+            full: None,
         }
     }
 
@@ -203,6 +212,7 @@ impl Budget {
     ) {
         self.tick(now);
         self.dial_mean = (self.dial_mean * 7 + took.min(Duration::from_secs(5))) / 8;
+        self.full = None;
         self.end_dial(seat);
         self.settle(grants);
     }
@@ -210,8 +220,7 @@ impl Budget {
     /// A connection of the tenant is about to be closed; its slot is promised on.
     pub(super) fn closing(&mut self, seat: Seat, now: Instant, grants: &mut Vec<Seat>) {
         self.tick(now);
-        self.charge(seat);
-        self.closing += 1;
+        self.begin_close(seat);
         self.settle(grants);
     }
 
@@ -226,12 +235,30 @@ impl Budget {
     ) {
         self.tick(now);
         match was {
-            Was::Dialing => self.end_dial(seat),
-            Was::Closing => self.closing -= 1,
+            Was::Dialing | Was::Refused => self.end_dial(seat),
+            Was::Closing => self.end_close(seat),
         }
         self.give_back(seat);
+        if was == Was::Refused {
+            self.refused(now);
+        }
         self.set_want(seat, want);
         self.settle(grants);
+    }
+
+    /// Whether the server's connections were more than the budget leaves to this process: one more
+    /// is closed at the end of its lease. It is counted as closing then.
+    pub(super) fn sheds(&mut self, seat: Seat, now: Instant, grants: &mut Vec<Seat>) -> bool {
+        let excess = self.is_over();
+        if excess {
+            self.closing(seat, now, grants);
+        }
+        excess
+    }
+
+    /// Whether more connections are held than the rules allow: they allowed more before.
+    pub(super) fn is_over(&self) -> bool {
+        self.used - self.closing > self.rules.total
     }
 
     /// How many tenants wait for a slot that has to be taken from another. Zero: nobody needs to
@@ -272,7 +299,7 @@ impl Budget {
         if best.rank != 0 && (age < turn || !leads) {
             return false;
         }
-        self.closing += 1;
+        self.begin_close(seat);
         self.settle(grants);
         true
     }
@@ -281,6 +308,9 @@ impl Budget {
     /// `None` when nobody waits.
     pub(super) fn spares(&mut self, seat: Seat, now: Instant) -> Option<Duration> {
         self.tick(now);
+        if self.is_over() {
+            return Some(Duration::ZERO);
+        }
         if self.spare() > self.promised() {
             return None;
         }

@@ -151,7 +151,7 @@ impl Budget {
 
     /// Grants what is free and promises what will be.
     pub(super) fn settle(&mut self, grants: &mut Vec<Seat>) {
-        while self.used < self.rules.total && self.dialing < self.rules.dial_max.max(1) {
+        while self.used < self.total() && self.dialing < self.rules.dial_max.max(1) {
             if let Some(seat) = self.promises.pop_front() {
                 self.stool(seat).promised -= 1;
                 self.grant(seat);
@@ -170,7 +170,7 @@ impl Budget {
             self.rekey(seat);
         }
         // Free slots wait for a dial to end, and are given then; closing ones are promised now.
-        while self.used >= self.rules.total && self.promised() < self.spare() {
+        while self.used >= self.total() && self.promised() < self.spare() {
             let Some(key) = self.best() else { break };
             self.prepay(key.seat);
             self.stool(key.seat).promised += 1;
@@ -181,7 +181,7 @@ impl Budget {
 
     /// Slots that are free or will be.
     pub(super) fn spare(&self) -> u32 {
-        (self.rules.total + self.closing).saturating_sub(self.used)
+        (self.total() + self.closing).saturating_sub(self.used)
     }
 
     pub(super) fn promised(&self) -> u32 {
@@ -219,8 +219,21 @@ impl Budget {
     }
 
     pub(super) fn end_dial(&mut self, seat: Seat) {
+        self.charge(seat);
         self.dialing -= 1;
         self.stool(seat).dialing -= 1;
+    }
+
+    pub(super) fn begin_close(&mut self, seat: Seat) {
+        self.charge(seat);
+        self.closing += 1;
+        self.stool(seat).closing += 1;
+    }
+
+    pub(super) fn end_close(&mut self, seat: Seat) {
+        self.charge(seat);
+        self.closing -= 1;
+        self.stool(seat).closing -= 1;
     }
 
     /// Charges a turn in advance; the tenant's pass before it is the new front.

@@ -296,7 +296,10 @@ impl World {
             if counts.waiting > 0 && book.gate() == Gate::Open && book.dials() == Dials::Open {
                 let bound = book.used() >= book.limits().server_max;
                 assert!(bound || share.wanted > 0, "{id}: waits for nothing: {counts:?} {share:?}");
-                let free = totals.used < total && totals.dialing < 4 && counts.dialing < 2;
+                let free = !totals.is_full
+                    && totals.used < total
+                    && totals.dialing < 4
+                    && counts.dialing < 2;
                 assert!(bound || !free, "{id}: a free slot is not given: {counts:?} {totals:?}");
             }
         }
