@@ -15,6 +15,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often while this process holds more than its part, or does not know it yet.
 const LOOK_SOON: Duration = Duration::from_millis(200);
 
+/// How often while the registry is away.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a start waits for the registry to say who else is there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -35,7 +38,7 @@ pub(super) async fn join(built: &Arc<Built>, presence: &Presence) {
 /// Keeps this process's part of the budgets true: looks when processes come or go, and now and
 /// then. While the registry is away the parts stay as they were.
 pub(super) async fn keep(built: Arc<Built>, presence: Presence, rung: Arc<Notify>) {
-    let mut wait = LOOK_EVERY;
+    let mut wait = LOOK_SOON;
     loop {
         let _ = tokio::time::timeout(wait, rung.notified()).await;
         wait = match once(&built, &presence).await {
@@ -43,7 +46,7 @@ pub(super) async fn keep(built: Arc<Built>, presence: Presence, rung: Arc<Notify
             Ok(false) => LOOK_SOON,
             Err(fault) => {
                 tracing::debug!(%fault, "the other processes cannot be seen");
-                LOOK_EVERY
+                LOOK_AGAIN
             }
         };
     }

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod login;
 mod password;
 pub mod phone;
+pub mod peers;
 mod presence;
 pub mod provision;
 mod refused;

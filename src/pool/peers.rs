@@ -39,6 +39,11 @@ impl<S: Conn> Pools<S> {
         }
     }
 
+    /// Whether there are other processes, as far as is known.
+    pub fn has_peers(&self) -> bool {
+        self.0.common.parts.load(Ordering::Relaxed) > 1
+    }
+
     fn resplit(&self) {
         let place = lock(&self.0.shares).place();
         self.0.common.parts.store(place.1, Ordering::Relaxed);

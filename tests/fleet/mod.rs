@@ -45,6 +45,7 @@ pub struct Process {
 impl Fleet {
     /// Clusters, a migrated registry, a configuration with these further lines.
     pub async fn found(server: Cluster, more: &str) -> Self {
+        let more = more.replace("{admin_url}", &server.superuser("postgres"));
         let registry = Cluster::start();
         let admin = registry.connect("postgres").await;
         admin.batch_execute("CREATE DATABASE registry").await.unwrap();
@@ -65,7 +66,7 @@ impl Fleet {
         let config = format!(
             "[registry]\nurl = '{url}'\n[auth]\nmaster_key = '{MASTER_KEY}'\n\
              [[auth.signer.keys]]\nalgorithm = 'EdDSA'\nfile = '{}'\n\
-             [listen]\naddresses = ['127.0.0.1:0']\n\
+             [listen]\naddresses = ['127.0.0.1:0']\nhalf_open_max = 10000\n\
              [http]\naddress = '127.0.0.1:0'\n[ops]\naddress = '127.0.0.1:0'\n\
              [log]\nformat = 'json'\n{more}\n",
             signing.display()
@@ -144,6 +145,16 @@ impl Fleet {
             .unwrap();
         }
         self.registry(&(sql + "COMMIT")).await;
+    }
+
+    /// Makes a tenant as an operator would; its id.
+    pub fn create(&self, name: &str) -> String {
+        let email = format!("{name}@example.org");
+        let args = ["tenant", "create", "--name", name, "--email", &email];
+        let more = ["--first-name", "A", "--last-name", "B", "--config", &self.config()];
+        let (exit, made) = crate::world::tools::pgusher(&[&args[..], &more].concat());
+        assert_eq!(exit, 0, "{made}");
+        made["tenantId"].as_str().unwrap().to_owned()
     }
 
     /// A token of the tenant's owner.
