@@ -45,7 +45,7 @@ use std::time::Instant;
 pub use asker::Asker;
 pub use class::Class;
 pub use conn::Conn;
-pub use figures::{BudgetFigures, RoomFigures};
+pub use figures::{BudgetFigures, RoomFigures, WaitsFor};
 pub use lease::Lease;
 pub use ledger::{Claim, FullOf, Holder};
 pub use limits::{Limits, LimitsSettings, Plans};

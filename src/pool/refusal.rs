@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use super::Conn;
-use super::Limits;
 use super::budget::{Share, Totals};
 use super::ledger::{Counts, Dials, FullOf};
 use super::room::Book;
+use super::{Limits, WaitsFor};
 use crate::fault::{Blame, Fault, SqlState};
 
 /// How a wait went.
@@ -58,6 +58,19 @@ pub(super) fn limit<S: Conn>(book: &Book<S>, server_is_full: bool) -> Limit {
         Dials::Open if server_is_full => Limit::Dial(FullOf::Server),
         Dials::Open => Limit::Budget,
     }
+}
+
+/// The same in figures, for those who watch.
+pub(super) fn waits_for<S: Conn>(book: &Book<S>, totals: Totals, total: u32) -> WaitsFor {
+    let limit = limit(book, totals.is_full);
+    let (used, of) = match limit {
+        Limit::Tenant => (book.used(), Some(book.limits().server_max)),
+        Limit::Processes => (book.used(), Some(book.cap())),
+        Limit::Budget => (totals.used, Some(total)),
+        Limit::Dial(FullOf::Server) => (totals.used, None),
+        Limit::Dial(FullOf::Tenant) | Limit::Unreachable | Limit::Paused => (book.used(), None),
+    };
+    WaitsFor { limit: limit.as_str(), used, of }
 }
 
 fn tenant(message: &'static str) -> Fault {

@@ -35,6 +35,8 @@ pub struct Card {
     clock: Clock,
     timeouts: Arc<Timeouts>,
     cancels: Pace,
+    /// Since when it waits for a server.
+    waits: Mutex<Option<Instant>>,
 }
 
 /// Each cancel costs PostgreSQL a fork: a session may send one every so often, in the long run, and
@@ -70,6 +72,16 @@ impl Card {
     /// The server that runs its query or transaction now, if it has one.
     pub fn server(&self) -> Option<Arc<CancelGate>> {
         self.serving().clone()
+    }
+
+    /// Since when it has waited for a server, if it does.
+    pub fn waits_since(&self) -> Option<Instant> {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It begins to wait, or does so no more.
+    pub(super) fn waits(&self, since: Option<Instant>) {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// What the client must show to cancel.
@@ -184,6 +196,7 @@ impl Roster {
             clock: Clock::default(),
             timeouts,
             cancels: Pace::default(),
+            waits: Mutex::new(None),
         });
         self.shard(pid).entry(pid).or_default().push(Arc::clone(&card));
         Entry { roster: Arc::clone(self), card }

@@ -11,14 +11,15 @@
 //! slots are not counted. A grant charges one *turn* in advance, so tenants take turns one slot at
 //! a time, and what is held beyond the prepaid turn is charged as it passes. Nobody saves up and
 //! nobody sinks: a tenant is never owed more than two turns for each slot it holds (so one that
-//! comes anew starts where the others are), and never owes more than that and two turns.
+//! comes anew starts where the others are), and never owes more than that and two turns, its own
+//! or of the one it waits behind.
 //!
 //! **Turns.** A moved connection costs PostgreSQL a fork (about 5 ms of CPU), so a slot stays for
 //! a turn, ten times what a dial takes here: a contended budget spends at most about a tenth of
 //! its slot time on dialing however many tenants rotate. After its turn a tenant gives the slot up
-//! at the end of a lease once it leads the best waiting tenant by a turn (of the lighter of the
+//! at the end of a lease once it leads the best waiting tenant by half a turn (of the lighter of the
 //! two). Without that lead, N+1 tenants on N slots would move every slot every turn; with it, one
-//! slot at a time.
+//! slot at a time. With a whole turn, two tenants on one slot would keep it for two turns each.
 //! An idle slot of a tenant ahead of the waiting one is taken once it was idle as long as a dial
 //! takes (waiting as long as the move costs is at most twice as bad as knowing the future), of a
 //! tenant behind it after a turn: a client that thinks for a millisecond keeps its server.
@@ -92,6 +93,8 @@ pub(super) struct Budget {
     /// The smallest pass of those who wait, or of who was served last: where newcomers start. It
     /// never sinks.
     front: u128,
+    /// What a turn costs the waiting tenant that was last found to be next.
+    best_cost: u128,
     /// Mean time of a dial.
     dial_mean: Duration,
     /// PostgreSQL has fewer connections than the budget says.
@@ -126,6 +129,7 @@ impl Budget {
             clock: Duration::ZERO,
             ticked: None,
             front: 0,
+            best_cost: 0,
             dial_mean: DIAL_GUESS,
             full: None,
         }
@@ -211,7 +215,7 @@ impl Budget {
         grants: &mut Vec<Seat>,
     ) {
         self.tick(now);
-        self.dial_mean = (self.dial_mean * 7 + took.min(Duration::from_secs(5))) / 8;
+        self.dial_mean = (self.dial_mean * 15 + took.min(Duration::from_secs(5))) / 16;
         self.full = None;
         self.end_dial(seat);
         self.settle(grants);
@@ -290,12 +294,13 @@ impl Budget {
         self.forget(seat);
         self.rekey(seat);
         let (turn, floor) = (self.turn(), self.guaranteed(seat));
-        let lead = self.stool(best.seat).cost(turn).max(self.stool(seat).cost(turn));
+        let lead = self.stool(best.seat).cost(turn).max(self.stool(seat).cost(turn)) / 2;
         let stool = self.stool(seat);
         if stool.used <= floor {
             return false;
         }
-        let leads = stool.pass >= best.pass + lead;
+        // What was paid for when turns were longer is used, too.
+        let leads = stool.prepaid.is_zero() && stool.pass >= best.pass + lead;
         if best.rank != 0 && (age < turn || !leads) {
             return false;
         }

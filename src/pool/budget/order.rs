@@ -58,13 +58,14 @@ impl Budget {
     }
 
     /// Forgets what a tenant owes, or is owed, beyond two turns for each slot it holds. One that
-    /// holds none is owed nothing, and owes two turns at most. The pass may sink here, so the
+    /// holds none is owed nothing, and owes two turns at most, of its own or of a lighter one before
+    /// it: forgiven more, the heavy would get more than their weight. The pass may sink here, so the
     /// caller must rekey.
     pub(super) fn forget(&mut self, seat: Seat) {
-        let (turn, front) = (self.turn(), self.front);
+        let (turn, front, best) = (self.turn(), self.front, self.best_cost * 2);
         let stool = self.stool(seat);
         let owed = stool.cost(turn * 2 * stool.used);
-        let owes = stool.cost(turn * 2 * (stool.used + 1));
+        let owes = stool.cost(turn * 2 * (stool.used + 1)).max(best);
         stool.pass = stool.pass.clamp(front.saturating_sub(owed), front + owes);
     }
 
@@ -115,6 +116,8 @@ impl Budget {
     /// The waiting tenant that is next, its account up to date. The front moves up to it.
     pub(super) fn best(&mut self) -> Option<Key> {
         let best = self.next_where(|_, _| true)?;
+        let turn = self.turn();
+        self.best_cost = self.stool(best.seat).cost(turn);
         if best.rank != 0 {
             self.front = self.front.max(best.pass);
         }

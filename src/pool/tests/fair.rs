@@ -35,9 +35,9 @@ impl Default for Load {
 }
 
 #[derive(Default)]
-struct Score {
-    done: AtomicU64,
-    waited_ms_max: AtomicU64,
+pub(super) struct Score {
+    pub(super) done: AtomicU64,
+    pub(super) waited_ms_max: AtomicU64,
 }
 
 struct Outcome {
@@ -49,16 +49,20 @@ struct Outcome {
 const DIAL: Duration = Duration::from_millis(8);
 const CLOSE: Duration = Duration::from_millis(2);
 
-struct Bench {
-    pools: Pools<Fake>,
-    postgres: Arc<Postgres>,
-    budget: u32,
-    dials: AtomicU64,
-    dial: Duration,
+pub(super) struct Bench {
+    pub(super) pools: Pools<Fake>,
+    pub(super) postgres: Arc<Postgres>,
+    pub(super) budget: u32,
+    pub(super) dials: AtomicU64,
+    pub(super) dial: Duration,
 }
 
 impl Bench {
-    async fn dial(&self, room: &Room<Fake>, slot: Slot<Fake>) -> crate::pool::Lease<Fake> {
+    pub(super) async fn dial(
+        &self,
+        room: &Room<Fake>,
+        slot: Slot<Fake>,
+    ) -> crate::pool::Lease<Fake> {
         let cap = room.book().limits().server_max;
         let hold = self.postgres.connect(room.tenant().as_str(), cap, self.budget);
         self.dials.fetch_add(1, Ordering::Relaxed);
@@ -162,7 +166,7 @@ fn run_with(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of transactions are small")]
-fn jain(done: &[u64]) -> f64 {
+pub(super) fn jain(done: &[u64]) -> f64 {
     let sum: f64 = done.iter().map(|n| *n as f64).sum();
     let squares: f64 = done.iter().map(|n| (*n as f64) * (*n as f64)).sum();
     sum * sum / (done.len() as f64 * squares)
