@@ -166,6 +166,9 @@ async fn processes_take_turns_where_the_cap_is_less_than_they_are() {
     }
 }
 
+/// Of all processes together.
+const BUDGET: u64 = 6;
+
 /// What a process may hold of its server, by its console.
 fn part(fleet: &Fleet, process: &Process) -> u64 {
     let login = Login::new("operator", &fleet.operator(), "pgusher");
@@ -179,7 +182,6 @@ async fn a_budget_is_never_passed_while_processes_come_and_go() {
     if bare::wanted() {
         return;
     }
-    const BUDGET: u64 = 6;
     let limits = format!("budget = {BUDGET}\n[limits]\nserver_max = 4\nqueue_timeout = '60s'");
     let fleet = Fleet::found(Cluster::start(), &settings(&limits)).await;
     let one = fleet.serve("one");

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use super::deeds::Deeds;
+use super::room::Room;
 use super::shares::Shares;
 use super::{Claim, Conn, Holder, News, Pools, Split, lock};
 use crate::ident::TenantId;
@@ -72,6 +73,6 @@ impl<S: Conn> Pools<S> {
 
     /// Another process has let a server of the tenant go.
     pub fn hear_freed(&self, tenant: &TenantId) {
-        self.with_room(tenant, |room, now, deeds| room.hear_freed(now, deeds));
+        self.with_room(tenant, Room::hear_freed);
     }
 }
