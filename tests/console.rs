@@ -35,7 +35,7 @@ fn psql_reads_pgbouncers_columns() {
             "SHOW POOLS",
             "database user cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req \
              sv_active sv_active_cancel sv_being_canceled sv_idle sv_used sv_tested sv_login \
-             maxwait maxwait_us pool_mode load_balance_hosts",
+             maxwait maxwait_us pool_mode load_balance_hosts wait_limit",
         ),
         (
             "SHOW DATABASES",
@@ -107,9 +107,12 @@ fn clients_servers_pins_and_tenants_are_shown() {
     let sockets = "type user database replication state addr port local_addr local_port \
                    connect_time request_time wait wait_us close_needed ptr link remote_pid tls \
                    application_name prepared_statements id";
-    for (sql, kind) in [("SHOW CLIENTS", "C"), ("SHOW SERVERS", "S")] {
+    for (sql, kind, own) in
+        [("SHOW CLIENTS", "C", &["wait_limit", "wait_position"][..]), ("SHOW SERVERS", "S", &[])]
+    {
         let (names, rows) = shown(world, sql);
-        assert_eq!(names, sockets.split_whitespace().collect::<Vec<_>>(), "{sql}");
+        let columns: Vec<_> = sockets.split_whitespace().chain(own.iter().copied()).collect();
+        assert_eq!(names, columns, "{sql}");
         let own: Vec<_> = rows.iter().filter(|row| row[2] == database).collect();
         assert!(own.iter().any(|row| row[0] == kind && row[4] == "active"), "{sql}: {rows:?}");
     }
@@ -256,4 +259,52 @@ fn what_is_too_long_or_no_protocol_ends_the_conversation_only() {
     }
     assert!(operator(world, Power::Stats).query("SHOW POOLS").is_ok());
     world.assert_no_panic();
+}
+
+#[test]
+fn every_wait_is_explained() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default().set("limits.server_max", "2"));
+    let (id, database) = (&world.tenants[0].id, world.tenants[0].database());
+    let mut holders: Vec<_> = (0..2).map(|_| world.session(0)).collect();
+    for holder in &mut holders {
+        holder.query("begin").unwrap();
+    }
+    let mut waiters: Vec<_> = (0..3).map(|_| world.session(0)).collect();
+    for waiter in &mut waiters {
+        waiter.say(&query("select 1")).unwrap();
+    }
+    let of = |sql: &str, column: &str| cell(&world, sql, id, column);
+    eventually(SOON, "three wait", || {
+        (of("SHOW WAITS", "waiting").as_deref() == Some("3")).then_some(())
+    });
+    for (column, value) in
+        [("limit", "server_max"), ("used", "2"), ("of", "2"), ("tenant_used", "2")]
+    {
+        assert_eq!(of("SHOW WAITS", column).as_deref(), Some(value), "{column}");
+    }
+    assert_eq!(cell(&world, "SHOW POOLS", &database, "wait_limit").as_deref(), Some("server_max"));
+    let (names, rows) = shown(&world, "SHOW CLIENTS");
+    let at = |name: &str| names.iter().position(|n| n == name).unwrap();
+    let mut places: Vec<_> = rows
+        .iter()
+        .filter(|row| row[at("state")] == "waiting")
+        .map(|row| (row[at("wait_position")].clone(), row[at("wait_limit")].clone()))
+        .collect();
+    places.sort();
+    let expected = ["1", "2", "3"].map(|n| (n.to_owned(), "server_max".to_owned()));
+    assert_eq!(places, expected);
+    let metrics = world.metrics();
+    let gauge = "pgusher_pool_waiting_clients_by_limit{limit=\"server_max\"} 3";
+    assert!(metrics.contains(gauge), "{metrics}");
+    for holder in &mut holders {
+        holder.query("commit").unwrap();
+    }
+    for waiter in &mut waiters {
+        assert!(waiter.rows().is_ok());
+    }
+    let (_, rows) = shown(&world, "SHOW WAITS");
+    assert!(rows.is_empty(), "{rows:?}");
 }

@@ -16,10 +16,10 @@ const fn act(words: &'static str, argument: Argument, run: Run) -> Command {
 }
 
 /// The commands, in the order `SHOW HELP` lists them.
-pub(super) static COMMANDS: [Command; 33] = [
+pub(super) static COMMANDS: [Command; 34] = [
     show("SHOW HELP", show::HELP, Run::Show(show::help)),
     show("SHOW POOLS", show::POOLS, Run::Show(show::pools)),
-    show("SHOW CLIENTS", show::SOCKETS, Run::Show(show::clients)),
+    show("SHOW CLIENTS", show::CLIENTS, Run::Show(show::clients)),
     show("SHOW SERVERS", show::SOCKETS, Run::Show(show::servers)),
     show("SHOW STATS", show::STATS, Run::Show(show::stats)),
     show("SHOW STATS_TOTALS", show::STATS_PART, Run::Show(show::stats_totals)),
@@ -36,6 +36,7 @@ pub(super) static COMMANDS: [Command; 33] = [
         ..show("SHOW TENANTS", show::TENANTS, Run::Look(show::tenants))
     },
     show("SHOW BUDGETS", show::BUDGETS, Run::Show(show::budgets)),
+    show("SHOW WAITS", show::WAITS, Run::Show(show::waits)),
     show("SHOW PINS", show::PINS, Run::Show(show::pins)),
     // What drivers ask of any server.
     show("SHOW CLIENT_ENCODING", show::ENCODING, Run::Show(|_| show::one("UTF8"))),

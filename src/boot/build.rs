@@ -17,7 +17,9 @@ use crate::ident::{ServerKey, TenantId};
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::pool::Pools;
 use crate::server::{Dialer, Server};
-use crate::session::{LimitRules, Roster, SessionMetrics, Shared, SharedParts};
+use crate::session::{
+    LimitRules, LostCancel, LostCancels, Roster, SessionMetrics, Shared, SharedParts,
+};
 use crate::tenant::{Directory, MasterKey, Registry, TenantMetrics};
 
 /// Everything that is wrong, one sentence each.
@@ -52,6 +54,8 @@ pub struct Built {
     pub rules: LimitRules,
     /// Tenants whose PostgreSQL refused our login, for the one who puts it right.
     pub refused: Mutex<Option<mpsc::Receiver<TenantId>>>,
+    /// Cancel requests for sessions of other processes, for the one who tells them.
+    pub lost_cancels: Mutex<Option<mpsc::Receiver<LostCancel>>>,
     /// Every metric.
     pub metrics: Metrics,
     /// Rung when processes of this registry come or go.
@@ -106,6 +110,7 @@ impl Built {
         let servers =
             master_key.clone().and_then(|key| servers(config, &key, &metrics, &mut problems));
         let (refused_logins, refused) = mpsc::channel(REFUSED_MAX);
+        let (lost_cancels, lost) = LostCancels::new();
         let rules = LimitRules {
             pool: config.pool.clone(),
             limits: config.limits.clone(),
@@ -130,6 +135,7 @@ impl Built {
                 pools: pools.clone(),
                 dialer: dialer?,
                 refused_logins,
+                lost_cancels,
                 roster: Arc::new(Roster::default()),
                 rules: rules.clone(),
                 metrics: session_metrics?,
@@ -151,6 +157,7 @@ impl Built {
                 metrics,
                 processes: Arc::default(),
                 refused: Mutex::new(Some(refused)),
+                lost_cancels: Mutex::new(Some(lost)),
             })
         })();
         match all {

@@ -12,6 +12,7 @@ use crate::control::changes::{Change, Revoked};
 use crate::control::fleet::apply_tenant;
 use crate::control::revocations::standing;
 use crate::ident::TenantId;
+use crate::pool::Holder;
 use crate::session::Cut;
 use crate::tenant::{Permits, Status};
 
@@ -48,6 +49,8 @@ impl Reaction {
                 revoke(&self.built, what, tenant, (until.unwrap_or(now), now + KEEP));
             }
             Change::Phone(number) => self.built.numbers.forget(&number),
+            // See `peers`.
+            Change::Peer(_) => {}
             Change::Processes => self.built.processes.notify_one(),
             Change::Gap => {
                 self.built.directory.forget_all();
@@ -160,6 +163,13 @@ pub(super) async fn look_again(built: &Arc<Built>, id: &TenantId) {
     let limits = built.rules.of(&tenant);
     built.pools.relimit(id, &limits);
     let applied = apply_tenant(&tenant, &built.servers, Some(limits.server_max)).await;
+    // An adopted tenant's is nobody's to hold; of the others it is true again when it is applied.
+    let holder = match &applied {
+        Ok(()) if tenant.adopted || !built.servers.contains_key(&*tenant.server) => Holder::Nobody,
+        Ok(()) => Holder::PostgreSql,
+        Err(_) => Holder::Unknown,
+    };
+    built.pools.set_holder(id, holder);
     if let Err(fault) = applied {
         tracing::warn!(%id, %fault, "a tenant's change could not be applied to its server yet");
     }

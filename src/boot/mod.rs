@@ -10,6 +10,7 @@ mod doors;
 mod figures;
 mod logins;
 mod office;
+mod peers;
 mod run;
 mod seams;
 mod settings;

@@ -32,7 +32,7 @@ impl Office {
     pub fn open(config: &Config) -> Result<Self, BuildProblems> {
         let here = Handle::current();
         let built = Arc::new(Built::build(config, &here)?);
-        let presence = Presence::new(built.registry.clone(), &host_name())
+        let presence = Presence::aside(built.registry.clone(), &host_name())
             .map_err(|fault| vec![fault.to_string()])?;
         let sidecar = Sidecar::new(config, &built, &here, &presence)?;
         let beating = presence.clone();

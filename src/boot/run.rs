@@ -11,11 +11,14 @@ use tokio::task::JoinHandle;
 use super::changes::Reaction;
 use super::console::{self, Asked};
 use super::logins;
-use super::{BuildProblems, Built, doors, split, subscriptions};
+use super::{BuildProblems, Built, doors, peers, split, subscriptions};
 use crate::admin::Stop;
 use crate::config::Config;
+use crate::control::changes::Change;
+use crate::control::peers::Peers;
 use crate::control::{self, Presence};
 use crate::front::Front;
+use crate::pool::Split;
 use crate::session::{Cut, Roster, TokenExpiry};
 
 /// The addresses that were bound: with port 0, the ports that were found.
@@ -82,6 +85,9 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
     let presence = Presence::new(built.registry.clone(), &host_name())
         .map_err(|fault| vec![fault.to_string()])?;
     let mut addresses = Addresses { listen: front.addresses(), ..Addresses::default() };
+    // Nothing is dialled before it is known who else dials.
+    built.pools.set_split(Split::unknown());
+    split::join(&built, &presence).await;
     let mut tasks = keepers(config, &built, data.handle(), &presence);
     let (ask, asked) = watch::channel(None);
     let console = Arc::new(console::console(&built, config, ask));
@@ -140,9 +146,17 @@ fn keepers(
     tasks.extend(doors::close_doors(built));
     tasks.push(control.spawn(logins::restore(Arc::clone(built))));
     let reaction = Reaction::new(Arc::clone(built), control.clone());
-    let registry = built.registry.clone();
+    let (sender, opened) = peers::opened();
+    let voice = Peers::new(built.registry.clone(), presence);
+    tasks.push(control.spawn(peers::tell(Arc::clone(built), voice.clone(), sender)));
+    tasks.push(control.spawn(peers::hold_caps(Arc::clone(built), opened)));
+    let (hearing, registry) = (Arc::clone(built), built.registry.clone());
     tasks.push(control.spawn(async move {
-        control::changes::listen(&registry, move |change| reaction.take(change)).await;
+        let sink = move |change| match change {
+            Change::Peer(notice) => peers::hear(&hearing, &voice, notice),
+            change => reaction.take(change),
+        };
+        control::changes::listen(&registry, sink).await;
     }));
     let (rung, others) = (Arc::clone(&built.processes), presence.clone());
     tasks.push(control.spawn(split::keep(Arc::clone(built), others, rung)));

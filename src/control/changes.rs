@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tokio_postgres::AsyncMessage;
 
 use super::phone::E164;
+use super::peers::{self, Notice};
 use crate::ident::TenantId;
 use crate::tenant::{Dial, DialError, Registry};
 
@@ -35,6 +36,8 @@ pub enum Change {
     Phone(E164),
     /// A pgusher process came or went: budgets are split anew.
     Processes,
+    /// Another process says something.
+    Peer(Notice),
     /// Changes may have been missed: everything remembered is in doubt.
     Gap,
 }
@@ -129,6 +132,8 @@ pub async fn listen(registry: &Registry, sink: impl Fn(Change) + Send + Sync) {
     }
 }
 
+const LISTEN: &str = "LISTEN pgusher_changes; LISTEN pgusher_peers";
+
 /// One connection, until it is lost.
 async fn listen_once(
     registry: &Registry,
@@ -137,7 +142,7 @@ async fn listen_once(
     let dial = Dial::new(registry.url(), registry.connect_timeout());
     let (client, mut messages) = dial.connect().await?;
     // The connection moves only while its messages are polled.
-    let ask = client.batch_execute("LISTEN pgusher_changes");
+    let ask = client.batch_execute(LISTEN);
     tokio::pin!(ask);
     loop {
         tokio::select! {
@@ -173,9 +178,13 @@ async fn listen_once(
 }
 
 fn tell(message: Option<AsyncMessage>, sink: &(impl Fn(Change) + Send + Sync)) {
-    if let Some(AsyncMessage::Notification(notification)) = message
-        && let Some(change) = Change::parse(notification.payload())
-    {
+    let Some(AsyncMessage::Notification(notification)) = message else { return };
+    let change = if notification.channel() == peers::CHANNEL {
+        Notice::parse(notification.payload()).map(Change::Peer)
+    } else {
+        Change::parse(notification.payload())
+    };
+    if let Some(change) = change {
         sink(change);
     }
 }

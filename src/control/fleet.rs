@@ -256,6 +256,23 @@ pub async fn apply_tenant(
     Ok(())
 }
 
+/// Has PostgreSQL hold a managed tenant's cap over all pgusher processes. `false` of an adopted one:
+/// its database is its owner's, and nobody holds it there.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn hold_cap(
+    tenant: &crate::tenant::Tenant,
+    servers: &Servers,
+    server_max: u32,
+) -> Result<bool, Fault> {
+    let Some(server) = servers.get(&*tenant.server).filter(|_| !tenant.adopted) else {
+        return Ok(false);
+    };
+    server.limit_connections(&tenant.id, server_max).await?;
+    Ok(true)
+}
+
 fn found(rows: u64) -> Result<(), Refused> {
     if rows == 0 { Err(Refused::NotFound) } else { Ok(()) }
 }

@@ -17,6 +17,7 @@ pub mod login;
 pub mod mfa;
 mod password;
 pub mod phone;
+pub mod peers;
 mod percent;
 mod presence;
 pub mod provision;

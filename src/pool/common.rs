@@ -3,15 +3,15 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::counters::Counters;
 use super::room::Room;
-use super::{Conn, PinSettings, PoolSettings, lock};
+use super::{Conn, News, PinSettings, PoolSettings, lock};
 
 /// Shared by the rooms of one [`super::Pools`].
 pub(super) struct Common<S: Conn> {
@@ -25,6 +25,9 @@ pub(super) struct Common<S: Conn> {
     pub stilled: Notify,
     /// Whether the housekeeping looks every few milliseconds as it is.
     pub is_ticking: AtomicBool,
+    /// How many processes there are.
+    pub parts: AtomicU32,
+    news: OnceLock<mpsc::Sender<News>>,
     dice: AtomicU64,
 }
 
@@ -39,6 +42,8 @@ impl<S: Conn> Common<S> {
             bell: Notify::new(),
             stilled: Notify::new(),
             is_ticking: AtomicBool::new(false),
+            parts: AtomicU32::new(1),
+            news: OnceLock::new(),
             dice: AtomicU64::new(seed),
         }
     }
@@ -51,6 +56,23 @@ impl<S: Conn> Common<S> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let permille = 900 + u32::try_from((z >> 33) % 201).unwrap_or(100);
         span.saturating_mul(permille) / 1_000
+    }
+
+    /// From now on somebody hears the news. The first one stays.
+    pub(super) fn report_to(&self, sender: mpsc::Sender<News>) {
+        let _ = self.news.set(sender);
+    }
+
+    /// Tells news, unless nobody hears it or it would concern only others and there are none.
+    /// What does not fit is dropped: who still wants says so again.
+    pub(super) fn tell(&self, news: News) {
+        let alone = self.parts.load(Ordering::Relaxed) <= 1;
+        if alone && !matches!(news, News::Opened(_)) {
+            return;
+        }
+        if let Some(sender) = self.news.get() {
+            let _ = sender.try_send(news);
+        }
     }
 
     pub(super) fn set_alarm(&self, room: &Arc<Room<S>>, at: Instant) {

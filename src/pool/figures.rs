@@ -44,6 +44,19 @@ pub struct RoomFigures {
     pub transactions: u64,
     /// How long the first in line has waited.
     pub oldest_wait: Option<Duration>,
+    /// What those in line wait for; `None` while nobody waits.
+    pub waits_for: Option<WaitsFor>,
+}
+
+/// The limit in the way of a tenant's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitsFor {
+    /// Its name: a setting, or what PostgreSQL says.
+    pub limit: &'static str,
+    /// How much of it is used,
+    pub used: u32,
+    /// of how much, where that is known.
+    pub of: Option<u32>,
 }
 
 impl RoomFigures {
@@ -79,4 +92,6 @@ pub struct BudgetFigures {
     pub guaranteed: u64,
     /// How long a tenant keeps a contended connection now.
     pub turn: Duration,
+    /// Whether PostgreSQL had no connection left when it was last asked.
+    pub is_full: bool,
 }

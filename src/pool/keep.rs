@@ -27,9 +27,10 @@ impl<S: Conn> Pools<S> {
             }
             // Said before it is looked, so that whoever becomes pressed after the look rings.
             common.is_ticking.store(false, Ordering::SeqCst);
-            let pressed = self.tills().iter().any(|till| till.is_pressed());
+            let pressed = self.tills().iter().any(|till| till.is_pressed() || till.is_over());
             common.is_ticking.store(pressed, Ordering::SeqCst);
             let mut wake = common.next_alarm().map_or(sweep_at, |at| at.min(sweep_at));
+            wake = self.tills().iter().filter_map(|till| till.tries_at()).fold(wake, Instant::min);
             if pressed {
                 wake = wake.min(now + TICK);
             }
@@ -48,6 +49,7 @@ impl<S: Conn> Pools<S> {
             room.look(now, &mut deeds);
         }
         for till in self.tills() {
+            till.with(&mut deeds, |b, grants| b.look(now, grants));
             till.evict(now, &mut deeds);
         }
         deeds.perform(now);

@@ -64,13 +64,24 @@ impl<S: Conn> PoolMetrics<S> {
             let count = rooms.iter().map(|r| u64::from(r.pins[pin.index()])).sum();
             pins.with_label_values(&[pin.as_str()]).set(signed(count));
         }
+        let waits = gauge(
+            "waiting_clients_by_limit",
+            "Clients waiting for a server connection, by the limit in their way.",
+            &["limit"],
+        )?;
+        for room in rooms {
+            if let Some(why) = room.waits_for {
+                waits.with_label_values(&[why.limit]).add(i64::from(room.waiting));
+            }
+        }
         let oldest = gauge("oldest_wait_milliseconds", "The longest wait under way.", &[])?;
         let longest = rooms.iter().filter_map(|r| r.oldest_wait).max().unwrap_or_default();
         let millis = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
         oldest.with_label_values::<&str>(&[]).set(millis);
         let budget = gauge(
             "budget_servers",
-            "A PostgreSQL server's connections: total allowed, and used, pinned, closing.",
+            "A PostgreSQL server's connections: total allowed, and used, pinned, closing, and \
+             promised to the tenants present by their server_min.",
             &["server", "what"],
         )?;
         let tenants = gauge("budget_waiting_tenants", "Tenants waiting.", &["server"])?;
@@ -81,13 +92,14 @@ impl<S: Conn> PoolMetrics<S> {
                 ("used", figures.used),
                 ("pinned", figures.pinned),
                 ("closing", figures.closing),
+                ("guaranteed", u32::try_from(figures.guaranteed).unwrap_or(u32::MAX)),
             ];
             for (what, count) in parts {
                 budget.with_label_values(&[server, what]).set(i64::from(count));
             }
             tenants.with_label_values(&[server]).set(signed(figures.waiting as u64));
         }
-        all.extend([pins, oldest, budget, tenants]);
+        all.extend([pins, waits, oldest, budget, tenants]);
         Ok(all)
     }
 }

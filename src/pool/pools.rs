@@ -33,7 +33,7 @@ pub(super) struct Directory<S: Conn> {
     tills: Mutex<HashMap<ServerKey, Arc<Till<S>>>>,
     is_draining: AtomicBool,
     pub(super) holds: Mutex<Holds>,
-    shares: Mutex<Shares>,
+    pub(super) shares: Mutex<Shares>,
 }
 
 impl<S: Conn> Clone for Pools<S> {
@@ -114,7 +114,9 @@ impl<S: Conn> Pools<S> {
             }
             let room = rooms.entry(tenant.clone()).or_insert_with(|| {
                 let common = Arc::clone(&self.0.common);
-                Room::open(tenant.clone(), self.till(server), common, limits.clone(), paused)
+                let place = lock(&self.0.shares).place();
+                let state = (paused, place);
+                Room::open(tenant.clone(), self.till(server), common, limits.clone(), state)
             });
             // Counted in under the directory's lock, so that no sweep drops the room in between.
             let room = Arc::clone(room);
@@ -173,15 +175,7 @@ impl<S: Conn> Pools<S> {
         self.reform(&self.till(server));
     }
 
-    /// Splits every budget: this process is number `rank`, counted from zero, of `count` that are
-    /// alive. A smaller part takes effect as connections come back.
-    pub fn set_place(&self, rank: u32, count: u32) {
-        if lock(&self.0.shares).set_place(rank, count) {
-            self.tills().iter().for_each(|till| self.reform(till));
-        }
-    }
-
-    fn reform(&self, till: &Arc<Till<S>>) {
+    pub(super) fn reform(&self, till: &Arc<Till<S>>) {
         let now = super::now();
         let mut deeds = Deeds::new();
         // Held until it is done, so that of two changes the last one stays.
@@ -189,6 +183,8 @@ impl<S: Conn> Pools<S> {
         let rules = self.rules(shares.own(till.key()));
         till.with(&mut deeds, |b, grants| b.reform(rules, now, grants));
         drop(shares);
+        // What is idle beyond a smaller part goes at once.
+        till.evict(now, &mut deeds);
         deeds.perform(now);
     }
 
@@ -211,7 +207,7 @@ impl<S: Conn> Pools<S> {
         tills.iter().map(|till| till.budget_figures(shares.total(till.key()))).collect()
     }
 
-    fn with_room(
+    pub(super) fn with_room(
         &self,
         tenant: &TenantId,
         act: impl FnOnce(&Arc<Room<S>>, Instant, &mut Deeds<S>),
@@ -241,6 +237,7 @@ impl<S: Conn> Pools<S> {
             turn_min: pool.turn_min.get(),
             turn_max: pool.turn_max.get().max(pool.turn_min.get()),
             pin_max: PinSettings::of(pins.budget_share, total),
+            pause_max: pool.dial_backoff_max.get(),
         }
     }
 

@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use super::Conn;
-use super::Limits;
 use super::budget::{Share, Totals};
 use super::ledger::{Counts, Dials, FullOf};
 use super::room::Book;
+use super::{Limits, WaitsFor};
 use crate::fault::{Blame, Fault, SqlState};
 
 /// How a wait went.
@@ -24,6 +24,7 @@ pub(super) struct Wait {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     Tenant,
+    Processes,
     Budget,
     Dial(FullOf),
     Unreachable,
@@ -34,6 +35,7 @@ impl Limit {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Tenant => "server_max",
+            Self::Processes => "server_max_shared",
             Self::Budget => "server_budget",
             Self::Dial(FullOf::Tenant) => "postgres_tenant",
             Self::Dial(FullOf::Server) => "postgres_server",
@@ -44,16 +46,31 @@ impl Limit {
 }
 
 /// What stands in the way now.
-pub(super) fn limit<S: Conn>(book: &Book<S>) -> Limit {
+pub(super) fn limit<S: Conn>(book: &Book<S>, server_is_full: bool) -> Limit {
     if book.is_paused() {
         return Limit::Paused;
     }
     match book.dials() {
-        Dials::Full { of, .. } => Limit::Dial(of),
         Dials::Failing { .. } => Limit::Unreachable,
-        Dials::Open if book.used() >= book.limits().server_max => Limit::Tenant,
+        _ if book.used() >= book.limits().server_max => Limit::Tenant,
+        _ if book.used() >= book.cap() => Limit::Processes,
+        Dials::Full { .. } => Limit::Dial(FullOf::Tenant),
+        Dials::Open if server_is_full => Limit::Dial(FullOf::Server),
         Dials::Open => Limit::Budget,
     }
+}
+
+/// The same in figures, for those who watch.
+pub(super) fn waits_for<S: Conn>(book: &Book<S>, totals: Totals, total: u32) -> WaitsFor {
+    let limit = limit(book, totals.is_full);
+    let (used, of) = match limit {
+        Limit::Tenant => (book.used(), Some(book.limits().server_max)),
+        Limit::Processes => (book.used(), Some(book.cap())),
+        Limit::Budget => (totals.used, Some(total)),
+        Limit::Dial(FullOf::Server) => (totals.used, None),
+        Limit::Dial(FullOf::Tenant) | Limit::Unreachable | Limit::Paused => (book.used(), None),
+    };
+    WaitsFor { limit: limit.as_str(), used, of }
 }
 
 fn tenant(message: &'static str) -> Fault {
@@ -86,6 +103,20 @@ pub(super) fn tenant_full(counts: Counts, limits: &Limits, wait: Wait) -> Fault 
             counts.held(),
             limits.server_max,
             counts.pinned,
+            wait.waited.as_millis(),
+            wait.position + 1,
+            counts.waiting
+        ))
+        .hint("Shorten transactions, close what pins connections, or have server_max raised.")
+}
+
+pub(super) fn processes_full(counts: Counts, part: u32, wait: Wait) -> Fault {
+    tenant("timed out waiting for a server connection of this tenant")
+        .detail(format!(
+            "server_max: {} of {part} server connections are in use, which are this process's part \
+             while others of this tenant's clients are served by other processes; waited {} ms at \
+             position {} of {} in line.",
+            counts.held(),
             wait.waited.as_millis(),
             wait.position + 1,
             counts.waiting

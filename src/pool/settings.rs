@@ -24,7 +24,8 @@ pub struct PoolSettings {
     pub turn_min: Span,
     /// The longest turn.
     pub turn_max: Span,
-    /// The longest pause between connection attempts to a tenant's database that fail.
+    /// The longest pause between connection attempts to a tenant's database that fail, or to a
+    /// server that is full.
     pub dial_backoff_max: Span,
     /// How long the books of a tenant without clients and servers are kept.
     pub room_idle_timeout: Span,

@@ -25,6 +25,8 @@ pub(super) struct Till<S: Conn> {
     pressed: AtomicUsize,
     /// Less than half of the budget is in use, and nobody waits. Read and kept as `pressed` is.
     is_roomy: AtomicBool,
+    /// Whether more is held than this process's part of the budget.
+    over: AtomicBool,
 }
 
 struct Books<S: Conn> {
@@ -41,6 +43,7 @@ impl<S: Conn> Till<S> {
             books: Mutex::new(books),
             pressed: AtomicUsize::new(0),
             is_roomy: AtomicBool::new(true),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -55,6 +58,16 @@ impl<S: Conn> Till<S> {
     /// Whether a session may have a server of its own rather than one another session left.
     pub(super) fn is_roomy(&self) -> bool {
         self.is_roomy.load(Ordering::Relaxed)
+    }
+
+    /// Whether more connections are held than allowed: they are closed as they come back.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// When a server that is full may be tried again, if somebody waits for that.
+    pub(super) fn tries_at(&self) -> Option<Instant> {
+        self.read(Budget::tries_at)
     }
 
     pub(super) fn join(&self, room: Weak<Room<S>>, min: u32, weight: u32) -> Seat {
@@ -84,6 +97,7 @@ impl<S: Conn> Till<S> {
         let done = act(&mut books.budget, &mut grants);
         self.pressed.store(books.budget.pressed(), Ordering::SeqCst);
         self.is_roomy.store(books.budget.is_roomy(), Ordering::Relaxed);
+        self.over.store(books.budget.is_over(), Ordering::SeqCst);
         for seat in grants {
             // A room with a grant on its way is in the directory or held by whoever waits: the
             // budget lets no seat go that holds a slot.
@@ -120,6 +134,7 @@ impl<S: Conn> Till<S> {
                 waiting: totals.waiting,
                 guaranteed: totals.min_sum,
                 turn: b.turn(),
+                is_full: totals.is_full,
             }
         })
     }
@@ -131,7 +146,7 @@ impl<S: Conn> Till<S> {
         let victims: Vec<Arc<Room<S>>> = {
             let mut books = lock(&self.books);
             let recent = books.searched.is_some_and(|at| now < at + SEARCH_PAUSE);
-            if recent || books.budget.pressed() == 0 {
+            if recent || (books.budget.pressed() == 0 && !books.budget.is_over()) {
                 return;
             }
             books.searched = Some(now);
@@ -146,7 +161,7 @@ impl<S: Conn> Till<S> {
             holders
         };
         for room in victims.iter().filter(|room| room.seems_idle()) {
-            if !self.is_pressed() {
+            if !self.is_pressed() && !self.is_over() {
                 break;
             }
             room.give_way(now, deeds);

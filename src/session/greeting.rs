@@ -126,7 +126,8 @@ async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell
             Ok(GreetingHeader::Cancel { body }) => {
                 let packet = greeter.body(body).await.map(|body| Greeting::cancel(&body));
                 if let Ok(Ok(Greeting::Cancel { pid, secret })) = packet {
-                    super::cancel::forward(shared, pid, &secret);
+                    let from = greeter.stream.peer().map(|peer| peer.ip());
+                    super::cancel::forward(shared, from, pid, &secret);
                 }
                 return Err(Farewell::silent(greeter.stream));
             }

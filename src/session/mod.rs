@@ -34,6 +34,7 @@ mod timeouts;
 mod transact;
 
 pub use cut::Cut;
+pub use cancel::{LostCancel, LostCancels};
 pub use door::Door;
 pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use futures_util::task::AtomicWaker;
 
 use super::clock::{Clock, Overdue};
 use super::cut::Cut;
+use super::cancel::Pace;
 use crate::auth::Identity;
 use crate::ident::{Role, TenantId};
 use crate::pool::Timeouts;
@@ -32,17 +33,16 @@ pub struct Card {
     waker: AtomicWaker,
     /// The server that runs this client's query now.
     serving: Mutex<Option<Arc<CancelGate>>>,
-    /// When the cancels let through so far are paid off, in milliseconds of this process.
-    cancels_paid_at: AtomicU64,
     clock: Clock,
     timeouts: Arc<Timeouts>,
+    cancels: Pace,
+    /// Since when it waits for a server.
+    waits: Mutex<Option<Instant>>,
 }
 
-/// Each cancel costs PostgreSQL a fork: a session may send one every so often, in the long run,
-const CANCEL_EVERY_MS: u64 = 50;
-
-/// and this many at once.
-const CANCEL_BURST: u64 = 20;
+/// Each cancel costs PostgreSQL a fork: a session may send one every so often, in the long run, and
+/// so many at once.
+const CANCELS: (Duration, u64) = (Duration::from_millis(50), 20);
 
 impl Card {
     /// Whether its token has expired.
@@ -78,6 +78,16 @@ impl Card {
     /// The server that runs its query or transaction now, if it has one.
     pub fn server(&self) -> Option<Arc<CancelGate>> {
         self.serving().clone()
+    }
+
+    /// Since when it has waited for a server, if it does.
+    pub fn waits_since(&self) -> Option<Instant> {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It begins to wait, or does so no more.
+    pub(super) fn waits(&self, since: Option<Instant>) {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// What the client must show to cancel.
@@ -141,13 +151,7 @@ impl Card {
     pub(super) fn may_cancel(&self) -> bool {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let limit = now.saturating_add(CANCEL_EVERY_MS * CANCEL_BURST);
-        let pay = |paid: u64| {
-            let next = paid.max(now).saturating_add(CANCEL_EVERY_MS);
-            (next <= limit).then_some(next)
-        };
-        let paid = &self.cancels_paid_at;
-        paid.fetch_update(Ordering::AcqRel, Ordering::Acquire, pay).is_ok()
+        self.cancels.allows(now, CANCELS)
     }
 
     fn serving(&self) -> MutexGuard<'_, Option<Arc<CancelGate>>> {
@@ -197,9 +201,10 @@ impl Roster {
             cut: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             serving: Mutex::new(None),
-            cancels_paid_at: AtomicU64::new(0),
             clock: Clock::default(),
             timeouts,
+            cancels: Pace::default(),
+            waits: Mutex::new(None),
         });
         self.shard(pid).entry(pid).or_default().push(Arc::clone(&card));
         Entry { roster: Arc::clone(self), card }
@@ -210,6 +215,12 @@ impl Roster {
         let shard = self.shard(pid);
         let same = |card: &&Arc<Card>| verify_slices_are_equal(&card.key.secret, secret).is_ok();
         shard.get(&pid)?.iter().find(same).cloned()
+    }
+
+    /// The session with this process id whose secret `proves` it.
+    pub(super) fn find_by(&self, pid: i32, proves: impl Fn(&[u8]) -> bool) -> Option<Arc<Card>> {
+        let shard = self.shard(pid);
+        shard.get(&pid)?.iter().find(|card| proves(&card.key.secret)).cloned()
     }
 
     /// Ends every session `which` picks; returns how many.

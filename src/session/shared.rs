@@ -16,6 +16,7 @@ use crate::pool::{Class, Limits, LimitsSettings, PoolSettings, Pools};
 use crate::server::{Dialer, Params, Server, Settings};
 use crate::tenant::{Directory, LimitOverrides, Tenant};
 
+use super::cancel::LostCancels;
 use super::metrics::SessionMetrics;
 use super::roster::Roster;
 use super::schema::Schemas;
@@ -41,6 +42,8 @@ pub struct SharedParts {
     pub dialer: Dialer,
     /// Hears of tenants whose PostgreSQL refuses our login: a role may change its own password.
     pub refused_logins: mpsc::Sender<TenantId>,
+    /// Hears of cancel requests for sessions of other processes.
+    pub lost_cancels: LostCancels,
     /// Knows who is logged in.
     pub roster: Arc<Roster>,
     /// `[pool]`, `[limits]` and `[plans]`, to make a tenant's limits of.

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use super::live::{End, Live, ServerLease};
 use super::relay::Relay;
@@ -123,8 +124,10 @@ impl Live {
         relay: &mut Relay,
     ) -> Result<Result<ServerLease, Fault>, End> {
         let (card, client) = (self.entry.card(), &mut self.client);
+        // A dial is no place in line; whether it comes to one is seen there.
+        card.waits(matches!(attempt, Attempt::Wait(_)).then(Instant::now));
         let mut taking = Box::pin(finish_attempt(&self.shared, attempt, &self.seat));
-        poll_fn(|cx| {
+        let taken = poll_fn(|cx| {
             if let Poll::Ready(why) = card.poll_cut(cx) {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
             }
@@ -137,6 +140,8 @@ impl Live {
                 _ => Poll::Pending,
             }
         })
-        .await
+        .await;
+        card.waits(None);
+        taken
     }
 }

@@ -23,6 +23,7 @@ use tokio_postgres::{Client, Error, NoTls};
 pub struct Cluster {
     folder: tempfile::TempDir,
     bin: PathBuf,
+    settings: String,
     pub port: u16,
 }
 
@@ -44,6 +45,11 @@ fn find_bin() -> PathBuf {
 
 impl Cluster {
     pub fn start() -> Self {
+        Self::start_with("-c max_connections=200")
+    }
+
+    /// With these settings on its command line.
+    pub fn start_with(settings: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("pgusher-test-").tempdir().unwrap();
         let bin = find_bin();
         if is_root() {
@@ -51,7 +57,7 @@ impl Cluster {
             assert!(chown.unwrap().success());
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let cluster = Self { folder, bin, port };
+        let cluster = Self { folder, bin, settings: settings.into(), port };
         let data = cluster.data();
         cluster.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"]);
         let hba = "local all postgres trust\nhost all postgres all trust\n\
@@ -80,9 +86,10 @@ impl Cluster {
 
     pub fn up(&self) {
         let options = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200",
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off {}",
             self.port,
-            self.folder.path().display()
+            self.folder.path().display(),
+            self.settings
         );
         let log = self.folder.path().join("log").display().to_string();
         self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "-o", &options, "start"]);

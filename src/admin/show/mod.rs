@@ -8,6 +8,7 @@ mod pools;
 mod sockets;
 mod stats;
 mod tenants;
+mod waits;
 
 pub(super) use databases::{DATABASES, USERS, databases, users};
 pub(super) use plain::{
@@ -15,6 +16,7 @@ pub(super) use plain::{
     config, help, lists, one, state, version,
 };
 pub(super) use pools::{POOLS, pools};
-pub(super) use sockets::{SOCKETS, clients, servers};
+pub(super) use sockets::{CLIENTS, SOCKETS, clients, servers};
 pub(super) use stats::{STATS, STATS_PART, TOTALS, stats, stats_averages, stats_totals, totals};
 pub(super) use tenants::{BUDGETS, PINS, TENANTS, budgets, pins, tenants};
+pub(super) use waits::{WAITS, waits};

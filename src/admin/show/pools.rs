@@ -21,6 +21,8 @@ pub(in crate::admin) const POOLS: &[Column] = &[
     int4("maxwait_us"),
     text("pool_mode"),
     text("load_balance_hosts"),
+    // pgusher's own.
+    text("wait_limit"),
 ];
 
 /// The user of a pool that all roles of a tenant share.
@@ -49,6 +51,7 @@ pub(in crate::admin) fn pools(desk: &Desk) -> Vec<Row> {
             wait.subsec_micros(),
             desk.pool_mode(tenant.as_deref()),
             None::<String>,
+            room.waits_for.map(|why| why.limit.to_owned()),
         ]
     };
     desk.rooms().into_iter().map(row).collect()

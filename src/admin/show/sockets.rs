@@ -1,8 +1,9 @@
 //! SHOW CLIENTS and SHOW SERVERS.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::admin::answer::{Cell, Column, Row, int4, row, text};
 use crate::admin::desk::Desk;
@@ -36,6 +37,18 @@ pub(in crate::admin) const SOCKETS: &[Column] = &[
     int4("id"),
 ];
 
+/// Those of a client, and pgusher's own: what it waits for, and its place in its tenant's line.
+pub(in crate::admin) const CLIENTS: &[Column] = &{
+    let mut columns = [text("wait_limit"); SOCKETS.len() + 2];
+    let mut n = 0;
+    while n < SOCKETS.len() {
+        columns[n] = SOCKETS[n];
+        n += 1;
+    }
+    columns[SOCKETS.len() + 1] = int4("wait_position");
+    columns
+};
+
 /// What is known of one socket.
 struct Socket<'a> {
     kind: &'static str,
@@ -48,6 +61,7 @@ struct Socket<'a> {
     link: Cell,
     remote_pid: Cell,
     id: Cell,
+    waited: Duration,
 }
 
 impl Socket<'_> {
@@ -65,8 +79,8 @@ impl Socket<'_> {
             none(),
             self.connect_time,
             none(),
-            0,
-            0,
+            self.waited.as_secs(),
+            self.waited.subsec_micros(),
             0,
             none(),
             self.link,
@@ -96,26 +110,61 @@ pub(super) fn cards(desk: &Desk) -> Vec<Arc<Card>> {
 }
 
 pub(in crate::admin) fn clients(desk: &Desk) -> Vec<Row> {
-    let row = |card: &Arc<Card>| {
-        let server = card.server();
-        Socket {
-            kind: "C",
-            user: user(desk, card),
-            tenant: card.identity().tenant(),
-            state: if server.is_some() { "active" } else { "idle" },
-            addr: card
-                .peer()
-                .map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string())
-                .into(),
-            port: card.peer().map(|peer: SocketAddr| peer.port()).into(),
-            connect_time: moment(card.since()).into(),
-            link: server.and_then(|gate| gate.key()).map(|key| key.pid.to_string()).into(),
-            remote_pid: Cell::Null,
-            id: card.pid().into(),
-        }
-        .row(desk)
+    let limits: HashMap<TenantId, &'static str> = desk
+        .rooms()
+        .into_iter()
+        .filter_map(|room| Some((room.tenant, room.waits_for?.limit)))
+        .collect();
+    let cards = cards(desk);
+    let lines = lines(&cards);
+    let row = |(card, position): (&Arc<Card>, Option<u32>)| {
+        let tenant = card.identity().tenant();
+        let mut row =
+            Socket { user: user(desk, card), ..client(card, position.is_some()) }.row(desk);
+        // In the moment it is served the line is shorter already.
+        row.push(position.and_then(|_| limits.get(tenant).copied()).map(str::to_owned).into());
+        row.push(position.into());
+        row
     };
-    cards(desk).iter().map(row).collect()
+    cards.iter().zip(lines).map(row).collect()
+}
+
+/// Each client's place in its tenant's line, counted from one, if it waits.
+fn lines(cards: &[Arc<Card>]) -> Vec<Option<u32>> {
+    let mut waiting: Vec<_> =
+        cards.iter().enumerate().filter_map(|(n, card)| Some((card.waits_since()?, n))).collect();
+    waiting.sort_unstable();
+    let mut counts: HashMap<&TenantId, u32> = HashMap::new();
+    let mut places = vec![None; cards.len()];
+    for (_, n) in waiting {
+        let count = counts.entry(cards[n].identity().tenant()).or_default();
+        *count += 1;
+        places[n] = Some(*count);
+    }
+    places
+}
+
+fn client(card: &Card, waits: bool) -> Socket<'_> {
+    let server = card.server();
+    let state = match (server.is_some(), waits) {
+        (true, _) => "active",
+        (false, true) => "waiting",
+        (false, false) => "idle",
+    };
+    let peer = card.peer();
+    Socket {
+        kind: "C",
+        user: String::new(),
+        tenant: card.identity().tenant(),
+        state,
+        addr: peer.map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string()).into(),
+        port: peer.map(|peer: SocketAddr| peer.port()).into(),
+        connect_time: moment(card.since()).into(),
+        link: server.and_then(|gate| gate.key()).map(|key| key.pid.to_string()).into(),
+        remote_pid: Cell::Null,
+        id: card.pid().into(),
+        waited: card.waits_since().map(|since| since.elapsed()).unwrap_or_default(),
+    }
 }
 
 /// Servers that run a client's query, then idle ones, then those being dialed. Of a dial only the
@@ -166,6 +215,7 @@ fn server<'a>(
         link: Cell::Null,
         remote_pid: pid.into(),
         id: pid.into(),
+        waited: Duration::ZERO,
     }
 }
 

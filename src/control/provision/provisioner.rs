@@ -300,6 +300,12 @@ impl Provisioner {
     pub async fn limit_connections(&self, tenant: &TenantId, max: u32) -> Result<(), Fault> {
         self.step("limit", async {
             let admin = self.pool.get().await?;
+            let sql = "SELECT datconnlimit FROM pg_database WHERE datname = $1";
+            let row = admin.query_opt(sql, &[&tenant.database()]).await?;
+            let found: Option<i32> = row.map(|row| row.try_get(0)).transpose()?;
+            if found.is_some_and(|found| u32::try_from(found) == Ok(max)) {
+                return Ok(());
+            }
             let name = crate::control::sql::ident(&tenant.database());
             let sql = format!("ALTER DATABASE {name} CONNECTION LIMIT {max}");
             Ok(admin.batch_execute(&sql).await?)

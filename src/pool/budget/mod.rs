@@ -4,21 +4,22 @@
 //! **Slots.** A slot is a connection from its dial to its end of file. `used <= total` always.
 //!
 //! **Order of service.** Every tenant has a *pass*: slot-seconds held while the budget was
-//! contended, per weight. The waiting tenant with the smallest pass is next; equal ones in the
+//! contended, per weight, from the end of a dial to the beginning of the close. The waiting tenant with the smallest pass is next; equal ones in the
 //! order they came. That is DESIGN's "smallest share in use per weight" summed over time: with
 //! more tenants than slots all waiting tenants hold nothing, and with 10 slots for weights 1:2:4
 //! no whole number of slots is right, so the share at an instant cannot decide alone. Pinned
 //! slots are not counted. A grant charges one *turn* in advance, so tenants take turns one slot at
 //! a time, and what is held beyond the prepaid turn is charged as it passes. Nobody saves up and
 //! nobody sinks: a tenant is never owed more than two turns for each slot it holds (so one that
-//! comes anew starts where the others are), and never owes more than that and two turns.
+//! comes anew starts where the others are), and never owes more than that and one turn, its own or
+//! of the one it waits behind.
 //!
 //! **Turns.** A moved connection costs PostgreSQL a fork (about 5 ms of CPU), so a slot stays for
 //! a turn, ten times what a dial takes here: a contended budget spends at most about a tenth of
 //! its slot time on dialing however many tenants rotate. After its turn a tenant gives the slot up
-//! at the end of a lease once it leads the best waiting tenant by a turn (of the lighter of the
+//! at the end of a lease once it leads the best waiting tenant by half a turn (of the lighter of the
 //! two). Without that lead, N+1 tenants on N slots would move every slot every turn; with it, one
-//! slot at a time.
+//! slot at a time. With a whole turn, two tenants on one slot would keep it for two turns each.
 //! An idle slot of a tenant ahead of the waiting one is taken once it was idle as long as a dial
 //! takes (waiting as long as the move costs is at most twice as bad as knowing the future), of a
 //! tenant behind it after a turn: a client that thinks for a millisecond keeps its server.
@@ -30,12 +31,14 @@
 //! yield; its idle servers are taken only after a second, since it would get them back first. A
 //! tenth of the budget is never guaranteed; minima beyond the rest are scaled down together.
 
+mod full;
 mod order;
 mod pins;
 mod seat;
 
 use std::time::{Duration, Instant};
 
+use full::Full;
 use order::Order;
 pub(super) use pins::{PinsFull, Totals};
 use seat::Stool;
@@ -54,6 +57,8 @@ pub(super) struct Rules {
     pub turn_max: Duration,
     /// Slots that pins may take.
     pub pin_max: u32,
+    /// The longest pause between two tries at a server that is full.
+    pub pause_max: Duration,
 }
 
 /// What a slot was when it ended.
@@ -61,6 +66,8 @@ pub(super) struct Rules {
 pub(super) enum Was {
     /// Its dial had not succeeded.
     Dialing,
+    /// PostgreSQL had refused its dial: the whole server is full.
+    Refused,
     /// Its connection was being closed.
     Closing,
 }
@@ -86,8 +93,12 @@ pub(super) struct Budget {
     /// The smallest pass of those who wait, or of who was served last: where newcomers start. It
     /// never sinks.
     front: u128,
+    /// What a turn costs the waiting tenant that was last found to be next.
+    best_cost: u128,
     /// Mean time of a dial.
     dial_mean: Duration,
+    /// PostgreSQL has fewer connections than the budget says.
+    full: Option<Full>,
 }
 
 /// What is known of a dial before the first one: loopback, SCRAM with few iterations.
@@ -118,7 +129,9 @@ impl Budget {
             clock: Duration::ZERO,
             ticked: None,
             front: 0,
+            best_cost: 0,
             dial_mean: DIAL_GUESS,
+            full: None,
         }
     }
 
@@ -202,7 +215,8 @@ impl Budget {
         grants: &mut Vec<Seat>,
     ) {
         self.tick(now);
-        self.dial_mean = (self.dial_mean * 7 + took.min(Duration::from_secs(5))) / 8;
+        self.dial_mean = (self.dial_mean * 15 + took.min(Duration::from_secs(5))) / 16;
+        self.full = None;
         self.end_dial(seat);
         self.settle(grants);
     }
@@ -210,8 +224,7 @@ impl Budget {
     /// A connection of the tenant is about to be closed; its slot is promised on.
     pub(super) fn closing(&mut self, seat: Seat, now: Instant, grants: &mut Vec<Seat>) {
         self.tick(now);
-        self.charge(seat);
-        self.closing += 1;
+        self.begin_close(seat);
         self.settle(grants);
     }
 
@@ -226,12 +239,30 @@ impl Budget {
     ) {
         self.tick(now);
         match was {
-            Was::Dialing => self.end_dial(seat),
-            Was::Closing => self.closing -= 1,
+            Was::Dialing | Was::Refused => self.end_dial(seat),
+            Was::Closing => self.end_close(seat),
         }
         self.give_back(seat);
+        if was == Was::Refused {
+            self.refused(now);
+        }
         self.set_want(seat, want);
         self.settle(grants);
+    }
+
+    /// Whether the server's connections were more than the budget leaves to this process: one more
+    /// is closed at the end of its lease. It is counted as closing then.
+    pub(super) fn sheds(&mut self, seat: Seat, now: Instant, grants: &mut Vec<Seat>) -> bool {
+        let excess = self.is_over();
+        if excess {
+            self.closing(seat, now, grants);
+        }
+        excess
+    }
+
+    /// Whether more connections are held than the rules allow: they allowed more before.
+    pub(super) fn is_over(&self) -> bool {
+        self.used - self.closing > self.rules.total
     }
 
     /// How many tenants wait for a slot that has to be taken from another. Zero: nobody needs to
@@ -263,16 +294,17 @@ impl Budget {
         self.forget(seat);
         self.rekey(seat);
         let (turn, floor) = (self.turn(), self.guaranteed(seat));
-        let lead = self.stool(best.seat).cost(turn).max(self.stool(seat).cost(turn));
+        let lead = self.stool(best.seat).cost(turn).max(self.stool(seat).cost(turn)) / 2;
         let stool = self.stool(seat);
         if stool.used <= floor {
             return false;
         }
-        let leads = stool.pass >= best.pass + lead;
+        // What was paid for when turns were longer is used, too.
+        let leads = stool.prepaid.is_zero() && stool.pass >= best.pass + lead;
         if best.rank != 0 && (age < turn || !leads) {
             return false;
         }
-        self.closing += 1;
+        self.begin_close(seat);
         self.settle(grants);
         true
     }
@@ -281,6 +313,9 @@ impl Budget {
     /// `None` when nobody waits.
     pub(super) fn spares(&mut self, seat: Seat, now: Instant) -> Option<Duration> {
         self.tick(now);
+        if self.is_over() {
+            return Some(Duration::ZERO);
+        }
         if self.spare() > self.promised() {
             return None;
         }

@@ -58,13 +58,14 @@ impl Budget {
     }
 
     /// Forgets what a tenant owes, or is owed, beyond two turns for each slot it holds. One that
-    /// holds none is owed nothing, and owes two turns at most. The pass may sink here, so the
+    /// holds none is owed nothing, and owes a turn at most, of its own or of a lighter one before
+    /// it: forgiven more, the heavy would get more than their weight. The pass may sink here, so the
     /// caller must rekey.
     pub(super) fn forget(&mut self, seat: Seat) {
-        let (turn, front) = (self.turn(), self.front);
+        let (turn, front, best) = (self.turn(), self.front, self.best_cost);
         let stool = self.stool(seat);
         let owed = stool.cost(turn * 2 * stool.used);
-        let owes = stool.cost(turn * 2 * (stool.used + 1));
+        let owes = stool.cost(turn * (2 * stool.used + 1)).max(best);
         stool.pass = stool.pass.clamp(front.saturating_sub(owed), front + owes);
     }
 
@@ -115,6 +116,8 @@ impl Budget {
     /// The waiting tenant that is next, its account up to date. The front moves up to it.
     pub(super) fn best(&mut self) -> Option<Key> {
         let best = self.next_where(|_, _| true)?;
+        let turn = self.turn();
+        self.best_cost = self.stool(best.seat).cost(turn);
         if best.rank != 0 {
             self.front = self.front.max(best.pass);
         }
@@ -151,7 +154,7 @@ impl Budget {
 
     /// Grants what is free and promises what will be.
     pub(super) fn settle(&mut self, grants: &mut Vec<Seat>) {
-        while self.used < self.rules.total && self.dialing < self.rules.dial_max.max(1) {
+        while self.used < self.total() && self.dialing < self.rules.dial_max.max(1) {
             if let Some(seat) = self.promises.pop_front() {
                 self.stool(seat).promised -= 1;
                 self.grant(seat);
@@ -170,7 +173,7 @@ impl Budget {
             self.rekey(seat);
         }
         // Free slots wait for a dial to end, and are given then; closing ones are promised now.
-        while self.used >= self.rules.total && self.promised() < self.spare() {
+        while self.used >= self.total() && self.promised() < self.spare() {
             let Some(key) = self.best() else { break };
             self.prepay(key.seat);
             self.stool(key.seat).promised += 1;
@@ -181,7 +184,7 @@ impl Budget {
 
     /// Slots that are free or will be.
     pub(super) fn spare(&self) -> u32 {
-        (self.rules.total + self.closing).saturating_sub(self.used)
+        (self.total() + self.closing).saturating_sub(self.used)
     }
 
     pub(super) fn promised(&self) -> u32 {
@@ -219,8 +222,21 @@ impl Budget {
     }
 
     pub(super) fn end_dial(&mut self, seat: Seat) {
+        self.charge(seat);
         self.dialing -= 1;
         self.stool(seat).dialing -= 1;
+    }
+
+    pub(super) fn begin_close(&mut self, seat: Seat) {
+        self.charge(seat);
+        self.closing += 1;
+        self.stool(seat).closing += 1;
+    }
+
+    pub(super) fn end_close(&mut self, seat: Seat) {
+        self.charge(seat);
+        self.closing -= 1;
+        self.stool(seat).closing -= 1;
     }
 
     /// Charges a turn in advance; the tenant's pass before it is the new front.

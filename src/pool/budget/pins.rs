@@ -43,6 +43,7 @@ impl Budget {
             pinned: self.pinned,
             waiting: self.order.len(),
             min_sum: self.min_sum,
+            is_full: self.is_full(),
         }
     }
 }
@@ -57,4 +58,6 @@ pub(in crate::pool) struct Totals {
     /// Tenants waiting without a promise.
     pub waiting: usize,
     pub min_sum: u64,
+    /// Whether PostgreSQL had no connection left when it was last asked.
+    pub is_full: bool,
 }

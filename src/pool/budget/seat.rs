@@ -36,6 +36,8 @@ pub(super) struct Stool {
     pub transit: u32,
     /// Dials under way, those in transit included.
     pub dialing: u32,
+    /// Slots whose connection is being closed.
+    pub closing: u32,
     /// Slots the tenant can use beyond what it has accepted.
     pub want: u32,
     /// Slots of those that are promised.
@@ -62,6 +64,7 @@ impl Stool {
             used: 0,
             transit: 0,
             dialing: 0,
+            closing: 0,
             want: 0,
             promised: 0,
             pinned: 0,
@@ -84,11 +87,13 @@ impl Stool {
         time.as_micros() * PASS_SCALE / u128::from(self.weight)
     }
 
-    /// Charges the time since the last charge, the prepaid part left out.
+    /// Charges the time since the last charge, the prepaid part left out. What a move costs, the
+    /// dial and the end of the connection, is nobody's: else who moves more often, because of a
+    /// smaller weight, would get less than its weight.
     pub(super) fn charge(&mut self, clock: Duration) {
         let passed = clock.saturating_sub(self.charged);
         self.charged = clock;
-        let held = passed * self.used.saturating_sub(self.pinned);
+        let held = passed * self.used.saturating_sub(self.pinned + self.dialing + self.closing);
         let paid = held.min(self.prepaid);
         self.prepaid -= paid;
         self.pass += self.cost(held.saturating_sub(paid));

@@ -16,8 +16,8 @@ pub enum FullOf {
 pub(in crate::pool) enum Dials {
     /// As many as are wanted.
     Open,
-    /// PostgreSQL is full: none until then, or until a server is released.
-    Full { of: FullOf, until: Instant, streak: u32 },
+    /// The tenant's limit is reached at PostgreSQL: none until then, or until a server is released.
+    Full { until: Instant, streak: u32 },
     /// They fail: one at a time, none until then.
     Failing { until: Instant, streak: u32 },
 }
@@ -48,12 +48,12 @@ impl Dials {
         }
     }
 
-    pub(super) fn full(self, of: FullOf, now: Instant, most: Duration) -> Self {
+    pub(super) fn full(self, now: Instant, most: Duration) -> Self {
         let streak = match self {
             Self::Full { streak, .. } => streak + 1,
             _ => 0,
         };
-        Self::Full { of, until: now + pause(streak, most), streak }
+        Self::Full { until: now + pause(streak, most), streak }
     }
 
     pub(super) fn failed(self, now: Instant, most: Duration) -> Self {

@@ -8,7 +8,7 @@ use crate::pool::{Asker, Class};
 /// What is known of a server connection for as long as it lives.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pool) struct Stamp {
-    /// When its slot was granted.
+    /// When its slot was granted; once it is open, when that was.
     pub since: Instant,
     /// When it has grown too old.
     pub retires: Option<Instant>,

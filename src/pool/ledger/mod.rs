@@ -13,6 +13,7 @@
 mod dials;
 mod kept;
 mod line;
+mod rivals;
 mod shelf;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub use dials::FullOf;
 pub(super) use kept::{Kept, Stamp};
 use line::Line;
 pub(super) use line::{Waiter, WaiterId};
+use rivals::Rivals;
+pub use rivals::{Claim, Holder};
 #[cfg(test)]
 pub(super) use shelf::HOLD;
 use shelf::Shelf;
@@ -50,6 +53,8 @@ pub(super) enum Next<W, V> {
 
 /// For how long after clients of different flavours met in a full room its new servers have none.
 const CLASH: Duration = Duration::from_secs(60);
+/// The longest pause between two dials of a tenant that holds no server, when its limit is reached.
+const PAUSE_BARE: Duration = Duration::from_millis(250);
 
 /// See the module's text.
 pub(super) struct Ledger<W, V> {
@@ -58,6 +63,7 @@ pub(super) struct Ledger<W, V> {
     /// Nobody is served: those who ask wait, servers are closed as they come back.
     is_paused: bool,
     dials: Dials,
+    rivals: Rivals,
     epoch: u32,
     clients: u32,
     idle: Shelf<V>,
@@ -88,6 +94,7 @@ impl<W, V> Ledger<W, V> {
             gate: Gate::Open,
             is_paused: false,
             dials: Dials::Open,
+            rivals: Rivals::new(),
             epoch: 0,
             clients: 0,
             idle: Shelf::new(),
@@ -150,7 +157,7 @@ impl<W, V> Ledger<W, V> {
 
     /// Whether a lease may simply end on the idle stack: nobody waits and no limit is passed.
     pub(super) fn is_calm(&self) -> bool {
-        self.line.is_empty() && self.lends() && self.used() - self.closing <= self.limits.server_max
+        self.line.is_empty() && self.lends() && self.used() - self.closing <= self.cap()
     }
 
     /// Counts a client in, unless there are `most`.
@@ -228,7 +235,7 @@ impl<W, V> Ledger<W, V> {
     /// What to do for the head of the line. Called until it says `Rest`. `starved` says that no
     /// slot is to be had from the budget.
     pub(super) fn next(&mut self, starved: bool, now: Instant) -> Next<W, V> {
-        let excess = (self.used() - self.closing) > self.limits.server_max;
+        let excess = (self.used() - self.closing) > self.cap();
         if self.idle.len() > 0 && (excess || !self.lends()) {
             return self.shut_coldest(None).map_or(Next::Rest, Next::Shut);
         }
@@ -271,6 +278,7 @@ impl<W, V> Ledger<W, V> {
             return None;
         }
         let times = self.dials.resumes().into_iter().chain(self.idle.releases());
+        let times = times.chain(self.rivals.ends());
         times.filter(|at| *at > now).min()
     }
 
@@ -304,7 +312,8 @@ impl<W, V> Ledger<W, V> {
         self.dialing -= 1;
     }
 
-    /// PostgreSQL refused a dial for being full: its client goes back to its place in line.
+    /// PostgreSQL refused a dial for being full: its client goes back to its place in line. Of a
+    /// full server the budget knows what to do.
     pub(super) fn refused_full(
         &mut self,
         waiter: Waiter<W>,
@@ -312,7 +321,11 @@ impl<W, V> Ledger<W, V> {
         now: Instant,
         pause_max: Duration,
     ) {
-        self.dials = self.dials.full(of, now, pause_max);
+        if of == FullOf::Tenant {
+            // Who holds nothing is soon let in by the others.
+            let pause_max = if self.used() == 0 { pause_max.min(PAUSE_BARE) } else { pause_max };
+            self.dials = self.dials.full(now, pause_max);
+        }
         self.line.put_back(waiter);
     }
 
@@ -335,7 +348,7 @@ impl<W, V> Ledger<W, V> {
         !self.lends()
             || stamp.epoch != self.epoch
             || stamp.retires.is_some_and(|at| at <= now)
-            || self.used() - self.closing > self.limits.server_max
+            || self.used() - self.closing > self.cap()
     }
 
     /// A lease ended well; the server is idle. With `hold`, it is put aside for its session.
@@ -391,7 +404,7 @@ impl<W, V> Ledger<W, V> {
     }
 
     fn headroom(&self) -> u32 {
-        self.limits.server_max.saturating_sub(self.used())
+        self.cap().saturating_sub(self.used())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::pool::pin::Pins;
 use crate::pool::settings::PinSettings;
 use crate::pool::slot::{Order, Phase, Slot};
 use crate::pool::ticket::Ticket;
-use crate::pool::{Conn, Grant, refusal};
+use crate::pool::{Conn, Grant, News, refusal};
 
 /// Who gives a server back, and whether it is put aside for it.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,7 @@ pub(in crate::pool) struct Return {
 impl<S: Conn> Room<S> {
     /// Serves the head of the line as far as it goes and tells the budget what is still wanted.
     pub(super) fn pump(self: &Arc<Self>, book: &mut Book<S>, now: Instant, deeds: &mut Deeds<S>) {
+        book.forget_rivals(now);
         self.serve(book, false, now, deeds);
         self.beg(book, now, deeds);
     }
@@ -127,6 +128,8 @@ impl<S: Conn> Room<S> {
         let mut deeds = Deeds::new();
         let mut book = self.book();
         book.opened();
+        // A turn begins when there is something to use.
+        stamp.since = now;
         let lifetime = book.limits().server_lifetime.nonzero();
         stamp.retires = lifetime.and_then(|span| now.checked_add(self.common.jittered(span)));
         self.till.with(&mut deeds, |b, grants| b.opened(self.seat, took, now, grants));
@@ -154,6 +157,9 @@ impl<S: Conn> Room<S> {
             }
             Phase::Closing => {
                 book.closed();
+                if book.has_rivals() {
+                    self.common.tell(News::Freed(self.tenant.clone()));
+                }
                 Was::Closing
             }
         };
@@ -204,7 +210,17 @@ impl<S: Conn> Room<S> {
         let waiter = Waiter { id: order.id, class: order.class, asked: order.asked, reach };
         book.refused_full(waiter, of, now, self.common.pool.dial_backoff_max.get());
         let timeout = book.limits().queue_timeout.nonzero();
-        self.free(&mut book, Was::Dialing, now, &mut deeds);
+        let was = match of {
+            FullOf::Tenant => Was::Dialing,
+            FullOf::Server => Was::Refused,
+        };
+        self.free(&mut book, was, now, &mut deeds);
+        if of == FullOf::Tenant {
+            self.claim(&book);
+        } else {
+            // The housekeeping knows when to try again.
+            self.common.bell.notify_one();
+        }
         drop(book);
         self.common.counters.dialed("full", std::time::Duration::ZERO);
         deeds.perform(now);
@@ -224,8 +240,10 @@ impl<S: Conn> Room<S> {
         let pressed = self.till.is_pressed();
         let mut book = self.book();
         book.leased_time += now.saturating_duration_since(stamp.lent);
+        book.forget_rivals(now);
         let spent = book.is_spent(&stamp, now) || stamp.is_worn && end.session == 0;
-        if !pressed && !spent && book.is_calm() {
+        let over = self.till.is_over();
+        if !pressed && !spent && !over && book.is_calm() {
             let kept = Kept { server, stamp, parked: now, session: end.session };
             let place = book.park(class, kept, end.hold);
             self.note_idle(&book);
@@ -236,6 +254,10 @@ impl<S: Conn> Room<S> {
         if spent {
             book.shut_leased();
             self.shut(server, stamp, now, &mut deeds);
+        } else if over && self.till.with(&mut deeds, |b, grants| b.sheds(self.seat, now, grants)) {
+            book.shut_leased();
+            self.shut_promised(server, stamp, &mut deeds);
+            self.common.counters.moved("split");
         } else if pressed
             && self.till.with(&mut deeds, |b, grants| b.yields(self.seat, age, now, grants))
         {
@@ -311,10 +333,11 @@ impl<S: Conn> Room<S> {
         let gone = book.abandon(id);
         let (share, totals, total) = self.till.figures(self.seat);
         let wait = refusal::Wait { position, waited: now.saturating_duration_since(asked) };
-        let limit = refusal::limit(&book);
+        let limit = refusal::limit(&book, totals.is_full);
         let fault = match limit {
             refusal::Limit::Paused => refusal::paused(counts, wait),
             refusal::Limit::Tenant => refusal::tenant_full(counts, book.limits(), wait),
+            refusal::Limit::Processes => refusal::processes_full(counts, book.cap(), wait),
             refusal::Limit::Dial(of) => refusal::postgres_full(of, counts, wait),
             refusal::Limit::Unreachable => refusal::unreachable_after(wait),
             refusal::Limit::Budget => refusal::budget_full(share, totals, total, wait),

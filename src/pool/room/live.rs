@@ -127,6 +127,10 @@ impl<S: Conn> Room<S> {
     pub(in crate::pool) fn figures(&self, now: Instant) -> RoomFigures {
         let book = self.book();
         let counts = book.counts();
+        let waits_for = (counts.waiting > 0).then(|| {
+            let (_, totals, total) = self.till.figures(self.seat);
+            refusal::waits_for(&book, totals, total)
+        });
         RoomFigures {
             tenant: self.tenant.clone(),
             server: self.till.key().clone(),
@@ -145,6 +149,7 @@ impl<S: Conn> Room<S> {
             leased_time: book.leased_time,
             wait_time: Duration::from_micros(self.waited_us.load(Ordering::Relaxed)),
             transactions: self.transactions.load(Ordering::Relaxed),
+            waits_for,
             oldest_wait: book.oldest().map(|at| now.saturating_duration_since(at)),
         }
     }

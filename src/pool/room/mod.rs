@@ -6,6 +6,7 @@
 
 mod flow;
 mod live;
+mod rivals;
 
 pub(super) use flow::Return;
 
@@ -24,7 +25,7 @@ use super::ledger::{Gate, Kept, Ledger, Stamp};
 use super::refusal;
 use super::ticket::Ticket;
 use super::till::Till;
-use super::{Asker, Attempt, Class, Conn, Grant, Limits, PinSettings, Timeouts, lock};
+use super::{Asker, Attempt, Class, Conn, Grant, Limits, News, PinSettings, Timeouts, lock};
 use crate::fault::Fault;
 use crate::ident::{ServerKey, TenantId};
 
@@ -55,9 +56,11 @@ impl<S: Conn> Room<S> {
         till: Arc<Till<S>>,
         common: Arc<Common<S>>,
         limits: Limits,
-        is_paused: bool,
+        (is_paused, place): (bool, (u32, u32)),
     ) -> Arc<Self> {
         let mut book = Ledger::new(limits);
+        book.set_place(place.0, place.1);
+        common.tell(News::Opened(tenant.clone()));
         let (min, weight) = (book.limits().server_min, book.limits().weight);
         book.set_paused(is_paused);
         let timeouts = Arc::<Timeouts>::default();

@@ -35,9 +35,9 @@ impl Default for Load {
 }
 
 #[derive(Default)]
-struct Score {
-    done: AtomicU64,
-    waited_ms_max: AtomicU64,
+pub(super) struct Score {
+    pub(super) done: AtomicU64,
+    pub(super) waited_ms_max: AtomicU64,
 }
 
 struct Outcome {
@@ -49,19 +49,24 @@ struct Outcome {
 const DIAL: Duration = Duration::from_millis(8);
 const CLOSE: Duration = Duration::from_millis(2);
 
-struct Bench {
-    pools: Pools<Fake>,
-    postgres: Arc<Postgres>,
-    budget: u32,
-    dials: AtomicU64,
+pub(super) struct Bench {
+    pub(super) pools: Pools<Fake>,
+    pub(super) postgres: Arc<Postgres>,
+    pub(super) budget: u32,
+    pub(super) dials: AtomicU64,
+    pub(super) dial: Duration,
 }
 
 impl Bench {
-    async fn dial(&self, room: &Room<Fake>, slot: Slot<Fake>) -> crate::pool::Lease<Fake> {
+    pub(super) async fn dial(
+        &self,
+        room: &Room<Fake>,
+        slot: Slot<Fake>,
+    ) -> crate::pool::Lease<Fake> {
         let cap = room.book().limits().server_max;
         let hold = self.postgres.connect(room.tenant().as_str(), cap, self.budget);
         self.dials.fetch_add(1, Ordering::Relaxed);
-        sleep(DIAL).await;
+        sleep(self.dial).await;
         let class = slot.class();
         slot.opened(fake(class, hold))
     }
@@ -94,6 +99,16 @@ impl Bench {
 
 /// Runs the loads, one per tenant, and counts from `warm` to the end.
 fn run(budget: u32, loads: Vec<Load>, warm: Duration, time: Duration) -> Outcome {
+    run_with((DIAL, CLOSE), budget, loads, (warm, time))
+}
+
+/// The same, with what a dial takes and what a close takes.
+fn run_with(
+    (dial, close): (Duration, Duration),
+    budget: u32,
+    loads: Vec<Load>,
+    (warm, time): (Duration, Duration),
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -107,12 +122,13 @@ fn run(budget: u32, loads: Vec<Load>, warm: Duration, time: Duration) -> Outcome
             postgres: Postgres::slow(),
             budget,
             dials: AtomicU64::new(0),
+            dial,
         });
         let keeper = tokio::spawn(async move { pools.keep().await });
         let postgres = Arc::clone(&bench.postgres);
         let closer = tokio::spawn(async move {
             loop {
-                sleep(CLOSE).await;
+                sleep(close).await;
                 let ended: Vec<_> = lock(&postgres.closing).drain(..).collect();
                 for (hold, slot) in ended {
                     drop(hold);
@@ -150,7 +166,7 @@ fn run(budget: u32, loads: Vec<Load>, warm: Duration, time: Duration) -> Outcome
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of transactions are small")]
-fn jain(done: &[u64]) -> f64 {
+pub(super) fn jain(done: &[u64]) -> f64 {
     let sum: f64 = done.iter().map(|n| *n as f64).sum();
     let squares: f64 = done.iter().map(|n| (*n as f64) * (*n as f64)).sum();
     sum * sum / (done.len() as f64 * squares)
@@ -187,6 +203,29 @@ fn weights_decide_the_shares() {
             let fair = sum * weight / 7;
             assert!(done.abs_diff(fair) * 20 <= fair, "budget {budget}: {:?}", out.done);
         }
+    }
+}
+
+#[test]
+fn what_moving_costs_takes_nothing_from_the_lighter() {
+    // Sixty tenants on 27 slots, of a server where a dial takes as long as a transaction.
+    let loads: Vec<Load> = (0..60)
+        .map(|n| Load {
+            clients: 10,
+            limits: Limits { weight: 1 << (n % 3), ..Load::default().limits },
+            transaction: Duration::from_millis(100),
+            think: Duration::ZERO,
+        })
+        .collect();
+    let costs = (Duration::from_millis(80), Duration::from_millis(20));
+    let out = run_with(costs, 27, loads, (Duration::from_secs(10), Duration::from_secs(140)));
+    let of = |n: usize| out.done.iter().skip(n).step_by(3).sum::<u64>();
+    let (sums, dials) = ([of(0), of(1), of(2)], out.dials);
+    println!("{sums:?}, dials {dials}");
+    let all: u64 = sums.iter().sum();
+    for (done, weight) in sums.iter().zip([1_u64, 2, 4]) {
+        let fair = all * weight / 7;
+        assert!(done.abs_diff(fair) * 20 <= fair, "{sums:?}");
     }
 }
 

@@ -10,13 +10,17 @@ use crate::pool::deeds::Deeds;
 use crate::pool::ledger::{Dials, Gate};
 use crate::pool::room::Room;
 use crate::pool::{
-    Attempt, FullOf, Grant, Lease, Limits, Membership, Pin, PinSettings, PoolSettings, Pools, Slot,
-    Ticket, lock,
+    Attempt, Claim, FullOf, Grant, Holder, Lease, Limits, Membership, Pin, PinSettings, Place,
+    PoolSettings, Pools, Slot, Split, Ticket, lock,
 };
 use crate::units::Span;
 
 const TENANTS: usize = 6;
-const STEPS: usize = 1_000_000;
+
+/// How many steps: a million, or `PGUSHER_STEPS`.
+fn steps() -> usize {
+    std::env::var("PGUSHER_STEPS").ok().map_or(1_000_000, |n| n.parse().expect("a number"))
+}
 
 struct World {
     dice: Dice,
@@ -191,7 +195,7 @@ impl World {
 
     fn change(&mut self) {
         let (room, now, mut deeds) = (self.room(), self.now, Deeds::new());
-        match self.dice.below(8) {
+        match self.dice.below(12) {
             0..4 => {
                 let server_max = 1 + self.dice.u32_below(5);
                 let limits = Limits {
@@ -208,10 +212,25 @@ impl World {
             4 => room.set_gate(Gate::Suspended, now, &mut deeds),
             5 => room.recycle(now, &mut deeds),
             6 => {
-                // What is in use beyond a lowered budget is let go, not cut.
                 let budget = 4 + self.dice.u32_below(8);
                 self.pools.set_budget(&server(), budget);
-                self.budget = budget.max(self.postgres.total());
+                self.note_budget();
+            }
+            7 => self.split(),
+            8 => room.hear_freed(now, &mut deeds),
+            9 => {
+                let holders = [Holder::Unknown, Holder::PostgreSql, Holder::Nobody];
+                room.set_holder(holders[self.dice.below(3)], now, &mut deeds);
+            }
+            10 | 11 => {
+                let claim = Claim {
+                    from: ["a", "z"][self.dice.below(2)].into(),
+                    to: "me".into(),
+                    held: self.dice.u32_below(5),
+                    wants: self.dice.u32_below(5),
+                    round: self.dice.next() % 7,
+                };
+                room.hear_claim(&claim, now, &mut deeds);
             }
             _ => {}
         }
@@ -225,6 +244,31 @@ impl World {
                 deeds.perform(now);
             }
         }
+    }
+
+    /// Other processes come or go, and hold what they like.
+    fn split(&mut self) {
+        let parts = 1 + self.dice.u32_below(3);
+        let place = |rank, beyond: u32| Place {
+            rank,
+            parts,
+            beyond: (beyond > 0).then(|| (server().to_string(), beyond)).into_iter().collect(),
+        };
+        let own = self.dice.u32_below(parts);
+        let others = (0..parts).filter(|n| *n != own);
+        let others = others.map(|n| place(n, self.dice.u32_below(4))).collect();
+        let split = Split { own: place(own, 0), others };
+        self.pools.narrow(&split);
+        if self.dice.below(4) > 0 {
+            self.pools.set_split(split);
+        }
+        self.note_budget();
+    }
+
+    /// What is in use beyond a smaller budget is let go, not cut.
+    fn note_budget(&mut self) {
+        let total = self.pools.budgets().first().map_or(0, |budget| budget.total);
+        self.budget = total.max(self.postgres.total());
     }
 
     fn step(&mut self) {
@@ -294,9 +338,12 @@ impl World {
             dialing += counts.dialing;
             pinned += counts.pinned;
             if counts.waiting > 0 && book.gate() == Gate::Open && book.dials() == Dials::Open {
-                let bound = book.used() >= book.limits().server_max;
+                let bound = book.used() >= book.cap();
                 assert!(bound || share.wanted > 0, "{id}: waits for nothing: {counts:?} {share:?}");
-                let free = totals.used < total && totals.dialing < 4 && counts.dialing < 2;
+                let free = !totals.is_full
+                    && totals.used < total
+                    && totals.dialing < 4
+                    && counts.dialing < 2;
                 assert!(bound || !free, "{id}: a free slot is not given: {counts:?} {totals:?}");
             }
         }
@@ -307,6 +354,8 @@ impl World {
 
     /// Everything in use ends: everybody in line is served, and nothing is left.
     fn quiesce(&mut self) {
+        self.pools.set_split(Split::alone());
+        self.note_budget();
         for member in &self.members {
             let mut deeds = Deeds::new();
             member.room().set_gate(Gate::Open, self.now, &mut deeds);
@@ -351,18 +400,20 @@ impl World {
 #[test]
 fn a_million_random_steps_never_pass_a_limit_nor_lose_a_slot_or_a_waiter() {
     let mut world = World::new(Dice::from_clock());
-    for step in 0..STEPS {
+    let steps = steps();
+    let quarter = steps.div_ceil(4);
+    for step in 0..steps {
         world.step();
         if step % 64 == 0 {
             world.audit();
         }
-        if step % 250_000 == 249_999 {
+        if (step + 1) % quarter == 0 {
             world.quiesce();
             world.audit();
         }
     }
-    assert!(world.served > STEPS as u64 / 20, "only {} were served", world.served);
-    assert!(world.clients.found > 1_000, "only {} found their own", world.clients.found);
+    assert!(world.served > steps as u64 / 20, "only {} were served", world.served);
+    assert!(world.clients.found > steps as u64 / 1_000, "only {} found their own", world.clients.found);
     world.now += Duration::from_secs(36_000);
     world.pools.sweep(world.now);
     for (hold, slot) in lock(&world.postgres.closing).drain(..).collect::<Vec<_>>() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bed::{Bed, ask, cap, ready, slot_of, told, waits};
 use super::fake::{server, tenant};
 use crate::fault::SqlState;
-use crate::pool::{Asker, Attempt, Class, Limits};
+use crate::pool::{Asker, Attempt, Class, Limits, Place, Split};
 
 #[test]
 fn a_paused_tenant_gives_its_servers_back_and_waits() {
@@ -135,16 +135,22 @@ fn leases_and_transactions_are_counted() {
 fn another_process_gets_its_part_of_the_budget_and_leaves_it_behind() {
     let bed = Bed::new(5);
     let member = bed.enter(0, &cap(5));
-    bed.pools.set_place(1, 2);
+    bed.pools.set_split(split(1, 2));
     let leases: Vec<_> = (0..2).map(|_| bed.dialed(&member, 0)).collect();
     let mut ticket = waits(&member, bed.at(1));
     assert!(ticket.claim().is_none(), "two of five are this process's");
     let figures = || bed.pools.budgets().remove(0);
     assert_eq!((figures().total, figures().of_all, figures().used), (2, 5, 2));
-    bed.pools.set_place(0, 1);
+    bed.pools.set_split(split(0, 1));
     drop(slot_of(&mut ticket));
     drop(leases);
-    bed.pools.set_place(0, 4);
+    bed.pools.set_split(split(0, 4));
     bed.pools.set_budget(&server(), 9);
     assert_eq!((figures().total, figures().of_all), (3, 9));
+}
+
+fn split(rank: u32, parts: u32) -> Split {
+    let place = |rank| Place { rank, parts, ..Place::alone() };
+    let others = (0..parts).filter(|n| *n != rank).map(place).collect();
+    Split { own: place(rank), others }
 }

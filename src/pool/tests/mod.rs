@@ -6,5 +6,6 @@ mod fair;
 mod fake;
 mod history;
 mod holds;
+mod moving;
 mod promises;
 mod stress;
