@@ -413,7 +413,11 @@ fn a_million_random_steps_never_pass_a_limit_nor_lose_a_slot_or_a_waiter() {
         }
     }
     assert!(world.served > steps as u64 / 20, "only {} were served", world.served);
-    assert!(world.clients.found > steps as u64 / 1_000, "only {} found their own", world.clients.found);
+    assert!(
+        world.clients.found > steps as u64 / 1_000,
+        "only {} found their own",
+        world.clients.found
+    );
     world.now += Duration::from_secs(36_000);
     world.pools.sweep(world.now);
     for (hold, slot) in lock(&world.postgres.closing).drain(..).collect::<Vec<_>>() {
