@@ -42,12 +42,12 @@ class Bench:
 
 def main(arguments):
     asked = parsed(arguments)
-    if not asked.no_install:
-        subprocess.run([ROOT / "scripts/install", "bench"], check=True)
     preset = chosen(asked)
     if asked.report:
         report(RESULTS, BENCH / "RESULTS.md")
         return 0
+    if not asked.no_install and not asked.pgbouncer:
+        subprocess.run([ROOT / "scripts/install", "bench"], check=True)
     programs = Programs(pathlib.Path(asked.pgusher or build()).resolve(),
                         pathlib.Path(asked.pgbouncer or find_pgbouncer()).resolve())
     world = World(programs, preset.scale, pairs(asked.pgusher_set), pairs(asked.pgbouncer_set))

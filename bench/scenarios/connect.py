@@ -1,7 +1,7 @@
 """A connection for every query (`pgbench -C -S`): what a login costs."""
 
 from harness import pgbench
-from harness.rounds import interleave, ratio, with_cpu
+from harness.rounds import interleave, ratio
 from harness.section import Section
 
 CLIENTS = 8
@@ -19,9 +19,8 @@ def run(bench):
             bench.say(f"connect {name}")
 
             def once(peer):
-                return with_cpu(peer, lambda: pgbench.run(
-                    bench.world, peer.target("main", tls), bench.preset.seconds, CLIENTS,
-                    connect=True))
+                return pgbench.run(bench.world, peer.target("main", tls), bench.preset.seconds,
+                                   CLIENTS, connect=True, process=peer.process)
 
             figures = found[name] = interleave(peers, bench.preset.rounds, once)
             ours, theirs = figures["pgusher"], figures["pgbouncer"]

@@ -1,7 +1,7 @@
 """pgbench's TPC-B: seven statements to a transaction."""
 
 from harness import pgbench
-from harness.rounds import interleave, ratio, with_cpu
+from harness.rounds import interleave, ratio
 from harness.section import Section
 
 
@@ -14,8 +14,8 @@ def run(bench):
                 bench.say(f"tpcb {mode} {clients}")
 
                 def once(peer):
-                    return with_cpu(peer, lambda: pgbench.run(
-                        bench.world, peer.target("main"), preset.seconds, clients, mode, "tpcb"))
+                    return pgbench.run(bench.world, peer.target("main"), preset.seconds, clients,
+                                       mode, "tpcb", process=peer.process)
 
                 figures = interleave(peers, preset.rounds, once)
                 ours, theirs = figures["pgusher"], figures["pgbouncer"]
