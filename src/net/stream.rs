@@ -29,6 +29,18 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Asks for a wake-up when something may be read, without a buffer to read it into. `Ready`
+    /// when something may be, or when only reading tells.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let ready = match self {
+            Self::Plain(Socket::Tcp(tcp)) => tcp.poll_read_ready(cx),
+            Self::Plain(Socket::Unix(unix)) => unix.poll_read_ready(cx),
+            Self::Plain(Socket::Pipe(_) | Socket::Lost) | Self::Tls(_) => return Poll::Ready(()),
+        };
+        // An error is told by the read.
+        ready.map(drop)
+    }
+
     /// Whether the bytes are encrypted on the way.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))

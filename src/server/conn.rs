@@ -274,6 +274,9 @@ impl Server {
     /// Reads what came while nobody held the server. `false` when it can no longer be used.
     fn absorb(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
+        if self.stream.poll_readable(&mut cx).is_pending() {
+            return true;
+        }
         let mut bytes = [0; 512];
         loop {
             let mut room = ReadBuf::new(&mut bytes);

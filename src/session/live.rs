@@ -184,7 +184,11 @@ impl Live {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
             }
             let client = &mut self.client;
-            let mut relay = kept.take().unwrap_or_else(Stocked::take);
+            let mut relay = match kept.take() {
+                Some(kept) => kept,
+                None if client.poll_readable(cx).is_pending() => return Poll::Pending,
+                None => Stocked::take(),
+            };
             let ready = loop {
                 match relay.is_ready() {
                     Ok(true) => break Poll::Ready(Ok(())),

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use super::clock::Doing;
 use super::cut::Cut;
@@ -38,11 +37,7 @@ impl Live {
         self.schema.refresh(&mut self.reading);
         relay.begin(&self.params, &self.reading);
         self.forget_sequences(relay);
-        let began = Instant::now();
-        let ended = self.exchange(relay, false).await;
-        let took = began.elapsed().as_secs_f64();
-        self.shared.parts.metrics.lease_seconds.observe(took);
-        ended
+        self.exchange(relay, false).await
     }
 
     /// Goes on with the server the session keeps.
@@ -235,7 +230,8 @@ impl Live {
             hold_until_landed(lease, self.asker);
         } else {
             let hold = advanced && self.habit.advanced();
-            lease.finish_for(&mut self.asker, hold);
+            let lent = lease.finish_for(&mut self.asker, hold);
+            self.shared.parts.metrics.lease_seconds.observe(lent.as_secs_f64());
         }
     }
 
