@@ -17,6 +17,24 @@ pub enum Socket {
     Unix(UnixStream),
     /// In-process: how the sidecar reaches a session.
     Pipe(DuplexStream),
+    /// Nothing: it could not be moved to another thread's poller.
+    Lost,
+}
+
+impl Socket {
+    /// Registers it with the poller of the runtime this is called in: woken by another thread's, a
+    /// task costs that thread's time, a wake-up across threads and the wait for both.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it; the socket is closed then.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        *self = match std::mem::replace(self, Self::Lost) {
+            Self::Tcp(tcp) => Self::Tcp(TcpStream::from_std(tcp.into_std()?)?),
+            Self::Unix(unix) => Self::Unix(UnixStream::from_std(unix.into_std()?)?),
+            other => other,
+        };
+        Ok(())
+    }
 }
 
 /// A transport, encrypted or not.
@@ -54,11 +72,22 @@ impl Stream {
         }
     }
 
+    /// As [`Socket::move_here`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.move_here(),
+            Self::Tls(tls) => tls.get_mut().0.move_here(),
+        }
+    }
+
     /// The peer's address, for TCP.
     pub fn peer(&self) -> Option<std::net::SocketAddr> {
         match self.socket() {
             Socket::Tcp(tcp) => tcp.peer_addr().ok(),
-            Socket::Unix(_) | Socket::Pipe(_) => None,
+            Socket::Unix(_) | Socket::Pipe(_) | Socket::Lost => None,
         }
     }
 }
@@ -69,6 +98,7 @@ macro_rules! each {
             Socket::Tcp($socket) => $call,
             Socket::Unix($socket) => $call,
             Socket::Pipe($socket) => $call,
+            Socket::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     };
 }

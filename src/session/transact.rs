@@ -53,6 +53,9 @@ impl Live {
     /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
     async fn prepare(&mut self, relay: &mut Relay) -> Result<(), End> {
         let Some(lease) = &mut self.held else { return Ok(()) };
+        if let Err(error) = lease.come_here() {
+            return Err(self.lose(error.into()));
+        }
         if lease.marked_by.is_some_and(|session| session != self.number) {
             if let Err(error) = Box::pin(lease.clean()).await {
                 return Err(self.lose(error));
