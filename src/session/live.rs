@@ -177,6 +177,7 @@ impl Live {
     /// sends half a message and stalls gets no server for it.
     async fn wait(&mut self, kept: &mut Option<Stocked>) -> Result<(), End> {
         self.now_at(Doing::Idle);
+        let mut woken = false;
         poll_fn(|cx| {
             if let Poll::Ready(why) = self.entry.card().poll_cut(cx)
                 && self.still_cut(why, None)
@@ -184,9 +185,11 @@ impl Live {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
             }
             let client = &mut self.client;
+            // At first there is nothing to read, most likely, and later there is.
+            let expects = std::mem::replace(&mut woken, true);
             let mut relay = match kept.take() {
                 Some(kept) => kept,
-                None if client.poll_readable(cx).is_pending() => return Poll::Pending,
+                None if !expects && client.poll_readable(cx).is_pending() => return Poll::Pending,
                 None => Stocked::take(),
             };
             let ready = loop {
