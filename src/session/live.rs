@@ -93,7 +93,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 const CLEAN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the session to its end.
-pub(super) async fn run(mut live: Live) -> Farewell {
+pub(super) async fn run(mut live: Box<Live>) -> Farewell {
     let mut relay = None;
     let end = live.converse(&mut relay).await;
     // Whatever is still leased is made ready for others, or closed.
@@ -105,7 +105,7 @@ pub(super) async fn run(mut live: Live) -> Farewell {
     }
     live.membership.room().forget(&live.asker);
     let whole = flush(&mut relay, &mut live.client).await;
-    let Live { shared, client, .. } = live;
+    let Live { shared, client, .. } = *live;
     match end {
         End::Fatal(fault) => {
             shared.parts.metrics.fault(&fault);
