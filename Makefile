@@ -3,6 +3,7 @@
 # make soak    the long versions: five minutes of pgbench, 2 GiB of COPY, a longer fuzz, 200 kills
 # make regress PostgreSQL's own test suites, directly and through pgusher (tests/regress/run -h)
 # make fuzz    the lexer under libFuzzer for an hour (needs nightly Rust and cargo-fuzz)
+# make bench   speed beside PgBouncer, bench/RESULTS.md (an hour; ARGS=--quick: ten minutes)
 # make lint    format, clippy, what may come into the build
 # make help    the rest
 
@@ -12,11 +13,13 @@ ARGS ?=
 # How long `make fuzz` takes.
 FUZZ_SECONDS ?= 3600
 
-.PHONY: help demo test soak regress fuzz unit lint fmt deny reference install-demo install-test clean
+.PHONY: help demo test soak regress fuzz unit lint fmt deny reference install-demo install-test \
+	bench bench-smoke clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make unit    the tests that need no PostgreSQL'
+	@echo 'make bench-smoke  that the benchmark runs and gets right answers (a minute)'
 	@echo 'make fmt     format the code'
 	@echo 'make deny    what may come into the build (needs cargo-deny)'
 	@echo 'make reference  write config/pgusher.toml anew from the code'
@@ -45,6 +48,13 @@ regress: install-test
 fuzz:
 	cd fuzz && mkdir -p corpus/lexer && $(CARGO) +nightly fuzz run --sanitizer none lexer -- \
 		-dict=lexer.dict -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
+
+bench:
+	bench/run $(ARGS)
+
+bench-smoke:
+	$(CARGO) build --locked
+	bench/run --smoke --pgusher "$${CARGO_TARGET_DIR:-target}/debug/pgusher" $(ARGS)
 
 unit:
 	$(CARGO) test --locked --lib --test rooms --test config_reference --test command_line

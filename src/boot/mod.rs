@@ -6,6 +6,7 @@
 mod build;
 mod changes;
 mod console;
+mod data;
 mod doors;
 mod figures;
 mod logins;

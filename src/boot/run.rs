@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::changes::Reaction;
 use super::console::{self, Asked};
+use super::data::DataThreads;
 use super::logins;
 use super::{BuildProblems, Built, doors, peers, split, subscriptions};
 use crate::admin::Stop;
@@ -38,7 +39,8 @@ pub struct Running {
     pub built: Arc<Built>,
     /// Where it listens.
     pub addresses: Addresses,
-    data: Option<Runtime>,
+    /// Ends when dropped.
+    data: DataThreads,
     close: watch::Sender<bool>,
     asked: watch::Receiver<Asked>,
     presence: Presence,
@@ -75,11 +77,12 @@ async fn cut_expired(roster: &Roster) {
 pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
     let control = Handle::current();
     let built = Arc::new(Built::build(config, &control)?);
-    let data = data_runtime(config).map_err(|e| vec![format!("no runtime: {e}")])?;
+    let data = DataThreads::start(config.runtime.data_threads())
+        .map_err(|e| vec![format!("no data threads: {e}")])?;
     let (close, closed) = watch::channel(false);
     let front = {
         // Listeners belong to the runtime that polls them.
-        let _inside = data.handle().enter();
+        let _inside = data.first().enter();
         Front::bind(&config.listen, &built.metrics)?
     };
     let presence = Presence::new(built.registry.clone(), &host_name())
@@ -88,34 +91,26 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
     // Nothing is dialled before it is known who else dials.
     built.pools.set_split(Split::unknown());
     split::join(&built, &presence).await;
-    let mut tasks = keepers(config, &built, data.handle(), &presence);
+    let mut tasks = keepers(config, &built, data.first(), &presence);
     let (ask, asked) = watch::channel(None);
     let console = Arc::new(console::console(&built, config, ask));
     built.shared.open_console(console.clone());
     tasks.push(control.spawn(async move { console.keep().await }));
     let listener = addresses.listen.first().copied();
-    let doors = Box::pin(doors::open(config, &built, data.handle(), &presence, listener)).await?;
+    let doors = Box::pin(doors::open(config, &built, data.first(), &presence, listener)).await?;
     (addresses.http, addresses.ops) = (doors.http, doors.ops);
     tasks.extend(doors.tasks);
-    front.open(&built.shared, data.handle(), &closed);
+    front.open(&built.shared, data.handles(), &closed);
     Ok(Running {
         built,
         addresses,
-        data: Some(data),
+        data,
         close,
         asked,
         presence,
         tasks,
         drain_timeout: config.runtime.drain_timeout.get(),
     })
-}
-
-fn data_runtime(config: &Config) -> std::io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(config.runtime.data_threads())
-        .thread_name("pgusher-data")
-        .enable_all()
-        .build()
 }
 
 /// The tasks that keep caches, pools and certificates true.
@@ -198,7 +193,7 @@ impl Running {
     }
 
     /// As [`Self::drain`], with a patience of the caller's.
-    pub async fn drain_within(mut self, timeout: Duration) {
+    pub async fn drain_within(self, timeout: Duration) {
         let _ = self.close.send(true);
         self.built.pools.drain();
         let roster = Arc::clone(self.built.shared.roster());
@@ -220,20 +215,9 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
-        if let Some(data) = self.data.take() {
-            data.shutdown_background();
-        }
+        drop(self.data);
         // The others may have this process's part of the budgets now. If the registry is away,
         // they find out by its silence.
         let _ = tokio::time::timeout(LEAVE_PATIENCE, Box::pin(self.presence.leave())).await;
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A runtime must not be dropped within another one.
-        if let Some(data) = self.data.take() {
-            data.shutdown_background();
-        }
     }
 }

@@ -8,7 +8,8 @@ use crate::units::Span;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeSettings {
-    /// Threads that relay sessions; 0: one for each core. Fewer cost less CPU per transaction.
+    /// Threads that relay sessions; 0: one for every two cores. Fewer cost less CPU per
+    /// transaction, more serve when those are busy all the time.
     pub workers: usize,
     /// Threads for everything else.
     pub control_workers: usize,
@@ -27,7 +28,7 @@ impl RuntimeSettings {
         if self.workers > 0 {
             return self.workers;
         }
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
     }
 }
 

@@ -62,19 +62,25 @@ impl Front {
         self.listeners.iter().filter_map(Listener::local_addr).collect()
     }
 
-    /// Accepts on `data` until `closed` ends; then the listeners are closed and sessions go on.
+    /// Accepts on the first of the `data` threads, within which the listeners were bound, until
+    /// `closed` ends; then the listeners are closed and sessions go on. Each session runs on the
+    /// thread that has fewest when it comes.
+    ///
+    /// # Panics
+    /// Without a thread.
     pub fn open(
         self,
         shared: &Arc<Shared>,
-        data: &Handle,
+        data: &[Handle],
         closed: &tokio::sync::watch::Receiver<bool>,
     ) {
+        let desks: Arc<[Desk]> = data.iter().cloned().map(Desk::new).collect();
         for listener in self.listeners {
             let (limits, shared) = (Arc::clone(&self.limits), Arc::clone(shared));
-            let mut closed = closed.clone();
-            data.spawn(async move {
+            let (mut closed, desks) = (closed.clone(), Arc::clone(&desks));
+            data[0].spawn(async move {
                 tokio::select! {
-                    () = accept(listener, limits, shared) => {}
+                    () = accept(listener, limits, shared, desks) => {}
                     // The sender going away means the same.
                     _ = closed.wait_for(|closed| *closed) => {}
                 }
@@ -83,19 +89,48 @@ impl Front {
     }
 }
 
-async fn accept(listener: Listener, limits: Arc<Limits>, shared: Arc<Shared>) {
+/// One data thread as the front sees it.
+struct Desk {
+    thread: Handle,
+    sessions: Arc<AtomicUsize>,
+}
+
+impl Desk {
+    fn new(thread: Handle) -> Self {
+        Self { thread, sessions: Arc::default() }
+    }
+
+    /// The place of the one with the fewest sessions.
+    fn choose(desks: &[Self]) -> usize {
+        let count = |desk: &Self| desk.sessions.load(Ordering::Relaxed);
+        desks.iter().enumerate().min_by_key(|(_, desk)| count(desk)).map_or(0, |(place, _)| place)
+    }
+}
+
+async fn accept(
+    listener: Listener,
+    limits: Arc<Limits>,
+    shared: Arc<Shared>,
+    desks: Arc<[Desk]>,
+) {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok((mut socket, _)) => {
                 limits.accepted.inc();
-                let Some(counted) = Counted::enter(&limits) else {
+                let place = Desk::choose(&desks);
+                let Some(counted) = Counted::enter(&limits, &desks[place]) else {
                     // Closed without a word: there is no room to wait for who it is.
                     limits.refused.inc();
                     continue;
                 };
                 let seat = limits.half_open.enter();
                 let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
+                desks[place].thread.spawn(async move {
+                    // The first thread's poller has it already. A socket that is lost shows at
+                    // the first read.
+                    if place > 0 {
+                        let _ = socket.move_here();
+                    }
                     session::serve(shared, Stream::Plain(socket), Some(seat)).await;
                     drop(counted);
                 });
@@ -132,12 +167,17 @@ impl Limits {
 }
 
 /// One connection among all; counted out when dropped.
-struct Counted(Arc<Limits>);
+struct Counted {
+    limits: Arc<Limits>,
+    of_thread: Arc<AtomicUsize>,
+}
 
 impl Counted {
-    fn enter(limits: &Arc<Limits>) -> Option<Self> {
+    fn enter(limits: &Arc<Limits>, desk: &Desk) -> Option<Self> {
         let before = limits.connections.fetch_add(1, Ordering::AcqRel);
-        let counted = Self(Arc::clone(limits));
+        desk.sessions.fetch_add(1, Ordering::Relaxed);
+        let counted =
+            Self { limits: Arc::clone(limits), of_thread: Arc::clone(&desk.sessions) };
         limits.open.inc();
         // Dropped again when there is no room.
         (before < limits.connections_max).then_some(counted)
@@ -146,7 +186,8 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
-        self.0.open.dec();
+        self.limits.connections.fetch_sub(1, Ordering::AcqRel);
+        self.limits.open.dec();
+        self.of_thread.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! This room knows bytes and certificates; it knows no PostgreSQL message.
 
+mod home;
 mod listen;
 mod stream;
 pub mod tls;
 
+pub use home::Home;
 pub use listen::{Listener, TcpOptions};
 pub use stream::{Socket, Stream};

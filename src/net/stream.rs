@@ -17,6 +17,24 @@ pub enum Socket {
     Unix(UnixStream),
     /// In-process: how the sidecar reaches a session.
     Pipe(DuplexStream),
+    /// Nothing: it could not be moved to another thread's poller.
+    Lost,
+}
+
+impl Socket {
+    /// Registers it with the poller of the runtime this is called in: woken by another thread's, a
+    /// task costs that thread's time, a wake-up across threads and the wait for both.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it; the socket is closed then.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        *self = match std::mem::replace(self, Self::Lost) {
+            Self::Tcp(tcp) => Self::Tcp(TcpStream::from_std(tcp.into_std()?)?),
+            Self::Unix(unix) => Self::Unix(UnixStream::from_std(unix.into_std()?)?),
+            other => other,
+        };
+        Ok(())
+    }
 }
 
 /// A transport, encrypted or not.
@@ -29,6 +47,18 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Asks for a wake-up when something may be read, without a buffer to read it into. `Ready`
+    /// when something may be, or when only reading tells.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let ready = match self {
+            Self::Plain(Socket::Tcp(tcp)) => tcp.poll_read_ready(cx),
+            Self::Plain(Socket::Unix(unix)) => unix.poll_read_ready(cx),
+            Self::Plain(Socket::Pipe(_) | Socket::Lost) | Self::Tls(_) => return Poll::Ready(()),
+        };
+        // An error is told by the read.
+        ready.map(drop)
+    }
+
     /// Whether the bytes are encrypted on the way.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
@@ -42,11 +72,22 @@ impl Stream {
         }
     }
 
+    /// As [`Socket::move_here`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.move_here(),
+            Self::Tls(tls) => tls.get_mut().0.move_here(),
+        }
+    }
+
     /// The peer's address, for TCP.
     pub fn peer(&self) -> Option<std::net::SocketAddr> {
         match self.socket() {
             Socket::Tcp(tcp) => tcp.peer_addr().ok(),
-            Socket::Unix(_) | Socket::Pipe(_) => None,
+            Socket::Unix(_) | Socket::Pipe(_) | Socket::Lost => None,
         }
     }
 }
@@ -57,6 +98,7 @@ macro_rules! each {
             Socket::Tcp($socket) => $call,
             Socket::Unix($socket) => $call,
             Socket::Pipe($socket) => $call,
+            Socket::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     };
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ledger::Stamp;
 use super::pin::{Pin, Pins};
@@ -57,9 +57,12 @@ impl<S: Conn> Lease<S> {
     }
 
     /// As [`Lease::finish`], of a session that goes on: it finds this server again while nobody
-    /// else has taken it. With `hold`, nobody else may for a moment.
-    pub fn finish_for(self, asker: &mut Asker, hold: bool) {
-        self.finish_for_at(asker, hold, super::now());
+    /// else has taken it. With `hold`, nobody else may for a moment. How long it was lent is the
+    /// answer.
+    pub fn finish_for(self, asker: &mut Asker, hold: bool) -> Duration {
+        let (now, lent) = (super::now(), self.stamp.lent);
+        self.finish_for_at(asker, hold, now);
+        now.saturating_duration_since(lent)
     }
 
     pub(super) fn finish_for_at(self, asker: &mut Asker, hold: bool, now: Instant) {

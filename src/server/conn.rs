@@ -12,7 +12,7 @@ use super::backends::{Backend, Backends};
 use super::login::read_parameter;
 use super::{Account, Answer, CancelGate, DialError, Params, Prepared};
 use super::{ServerStatements, Settings, description};
-use crate::net::Stream;
+use crate::net::{Home, Stream};
 use crate::pool::{Class, Conn, Slot};
 use crate::wire::{HEADER_BYTES, Header, Writer, tag};
 
@@ -40,6 +40,8 @@ pub struct Server {
     born: Instant,
     /// Whom the session began as, in PostgreSQL's own spelling.
     user: Option<Box<str>>,
+    /// Whose poller has the socket.
+    home: Home,
 }
 
 /// The parameter in which PostgreSQL reports the session's user.
@@ -77,12 +79,26 @@ impl Server {
             class: account.class,
             born: Instant::now(),
             user,
+            home: Home::here(),
         })
     }
 
     /// What `RESET` returns to.
     pub fn startup(&self) -> &Settings {
         &self.startup
+    }
+
+    /// Has the socket polled by the thread that is to use it now.
+    ///
+    /// # Errors
+    /// As [`Stream::move_here`]: the connection is lost.
+    pub fn come_here(&mut self) -> std::io::Result<()> {
+        let here = Home::here();
+        if self.home != here {
+            self.stream.move_here()?;
+            self.home = here;
+        }
+        Ok(())
     }
 
     /// The way a cancel for it goes.
@@ -274,6 +290,9 @@ impl Server {
     /// Reads what came while nobody held the server. `false` when it can no longer be used.
     fn absorb(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
+        if self.stream.poll_readable(&mut cx).is_pending() {
+            return true;
+        }
         let mut bytes = [0; 512];
         loop {
             let mut room = ReadBuf::new(&mut bytes);

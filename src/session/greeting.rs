@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::console;
 use super::farewell::Farewell;
 use super::half_open::HalfOpenSeat;
-use super::live;
+use super::live::Live;
 use super::login;
 use super::shared::Shared;
 use super::startup::Wish;
@@ -34,37 +34,37 @@ pub(super) struct Greeted {
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Takes a client from its first byte to its last.
-pub(super) async fn run(
+/// Takes a client from its first byte to its welcome. The session comes boxed: what it needed on
+/// the way in is not part of it.
+///
+/// # Errors
+/// The end, when it does not come that far, or was an operator's.
+pub(super) async fn enter(
     shared: Arc<Shared>,
     stream: Stream,
     seat: Option<HalfOpenSeat>,
-) -> Farewell {
+) -> Result<Box<Live>, Farewell> {
     let deadline = shared.parts.settings.login_timeout.get();
-    let proving = Box::pin(within(deadline, seated(seat, prove(&shared, stream))));
+    let proving = within(deadline, seated(seat, prove(&shared, stream)));
     let Some(proven) = proving.await.flatten() else {
         // The stream went with the future: what was written of an answer cannot be known.
-        return Farewell::nobody();
+        return Err(Farewell::nobody());
     };
     // Who has proven a token waits for a server as long as the tenant's own limits say.
     let arrived = match proven {
         Ok(Guest::Tenant(proven)) => Box::pin(super::arrival::arrive(&shared, *proven)).await,
         Ok(Guest::Operator(console)) => {
             console.await;
-            return Farewell::nobody();
+            return Err(Farewell::nobody());
         }
         Err(farewell) => Err(farewell),
     };
-    match arrived {
-        Ok(live) => live::run(live).await,
-        Err(farewell) => {
-            if let Some(fault) = farewell.fault() {
-                shared.parts.metrics.fault(fault);
-                fault.log();
-            }
-            farewell
+    arrived.map(Box::new).inspect_err(|farewell| {
+        if let Some(fault) = farewell.fault() {
+            shared.parts.metrics.fault(fault);
+            fault.log();
         }
-    }
+    })
 }
 
 /// Does the work while the seat is not needed for somebody else.

@@ -93,7 +93,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 const CLEAN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the session to its end.
-pub(super) async fn run(mut live: Live) -> Farewell {
+pub(super) async fn run(mut live: Box<Live>) -> Farewell {
     let mut relay = None;
     let end = live.converse(&mut relay).await;
     // Whatever is still leased is made ready for others, or closed.
@@ -105,7 +105,7 @@ pub(super) async fn run(mut live: Live) -> Farewell {
     }
     live.membership.room().forget(&live.asker);
     let whole = flush(&mut relay, &mut live.client).await;
-    let Live { shared, client, .. } = live;
+    let Live { shared, client, .. } = *live;
     match end {
         End::Fatal(fault) => {
             shared.parts.metrics.fault(&fault);
@@ -177,6 +177,7 @@ impl Live {
     /// sends half a message and stalls gets no server for it.
     async fn wait(&mut self, kept: &mut Option<Stocked>) -> Result<(), End> {
         self.now_at(Doing::Idle);
+        let mut woken = false;
         poll_fn(|cx| {
             if let Poll::Ready(why) = self.entry.card().poll_cut(cx)
                 && self.still_cut(why, None)
@@ -184,7 +185,13 @@ impl Live {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
             }
             let client = &mut self.client;
-            let mut relay = kept.take().unwrap_or_else(Stocked::take);
+            // At first there is nothing to read, most likely, and later there is.
+            let expects = std::mem::replace(&mut woken, true);
+            let mut relay = match kept.take() {
+                Some(kept) => kept,
+                None if !expects && client.poll_readable(cx).is_pending() => return Poll::Pending,
+                None => Stocked::take(),
+            };
             let ready = loop {
                 match relay.is_ready() {
                     Ok(true) => break Poll::Ready(Ok(())),

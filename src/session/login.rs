@@ -126,6 +126,7 @@ fn may_be_cleartext(stream: &Stream) -> bool {
     match (stream, stream.socket()) {
         (Stream::Tls(_), _) | (_, Socket::Unix(_) | Socket::Pipe(_)) => true,
         (_, Socket::Tcp(_)) => stream.peer().is_some_and(|peer| peer.ip().is_loopback()),
+        (_, Socket::Lost) => false,
     }
 }
 

@@ -52,5 +52,10 @@ use std::sync::Arc;
 ///
 /// Dropping the future closes the socket and returns what was held.
 pub async fn serve(shared: Arc<Shared>, stream: Stream, seat: Option<HalfOpenSeat>) {
-    farewell::end(greeting::run(shared, stream, seat).await).await;
+    // Each phase in a box of its own: while the client is idle the others take no memory.
+    let ended = match Box::pin(greeting::enter(shared, stream, seat)).await {
+        Ok(live) => live::run(live).await,
+        Err(farewell) => farewell,
+    };
+    Box::pin(farewell::end(ended)).await;
 }

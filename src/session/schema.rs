@@ -88,6 +88,9 @@ impl Schema {
     pub(super) fn salt(&self, settings: &Settings) -> u64 {
         static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let version = self.0.version.load(Ordering::Acquire);
+        if settings.is_empty() {
+            return version;
+        }
         let mut naming = settings.iter().filter(|(n, _)| matches!(*n, "search_path" | "role"));
         let first = naming.next();
         // Most sessions set neither: nothing to hash.

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use super::clock::Doing;
 use super::cut::Cut;
@@ -38,11 +37,7 @@ impl Live {
         self.schema.refresh(&mut self.reading);
         relay.begin(&self.params, &self.reading);
         self.forget_sequences(relay);
-        let began = Instant::now();
-        let ended = self.exchange(relay, false).await;
-        let took = began.elapsed().as_secs_f64();
-        self.shared.parts.metrics.lease_seconds.observe(took);
-        ended
+        self.exchange(relay, false).await
     }
 
     /// Goes on with the server the session keeps.
@@ -58,6 +53,9 @@ impl Live {
     /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
     async fn prepare(&mut self, relay: &mut Relay) -> Result<(), End> {
         let Some(lease) = &mut self.held else { return Ok(()) };
+        if let Err(error) = lease.come_here() {
+            return Err(self.lose(error.into()));
+        }
         if lease.marked_by.is_some_and(|session| session != self.number) {
             if let Err(error) = Box::pin(lease.clean()).await {
                 return Err(self.lose(error));
@@ -235,7 +233,8 @@ impl Live {
             hold_until_landed(lease, self.asker);
         } else {
             let hold = advanced && self.habit.advanced();
-            lease.finish_for(&mut self.asker, hold);
+            let lent = lease.finish_for(&mut self.asker, hold);
+            self.shared.parts.metrics.lease_seconds.observe(lent.as_secs_f64());
         }
     }
 

@@ -227,6 +227,16 @@ impl Relay {
         ends: &mut Ends<'_>,
         hold: bool,
     ) -> Poll<Event> {
+        // When all is sent it is the server's turn, and its answer may be the end of it: the
+        // client need not be asked then.
+        if !hold && self.up.buffer.is_empty() && self.up.is_flushed() && self.is_busy() {
+            if let Some(event) = self.poll_down(cx, ends, &mut false) {
+                return Poll::Ready(event);
+            }
+            if self.is_finished() {
+                return Poll::Ready(Event::Done);
+            }
+        }
         loop {
             let mut moved = false;
             if let Some(event) = self.poll_up(cx, ends, &mut moved) {
@@ -235,8 +245,7 @@ impl Relay {
             if let Some(event) = self.poll_down(cx, ends, &mut moved) {
                 return Poll::Ready(event);
             }
-            let sent = self.up.is_flushed() && !self.up.is_inside_message();
-            if sent && self.exchange.is_done() && !self.down.is_inside_message() {
+            if self.is_finished() {
                 if !hold {
                     return Poll::Ready(Event::Done);
                 }
@@ -251,6 +260,12 @@ impl Relay {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Everything is sent and answered, and no transaction is open.
+    fn is_finished(&self) -> bool {
+        let sent = self.up.is_flushed() && !self.up.is_inside_message();
+        sent && self.exchange.is_done() && !self.down.is_inside_message()
     }
 
     /// Whether nothing more can come of it when the client sends nothing more: all is answered, or
@@ -279,7 +294,8 @@ impl Relay {
             || self.up.buffer.is_full()
                 && (!self.up.is_flushed()
                     || self.up.buffer.unparsed().len() == self.up.buffer.capacity());
-        if !self.client_ended && !full && self.exchange.has_room() {
+        let asks = !self.client_ended && !full && self.exchange.has_room();
+        if asks {
             match self.up.buffer.poll_fill(cx, ends.client) {
                 Poll::Ready(Ok(0)) => self.client_ended = true,
                 Poll::Ready(Ok(_)) => *moved = true,
@@ -304,7 +320,8 @@ impl Relay {
             Err(malformed) => return Some(Event::ClientBroke(malformed)),
         };
         match self.up.outbox.poll_send(cx, &mut self.up.buffer, &mut ends.server.stream) {
-            Poll::Ready(Ok(some)) => *moved |= some,
+            // Sending is a reason to go on only where it has made room.
+            Poll::Ready(Ok(some)) => *moved |= some && !(asks && self.up.buffer.is_empty()),
             Poll::Ready(Err(_)) => self.server_deaf = true,
             Poll::Pending => {}
         }
@@ -326,7 +343,8 @@ impl Relay {
         moved: &mut bool,
     ) -> Option<Event> {
         let mut server_ended = false;
-        if !self.down.buffer.is_full() || self.down.is_flushed() {
+        let asks = !self.down.buffer.is_full() || self.down.is_flushed();
+        if asks {
             match self.down.buffer.poll_fill(cx, &mut ends.server.stream) {
                 Poll::Ready(Ok(0) | Err(_)) => server_ended = true,
                 Poll::Ready(Ok(_)) => *moved = true,
@@ -344,7 +362,7 @@ impl Relay {
             return Some(Event::ServerBroke);
         }
         match self.down.outbox.poll_send(cx, &mut self.down.buffer, ends.client) {
-            Poll::Ready(Ok(some)) => *moved |= some,
+            Poll::Ready(Ok(some)) => *moved |= some && !(asks && self.down.buffer.is_empty()),
             Poll::Ready(Err(_)) => return Some(Event::ClientGone),
             Poll::Pending => {}
         }

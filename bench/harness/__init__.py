@@ -1,0 +1,1 @@
+"""What every scenario needs: the programs, their clocks, a client, rounds, tables, plots."""
