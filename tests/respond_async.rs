@@ -159,7 +159,7 @@ async fn it_is_followed_to_its_end_and_its_secrets_are_handed_out_once() {
     assert_eq!((&later.body["status"], &later.body["session"]), (&json!("done"), &Value::Null));
     let refresh = session["refreshToken"].as_str().unwrap().into();
     assert_eq!(
-        api.office.sessions.refresh(&refresh).await.unwrap().0.as_str(),
+        api.office.login.refresh(&refresh).await.unwrap().0.as_str(),
         tenant.as_str().unwrap()
     );
     // The registry keeps nothing of it.
