@@ -46,7 +46,7 @@ fn reset_returns_to_the_startup_packet_inside_a_transaction() {
     let world = small();
     let mut clients: Vec<_> = (0..4).map(|_| session(&world, "transaction")).collect();
     for client in clients.iter_mut().take(2) {
-        for reset in ["reset datestyle", "reset all", "set local datestyle to default"] {
+        for reset in ["reset datestyle", "reset all", "set datestyle to default"] {
             client.query("begin").unwrap();
             client.query("set datestyle to iso").unwrap();
             client.query(reset).unwrap();

@@ -112,7 +112,6 @@ impl Live {
         {
             pins = Pins::default();
         }
-        let before = lease.pins();
         for gone in before.iter().filter(|pin| !pins.has(*pin)) {
             lease.unpin(gone);
         }

@@ -1,8 +1,8 @@
-//! Idle servers, and how they leave the stack other than by being lent.
+//! Idle servers: how they come, how they are lent, how they are closed.
 
 use std::time::{Duration, Instant};
 
-use super::Ledger;
+use super::{Dials, Ledger};
 use crate::pool::{Asker, Class};
 
 /// What is known of a server connection for as long as it lives.
@@ -31,6 +31,42 @@ pub(in crate::pool) struct Kept<V> {
 }
 
 impl<W, V> Ledger<W, V> {
+    /// An idle server for a client of `class`, and whether it is the one it had last with nobody
+    /// in between. Nobody who stands in line is passed by, except by a client that has to have
+    /// its own server, held for it. `None` also when one may be dialed rather than taken from a
+    /// session that is expected back: only where `is_roomy`.
+    pub(in crate::pool) fn take_idle(
+        &mut self,
+        class: Class,
+        asker: &Asker,
+        is_roomy: bool,
+        now: Instant,
+    ) -> Option<(Kept<V>, bool)> {
+        let passes = self.line.is_empty() || asker.is_held && asker.returns;
+        if !passes || !self.lends() {
+            return None;
+        }
+        let (kept, is_own) = match self.idle.take_own(class, asker) {
+            Some(own) => (own, true),
+            None if !self.line.is_empty() => return None,
+            None => {
+                let grows = is_roomy && !asker.is_stranger() && self.headroom() > 0;
+                let picky = grows && matches!(self.dials, Dials::Open);
+                (self.idle.take(class, picky, now)?, false)
+            }
+        };
+        self.leased += 1;
+        self.leases += 1;
+        Some((kept, is_own))
+    }
+
+    /// A lease ended well; the server is idle. With `hold`, it is put aside for its session.
+    /// Returns where it lies.
+    pub(in crate::pool) fn park(&mut self, class: Class, kept: Kept<V>, hold: bool) -> u32 {
+        self.leased -= 1;
+        self.idle.put(class, kept, hold)
+    }
+
     /// Takes the server idle for longest, but none that a client of `except` may have, to be
     /// closed.
     pub(super) fn shut_coldest(&mut self, except: Option<Class>) -> Option<Kept<V>> {

@@ -30,7 +30,7 @@ pub(super) use shelf::HOLD;
 use shelf::Shelf;
 
 use super::pin::{Pin, Pins};
-use super::{Asker, Class, Limits};
+use super::{Class, Limits};
 
 /// Who may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,35 +171,6 @@ impl<W, V> Ledger<W, V> {
     /// Counts a client out.
     pub(super) fn leave(&mut self) {
         self.clients -= 1;
-    }
-
-    /// An idle server for a client of `class`, and whether it is the one it had last with nobody
-    /// in between. Nobody who stands in line is passed by, except by a client that has to have
-    /// its own server, held for it. `None` also when one may be dialed rather than taken from a
-    /// session that is expected back: only where `is_roomy`.
-    pub(super) fn take_idle(
-        &mut self,
-        class: Class,
-        asker: &Asker,
-        is_roomy: bool,
-        now: Instant,
-    ) -> Option<(Kept<V>, bool)> {
-        let passes = self.line.is_empty() || asker.is_held && asker.returns;
-        if !passes || !self.lends() {
-            return None;
-        }
-        let (kept, is_own) = match self.idle.take_own(class, asker) {
-            Some(own) => (own, true),
-            None if !self.line.is_empty() => return None,
-            None => {
-                let grows = is_roomy && !asker.is_stranger() && self.headroom() > 0;
-                let picky = grows && matches!(self.dials, Dials::Open);
-                (self.idle.take(class, picky, now)?, false)
-            }
-        };
-        self.leased += 1;
-        self.leases += 1;
-        Some((kept, is_own))
     }
 
     /// Puts a client at the end of the line, unless `queue_max` is reached. One that could be
@@ -349,13 +320,6 @@ impl<W, V> Ledger<W, V> {
             || stamp.epoch != self.epoch
             || stamp.retires.is_some_and(|at| at <= now)
             || self.used() - self.closing > self.cap()
-    }
-
-    /// A lease ended well; the server is idle. With `hold`, it is put aside for its session.
-    /// Returns where it lies.
-    pub(super) fn park(&mut self, class: Class, kept: Kept<V>, hold: bool) -> u32 {
-        self.leased -= 1;
-        self.idle.put(class, kept, hold)
     }
 
     /// A lease ended, and its server is being closed.

@@ -32,7 +32,7 @@ impl Relay {
     /// What was done to sequences since the last call.
     pub(in crate::session) fn take_sequences(&mut self) -> SequenceUse {
         let mut done = std::mem::take(&mut self.heard.sequences);
-        done.advanced |= self.up.hints.contains(Hints::SEQ_NEXT);
+        done.advanced |= self.up.done().contains(Hints::SEQ_NEXT);
         done
     }
 }
