@@ -23,7 +23,8 @@ impl Live {
         self.entry.card().served_by(lease.gate());
         // A simple query destroys it, pgusher's own too.
         lease.statements.unnamed_is_gone();
-        self.schema.was_read(read, changes);
+        relay.say().raw(&read.notifications);
+        self.schema.was_read(read.routines, changes);
         self.schema.refresh(&mut self.reading);
         relay.read_with(&self.reading);
         let any = self.reading.routines.is_some();

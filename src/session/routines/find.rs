@@ -35,6 +35,7 @@ pub(super) struct Found {
     words: Words,
     settings: Vec<String>,
     always: Hints,
+    notifications: Vec<u8>,
 }
 
 impl Found {
@@ -46,6 +47,11 @@ impl Found {
             found.follow(server).await?;
         }
         Ok(found)
+    }
+
+    /// What the server said meanwhile that is the session's.
+    pub(super) fn take_notifications(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.notifications)
     }
 
     /// `None` when no statement can come to anything.
@@ -78,7 +84,8 @@ impl Found {
 
     /// Asks. When PostgreSQL refuses, nothing is known: every statement counts.
     async fn ask(&mut self, server: &mut Server, sql: &str) -> Result<Option<Answer>, DialError> {
-        let answer = server.ask(sql).await?;
+        let mut answer = server.ask(sql).await?;
+        self.notifications.append(&mut answer.notifications);
         if answer.is_clean() {
             return Ok(Some(answer));
         }

@@ -26,12 +26,21 @@ pub(super) struct Routines {
     pub(super) always: Hints,
 }
 
-/// Reads the functions of the database that `server` is connected to; `None` when they leave the
-/// session alone.
+/// What was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// `None` when the functions leave the session alone.
+    pub(super) routines: Option<Arc<Routines>>,
+    /// Notifications that came meanwhile: they are the session's.
+    pub(super) notifications: Vec<u8>,
+}
+
+/// Reads the functions of the database that `server` is connected to.
 ///
 /// # Errors
 /// When the server does not answer: it must be destroyed.
-pub(super) async fn read(server: &mut Server) -> Result<Option<Arc<Routines>>, DialError> {
-    let found = find::Found::read(server).await?;
-    Ok(found.into_routines().map(Arc::new))
+pub(super) async fn read(server: &mut Server) -> Result<Read, DialError> {
+    let mut found = find::Found::read(server).await?;
+    let notifications = found.take_notifications();
+    Ok(Read { routines: found.into_routines().map(Arc::new), notifications })
 }
