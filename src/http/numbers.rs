@@ -127,6 +127,6 @@ fn named(path: Result<Path<String>, PathRejection>) -> Result<E164, Problem> {
 pub(super) fn number(text: &str) -> Result<E164, Problem> {
     E164::parse(text).map_err(|_| {
         let message = "must be written like +15551234567";
-        Problem::invalid(&[FieldProblem { field: "e164", message: message.into() }])
+        Problem::invalid(&[FieldProblem::new("e164", message)])
     })
 }

@@ -44,7 +44,6 @@ mod tests {
     #[test]
     fn no_path_holds_a_tenants_id() {
         let document = Document::openapi();
-        assert_eq!(document.paths.paths.len(), 11);
         assert!(document.paths.paths.len() >= 15);
         for path in document.paths.paths.keys() {
             assert!(!path.to_lowercase().contains("tenantid"), "{path}");

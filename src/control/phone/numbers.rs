@@ -133,7 +133,7 @@ impl Numbers {
         if !row.try_get::<_, bool>(1).map_err(failed::registry)? {
             if row.try_get::<_, i64>(2).map_err(failed::registry)? >= NUMBERS_MAX {
                 let message = "the tenant has 100 numbers already: release one first";
-                let problem = FieldProblem { field: "phoneNumber", message: message.into() };
+                let problem = FieldProblem::new("phoneNumber", message);
                 return Err(Refused::Invalid(vec![problem]));
             }
             let sql = r#"INSERT INTO public."PhoneNumberRegistry" ("phoneNumber", "tenantId")
