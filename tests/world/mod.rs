@@ -36,8 +36,9 @@ use keeper::Keeper;
 use serde_json::Value;
 use wire::{Conn, Login, Refusal};
 
-/// How long `pgusher dev` may take to be ready: initdb, cluster, registry, tenants.
+/// How long `pgusher dev` may take to be ready: initdb, cluster, registry; and each tenant more.
 const READY: Duration = Duration::from_secs(120);
+const READY_EACH: Duration = Duration::from_secs(4);
 
 /// What a world should be.
 #[derive(Clone, Default)]
@@ -171,9 +172,11 @@ impl World {
         }
         let (keeper, stdout) = Keeper::start(&mut command);
         self.keeper = Some(keeper);
-        let line = keeper::first_json_line(stdout, READY).unwrap_or_else(|why| {
-            panic!("pgusher dev --json printed no line: {why}\n{}", self.log())
-        });
+        let tenants = u32::try_from(self.plan.tenants).unwrap();
+        let line =
+            keeper::first_json_line(stdout, READY + READY_EACH * tenants).unwrap_or_else(|why| {
+                panic!("pgusher dev --json printed no line: {why}\n{}", self.log())
+            });
         self.ready(&line);
     }
 

@@ -49,7 +49,7 @@ impl Postmaster {
 
     /// Starts it as it was started, unless somebody else did.
     pub fn revive(&self, world: &World) {
-        eventually(Duration::from_secs(60), "PostgreSQL is back", || {
+        eventually(Duration::from_secs(300), "PostgreSQL is back", || {
             if world.try_superuser("postgres").is_ok() {
                 return Some(());
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::event::Parcel;
@@ -25,7 +26,15 @@ struct Inner {
     metrics: SmsMetrics,
     deadline: Duration,
     finish_timeout: Duration,
+    /// Tenants whose parked receipts are looked at again without being asked.
+    settling: Arc<Semaphore>,
 }
+
+/// How long after a receipt was parked it is tried again: the product usually knows by then.
+const SETTLE_AFTER: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+
+/// Tenants waited for at once; for the others the next webhook does it.
+const SETTLING_MAX: usize = 256;
 
 /// What became of one webhook that was taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -67,6 +76,7 @@ impl Intake {
             metrics,
             deadline: settings.deadline.get(),
             finish_timeout: settings.finish_timeout.get(),
+            settling: Arc::new(Semaphore::new(SETTLING_MAX)),
         }))
     }
 
@@ -162,6 +172,9 @@ impl Intake {
                 }
             };
             inner.metrics.ended(provider, word(&said.outcome));
+            if said.outcome == "parked" {
+                inner.settle_later(&tenant);
+            }
             if said.outcome == "dead" {
                 let sqlstate = said.state.unwrap_or_default();
                 tracing::warn!(%tenant, provider, sqlstate, "a message went to the dead letters");
@@ -170,6 +183,26 @@ impl Intake {
         });
         // The task does not panic; if it were cancelled, nothing is promised.
         task.await.unwrap_or(Err(Untaken::Slow))
+    }
+}
+
+impl Inner {
+    /// Tries a tenant's parked receipts again in a while. Best effort: whatever comes in for the
+    /// tenant does the same.
+    fn settle_later(self: &Arc<Self>, tenant: &TenantId) {
+        let Ok(permit) = Arc::clone(&self.settling).try_acquire_owned() else { return };
+        let (inner, tenant) = (Arc::clone(self), tenant.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            for pause in SETTLE_AFTER {
+                tokio::time::sleep(pause).await;
+                let Some(_place) = inner.lanes.enter(&tenant).await else { return };
+                let work = inner.store.settle(&tenant);
+                if let Ok(Err(fault)) = tokio::time::timeout(inner.finish_timeout, work).await {
+                    tracing::info!(%tenant, %fault, "parked receipts could not be settled yet");
+                }
+            }
+        });
     }
 }
 

@@ -63,6 +63,13 @@ impl Store {
         self.call(tenant, sql, &[(&letter, Type::TEXT)]).await
     }
 
+    /// Applies receipts whose recipient is known by now.
+    pub(super) async fn settle(&self, tenant: &TenantId) -> Result<(), Fault> {
+        let client = self.enter(tenant).await?;
+        let settled = client.query_typed("SELECT pgusher.tidy_inbox()", &[]).await;
+        settled.map(drop).map_err(|e| failed(tenant, &e))
+    }
+
     /// One call; where pgusher's corner is missing or old, it is laid, and the call made again.
     async fn call(
         &self,
