@@ -38,8 +38,9 @@ test: install-test
 
 soak: install-test
 	PGUSHER_SOAK_SECONDS=300 PGUSHER_COPY_MIB=2048 PGUSHER_MESSAGE_MIB=1024 \
-		PGUSHER_FUZZ_ROUNDS=20000 PGUSHER_KILLS=200 $(CARGO) test --release --locked \
-		--test caps --test copy --test idle --test fuzz --test kills -- --nocapture
+		PGUSHER_FUZZ_ROUNDS=20000 PGUSHER_KILLS=200 PGUSHER_OPENAPI_SECONDS=600 \
+		$(CARGO) test --release --locked --test caps --test copy --test idle --test fuzz \
+		--test kills --test openapi -- --nocapture
 
 regress: install-test
 	$(CARGO) build --locked

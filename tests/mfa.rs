@@ -4,7 +4,7 @@
 
 mod world;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
@@ -189,4 +189,28 @@ fn codes_are_tried_ten_times_and_no_more() {
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 3000);
     problem(&admin(1).login(Some("000000")), 401, "mfa-code");
     world.assert_no_panic();
+}
+
+#[test]
+fn an_unknown_e_mail_is_told_from_a_wrong_password_by_nothing() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::shared();
+    let ask = |email: &str| {
+        let body = json!({ "email": email, "password": "wrong" }).to_string();
+        let begun = Instant::now();
+        let answer = call(world.http, "POST", "/api/auth/login", &[], &body);
+        problem(&answer, 401, "credentials");
+        (begun.elapsed().as_millis(), answer.text)
+    };
+    let (mut known, mut unknown): (Vec<_>, Vec<_>) = (0..9)
+        .map(|n| (ask(&world.tenants[0].email), ask(&format!("nobody{n}@example.org"))))
+        .unzip();
+    assert!(known.iter().chain(&unknown).all(|(_, text)| *text == known[0].1));
+    known.sort();
+    unknown.sort();
+    let (known, unknown) = (known[4].0, unknown[4].0);
+    world::report(&format!("refused after: known {known} ms, unknown {unknown} ms (medians)"));
+    assert!(known.abs_diff(unknown) < 50, "{known} {unknown}");
 }

@@ -13,6 +13,7 @@ mod identity;
 mod key;
 mod md5;
 mod metrics;
+mod oauth;
 mod refusal;
 mod revocations;
 pub mod scram;
@@ -23,6 +24,7 @@ pub use identity::{Identity, Kind, Operator, Power, TokenId};
 pub use key::{ApiKey, FreshKey, KeyLogin};
 pub use md5::md5_answer;
 pub use metrics::AuthMetrics;
+pub use oauth::{OAUTH_DUMMY, OAUTHBEARER, OauthRequest, oauth_failure};
 pub use revocations::{Revocation, Revocations};
 pub use throttle::{Penalty, Throttle, ThrottleSettings};
 pub use token::{

@@ -22,7 +22,7 @@ use crate::control::provision::Provisioner;
 use crate::control::registration::{Builder, Registration, RegistrationMetrics, Warm};
 use crate::control::seams::SharedMint;
 use crate::control::stripe::{Outbox, StripeHook, StripeMetrics};
-use crate::control::{EmailIndex, Passwords, Presence, Sessions};
+use crate::control::{EmailIndex, Pace, Passwords, Presence, Sessions};
 use crate::http::{Ops, Public};
 use crate::session::Door;
 
@@ -198,6 +198,7 @@ impl Sidecar {
             door: Arc::new(door),
             mint,
             mfa: Mfa::new(registry.clone(), &config.mfa),
+            pace: Pace::default(),
         });
         Ok(Self { registration, login, keys: Keys::new(registry), warm, health })
     }

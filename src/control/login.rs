@@ -2,7 +2,6 @@
 //! database, reached like everybody reaches it: a session in the tenant's room.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_postgres::Client;
@@ -10,6 +9,7 @@ use tokio_postgres::Client;
 use super::admins::Admin;
 use super::email::{self, EMAIL_BYTES_MAX};
 use super::mfa::Mfa;
+use super::pace::Pace;
 use super::registration::{AdminView, ChurchView};
 use super::road::Road;
 use super::seams::{Claims, SharedMint, TenantDoor};
@@ -49,12 +49,9 @@ pub struct Login {
     pub mint: SharedMint,
     /// Asks for second factors.
     pub mfa: Mfa,
+    /// Says when a failure is answered.
+    pub pace: Pace,
 }
-
-/// A failed login answers no sooner than this, so that an unknown e-mail, which asks no tenant's
-/// database, is as slow as a wrong password.
-const REFUSAL_AFTER: Duration = Duration::from_millis(250);
-const REFUSAL_STEP: Duration = Duration::from_millis(250);
 
 impl Login {
     /// Tokens for an e-mail and its password.
@@ -71,14 +68,10 @@ impl Login {
         code: Option<&str>,
     ) -> Result<LoggedIn, Refused> {
         let begun = Instant::now();
-        let result = Box::pin(self.attempt(email, password, code)).await;
+        let mut known = false;
+        let result = Box::pin(self.attempt(email, (password, code), &mut known)).await;
         if matches!(result, Err(Refused::Credentials)) {
-            // The next full step: load shows in neither answer.
-            let mut until = begun + REFUSAL_AFTER;
-            while until < Instant::now() {
-                until += REFUSAL_STEP;
-            }
-            tokio::time::sleep_until(until).await;
+            tokio::time::sleep_until(self.pace.answer_at(begun, known)).await;
         }
         result
     }
@@ -86,8 +79,8 @@ impl Login {
     async fn attempt(
         &self,
         email: &str,
-        password: Secret,
-        code: Option<&str>,
+        (password, code): (Secret, Option<&str>),
+        known: &mut bool,
     ) -> Result<LoggedIn, Refused> {
         let email = email::normalised(email).filter(|email| email.len() <= EMAIL_BYTES_MAX);
         let found = match &email {
@@ -104,6 +97,7 @@ impl Login {
             self.passwords.verify(password, None).await?;
             return Err(Refused::Credentials);
         }
+        *known = true;
         let client = self.road().enter(&tenant).await?;
         let candidate = Admin::by_email(&client, &email).await?;
         let hash = candidate.as_ref().filter(|c| c.active).map(|c| c.hash.clone());

@@ -15,6 +15,7 @@ pub mod health;
 pub mod keys;
 pub mod login;
 pub mod mfa;
+mod pace;
 mod password;
 pub mod peers;
 mod percent;
@@ -37,6 +38,7 @@ mod verifier;
 
 pub use adopted::{AdoptedLogin, adopted_logins};
 pub use email::{EmailIndex, LegacyEmailHash};
+pub use pace::Pace;
 pub use password::{Match, PasswordSettings, Passwords};
 pub use presence::Presence;
 pub use refused::{FieldProblem, Refused};

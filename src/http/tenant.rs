@@ -1,5 +1,7 @@
 //! `/api/tenant`: the caller's own tenant and its API keys.
 
+use std::time::SystemTime;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -11,6 +13,7 @@ use super::time::{rfc3339, rfc3339_of};
 use super::{Problem, Public};
 use crate::control::keys::{KeyView, NewKey};
 use crate::ident::Role;
+use crate::tenant::Permits;
 
 /// A tenant, as its admins may see it.
 #[derive(Serialize, ToSchema)]
@@ -23,6 +26,8 @@ pub(super) struct TenantView {
     subscription_status: String,
     subscription_plan: String,
     trial_ends_at: Option<String>,
+    /// What its sessions may do now, by how it pays: `full` or `readonly`.
+    access: &'static str,
     schema_version: String,
     database_name: String,
 }
@@ -48,6 +53,12 @@ pub(super) async fn show(
         subscription_status: tenant.subscription.clone(),
         subscription_plan: tenant.plan.clone(),
         trial_ends_at: tenant.trial_ends_at.map(rfc3339),
+        access: match tenant.permits(SystemTime::now()) {
+            Permits::Allow => "full",
+            Permits::Readonly => "readonly",
+            // Of a tenant that is on its way out: nobody else gets here.
+            Permits::Suspend => "none",
+        },
         schema_version: tenant.schema_version.clone(),
         database_name: tenant.database.clone(),
     }))

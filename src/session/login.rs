@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::farewell::Farewell;
 use super::greeting::Greeted;
+use super::oauth;
+use super::settings::TokenMethod;
 use super::shared::Shared;
 use crate::auth::scram::{Binding, ScramServer, ScramVerifier};
 use crate::auth::{ApiKey, Audience, Identity, KeyLogin, Penalty};
@@ -55,7 +57,14 @@ impl Refused {
 pub(super) async fn prove(shared: &Arc<Shared>, mut greeted: Greeted) -> Result<Proven, Farewell> {
     let proof = match ApiKey::id_of_user(&greeted.wish.user).map(str::to_owned) {
         Some(id) => by_key(shared, &mut greeted, &id).await,
-        None => by_token(shared, &mut greeted).await.map(|identity| (identity, Writer::new())),
+        None => {
+            let proof = if comes_by_oauth(shared, &greeted) {
+                Box::pin(oauth::by_bearer(shared, &mut greeted)).await
+            } else {
+                by_token(shared, &mut greeted).await
+            };
+            proof.map(|identity| (identity, Writer::new()))
+        }
     };
     let (identity, prelude) = match proof {
         Ok(proof) => proof,
@@ -101,14 +110,16 @@ async fn by_token(shared: &Arc<Shared>, greeted: &mut Greeted) -> Result<Identit
     verified.map_err(|fault| Refused::of(fault, None))
 }
 
+/// Whether the token is asked for by OAUTHBEARER; never from inside the process.
+fn comes_by_oauth(shared: &Arc<Shared>, greeted: &Greeted) -> bool {
+    let set = shared.parts.settings.token_method == TokenMethod::Oauthbearer;
+    let inside = matches!(greeted.stream.socket(), Socket::Pipe(_));
+    !inside && (set || greeted.wish.user == oauth::USER)
+}
+
 /// Asks for a token as the password, where the way is safe.
 pub(super) async fn ask_token(greeted: &mut Greeted) -> Result<Vec<u8>, Refused> {
-    if !may_be_cleartext(&greeted.stream) {
-        let text = "a token is accepted over TLS, a unix socket or loopback only";
-        let fault = Fault::new(Blame::Client, SqlState::INVALID_AUTHORIZATION, text)
-            .hint("Use sslmode=require or stronger, or an API key.");
-        return Err(Refused::Plainly(fault));
-    }
+    check_way(&greeted.stream)?;
     let mut request = Writer::new();
     request.authentication_cleartext();
     send(&mut greeted.stream, &request).await?;
@@ -119,6 +130,17 @@ pub(super) async fn ask_token(greeted: &mut Greeted) -> Result<Vec<u8>, Refused>
         _ => return Err(Refused::Plainly(bad_packet())),
     }
     Ok(body)
+}
+
+/// A token is not asked for where others could read it.
+pub(super) fn check_way(stream: &Stream) -> Result<(), Refused> {
+    if may_be_cleartext(stream) {
+        return Ok(());
+    }
+    let text = "a token is accepted over TLS, a unix socket or loopback only";
+    let fault = Fault::new(Blame::Client, SqlState::INVALID_AUTHORIZATION, text)
+        .hint("Use sslmode=require or stronger, or an API key.");
+    Err(Refused::Plainly(fault))
 }
 
 /// Bytes in the clear are read by whoever is on the way; on this machine nobody is.
@@ -184,7 +206,7 @@ async fn find_key(shared: &Arc<Shared>, id: &str) -> Result<Option<Arc<ApiKey>>,
 }
 
 /// SASLInitialResponse: mechanism, length, data.
-fn sasl_initial(body: &[u8]) -> Option<(&str, &[u8])> {
+pub(super) fn sasl_initial(body: &[u8]) -> Option<(&str, &[u8])> {
     let (mechanism, rest) = split_cstr(body).ok()?;
     let (length, data) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
@@ -210,13 +232,13 @@ async fn penalised(
     }
 }
 
-async fn send(stream: &mut Stream, packet: &Writer) -> Result<(), Refused> {
+pub(super) async fn send(stream: &mut Stream, packet: &Writer) -> Result<(), Refused> {
     stream.write_all(packet.bytes()).await.map_err(|_| Refused::Gone)?;
     stream.flush().await.map_err(|_| Refused::Gone)
 }
 
 /// One password-class message, read to its exact end.
-async fn read_password(stream: &mut Stream, limit: usize) -> Result<Vec<u8>, Refused> {
+pub(super) async fn read_password(stream: &mut Stream, limit: usize) -> Result<Vec<u8>, Refused> {
     let mut header = [0; HEADER_BYTES];
     stream.read_exact(&mut header).await.map_err(|_| Refused::Gone)?;
     match Header::frontend(&header) {

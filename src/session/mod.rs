@@ -20,6 +20,7 @@ pub mod lexer;
 mod live;
 mod login;
 mod metrics;
+mod oauth;
 mod probe;
 mod relay;
 mod roster;
@@ -39,7 +40,7 @@ pub use door::Door;
 pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;
 pub use roster::{Card, Roster};
-pub use settings::{DatabaseNames, SessionSettings, TokenExpiry};
+pub use settings::{DatabaseNames, SessionSettings, TokenExpiry, TokenMethod};
 pub use shared::{Console, LimitRules, Shared, SharedParts};
 
 use crate::net::Stream;

@@ -29,6 +29,17 @@ pub enum DatabaseNames {
     Own,
 }
 
+/// How a client is asked for its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenMethod {
+    /// As its password.
+    #[default]
+    Password,
+    /// By SASL OAUTHBEARER.
+    Oauthbearer,
+}
+
 /// `[session]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -40,6 +51,13 @@ pub struct SessionSettings {
     pub database_names: DatabaseNames,
     /// The longest a client may take from its first byte to its token.
     pub login_timeout: Span,
+    /// How clients are asked for their token: `password`, or `oauthbearer` (PostgreSQL 18 and
+    /// later). The user `oauth` is asked by OAUTHBEARER either way, API keys by SCRAM.
+    pub token_method: TokenMethod,
+    /// Where a client that comes by OAUTHBEARER without a token is sent for one: the issuer's URL.
+    pub oauth_issuer: String,
+    /// The scope it is told to ask for.
+    pub oauth_scope: String,
     /// What becomes of a live session when its token expires: `keep`, `idle` or `cut`.
     pub token_expiry: TokenExpiry,
     /// Settings a client may put in its startup packet, besides dotted ones. Any case.
@@ -59,6 +77,9 @@ impl Default for SessionSettings {
             pool_mode: PoolMode::Transaction,
             database_names: DatabaseNames::Any,
             login_timeout: Span::secs(15),
+            token_method: TokenMethod::Password,
+            oauth_issuer: String::new(),
+            oauth_scope: String::new(),
             token_expiry: TokenExpiry::Keep,
             startup_settings: words(
                 "application_name backslash_quote bytea_output client_connection_check_interval \

@@ -17,7 +17,8 @@ use pgusher::control::registration::{
 use pgusher::control::schema::{MigrationSet, migrate_registry};
 use pgusher::control::seams::{Caller, Claims, Gate, Mint, SharedMint, TenantDoor};
 use pgusher::control::{
-    EmailIndex, LegacyEmailHash, PasswordSettings, Passwords, Presence, RefreshSettings, Sessions,
+    EmailIndex, LegacyEmailHash, Pace, PasswordSettings, Passwords, Presence, RefreshSettings,
+    Sessions,
 };
 use pgusher::fault::{Blame, Fault, SqlState};
 use pgusher::ident::{Role, TenantId};
@@ -196,6 +197,7 @@ impl Office {
             door: Arc::new(FakeDoor(cluster.port)),
             mint,
             mfa: Mfa::new(registry.clone(), &MfaSettings::default()),
+            pace: Pace::default(),
         };
         let janitor = registration.janitor();
         Self {
