@@ -108,12 +108,6 @@ const SCENARIOS: &[(&str, &[Do])] = &[
         "deallocate plus", "execute plus(1, 2)", "prepare again as select 1", "deallocate all",
         "execute again", "deallocate again",
     ]),
-    ("sequences", alone![
-        "create table counted (id serial, t text)", "insert into counted (t) values ('a')",
-        "select currval('counted_id_seq')", "insert into counted (t) values ('b') returning id",
-        "select lastval()", "begin", "insert into counted (t) values ('c')", "rollback",
-        "select lastval()", "drop table counted", "select lastval()",
-    ]),
     ("what a DO does", alone![
         "do $$ begin perform set_config('my.own', 'done', false); end $$", "show my.own",
         "do $$ begin create temp table t as select 1 as n; end $$", "select * from t",
