@@ -15,8 +15,8 @@ mod run;
 mod seams;
 mod settings;
 mod split;
-mod texting;
 mod subscriptions;
+mod texting;
 
 pub use build::{BuildProblems, Built};
 pub use office::Office;

@@ -6,8 +6,8 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tokio_postgres::AsyncMessage;
 
-use super::phone::E164;
 use super::peers::{self, Notice};
+use super::phone::E164;
 use crate::ident::TenantId;
 use crate::tenant::{Dial, DialError, Registry};
 

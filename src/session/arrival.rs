@@ -34,13 +34,13 @@ const LONG_SECRET_BYTES: usize = 32;
 /// Brings a proven client into its tenant's room.
 pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live, Farewell> {
     let Proven { greeted, identity, prelude } = proven;
+    let hears_pins = greeted.wish.hears_pins;
     let settled = settle(shared, &identity, greeted.wish).await;
     let settled = match settled {
         Ok(settled) => settled,
         Err(fault) => return Err(Farewell::fatal(greeted.stream, fault)),
     };
     let version = greeted.message.version.agreed();
-    let hears_pins = greeted.wish.hears_pins;
     let mut live = enter(shared, identity, settled, greeted.stream, version);
     live.hears_pins = hears_pins;
     // What was revoked while this session waited was cut before it was on the roster.

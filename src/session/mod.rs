@@ -33,8 +33,8 @@ mod taking;
 mod timeouts;
 mod transact;
 
-pub use cut::Cut;
 pub use cancel::{LostCancel, LostCancels};
+pub use cut::Cut;
 pub use door::Door;
 pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use futures_util::task::AtomicWaker;
 
+use super::cancel::Pace;
 use super::clock::{Clock, Overdue};
 use super::cut::Cut;
-use super::cancel::Pace;
 use crate::auth::Identity;
 use crate::ident::{Role, TenantId};
 use crate::pool::Timeouts;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::fair::{Bench, Score, jain};
 use super::fake::{Postgres, server, tenant};
-use crate::pool::{Attempt, Class, Grant, Limits, PinSettings, PoolSettings, Pools, lock};
+use crate::pool::{Asker, Attempt, Class, Grant, Limits, PinSettings, PoolSettings, Pools, lock};
 use crate::units::Span;
 
 const TENANTS: usize = 300;
@@ -50,7 +50,7 @@ async fn visit(bench: &Bench, n: usize, of: &Tenant, until: Instant) {
     let room = member.room();
     while Instant::now() < until {
         of.asks();
-        let lease = match room.lease(Class::ONLY).expect("admitted") {
+        let lease = match room.lease(Class::ONLY, &Asker::STRANGER).expect("admitted") {
             Attempt::Ready(lease) => lease,
             Attempt::Dial(slot) => bench.dial(room, slot).await,
             Attempt::Wait(ticket) => match ticket.wait().await.expect("served in time") {
