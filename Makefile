@@ -1,6 +1,8 @@
 # make demo    run it: PostgreSQL, registry, two sample tenants, a psql line for each
 # make test    test it: everything, from a machine with only Rust, git and make
 # make soak    the long versions: five minutes of pgbench, 2 GiB of COPY, a longer fuzz, 200 kills
+# make soak-tenants  1,000 tenants on one PostgreSQL for ten minutes (10 GB of disk), noisy neighbours,
+#              several processes
 # make regress PostgreSQL's own test suites, directly and through pgusher (tests/regress/run -h)
 # make fuzz    the lexer under libFuzzer for an hour (needs nightly Rust and cargo-fuzz)
 # make bench   speed beside PgBouncer, bench/RESULTS.md (an hour; ARGS=--quick: ten minutes)
@@ -13,7 +15,7 @@ ARGS ?=
 # How long `make fuzz` takes.
 FUZZ_SECONDS ?= 3600
 
-.PHONY: help demo test soak regress fuzz unit lint fmt deny reference install-demo install-test \
+.PHONY: help demo test soak soak-tenants regress fuzz unit lint fmt deny reference install-demo install-test \
 	bench bench-smoke clean
 
 help:
@@ -41,6 +43,12 @@ soak: install-test
 		PGUSHER_FUZZ_ROUNDS=20000 PGUSHER_KILLS=200 PGUSHER_OPENAPI_SECONDS=600 \
 		$(CARGO) test --release --locked --test caps --test copy --test idle --test fuzz \
 		--test kills --test openapi -- --nocapture
+
+soak-tenants: install-test
+	PGUSHER_TENANTS_FULL=1 PGUSHER_SOAK_SECONDS=60 $(CARGO) test --release \
+		--locked --test tenants --test processes --test neighbours \
+		-- --nocapture --test-threads=1
+	PGUSHER_STEPS=10000000 $(CARGO) test --release --locked --lib pool::tests::history -- --nocapture
 
 regress: install-test
 	$(CARGO) build --locked

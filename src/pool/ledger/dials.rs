@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::{Ledger, Waiter};
+
 /// Whose connection limit a dial ran into (SQLSTATE 53300, told apart by the error's routine).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FullOf {
@@ -62,5 +64,58 @@ impl Dials {
             _ => 0,
         };
         Self::Failing { until: now + pause(streak, most), streak }
+    }
+}
+
+/// The longest pause between two dials of a tenant that holds no server, when its limit is reached.
+const PAUSE_BARE: Duration = Duration::from_millis(250);
+
+impl<W, V> Ledger<W, V> {
+    /// A dial became a server, leased to the client that dialed.
+    pub(in crate::pool) fn opened(&mut self) {
+        self.dialing -= 1;
+        self.leased += 1;
+        self.leases += 1;
+        self.dials = Dials::Open;
+    }
+
+    /// A dial was given up or failed.
+    pub(in crate::pool) fn dial_ended(&mut self) {
+        self.dialing -= 1;
+    }
+
+    /// PostgreSQL refused a dial for being full: its client goes back to its place in line. Of a
+    /// full server the budget knows what to do.
+    pub(in crate::pool) fn refused_full(
+        &mut self,
+        waiter: Waiter<W>,
+        of: FullOf,
+        now: Instant,
+        pause_max: Duration,
+    ) {
+        if of == FullOf::Tenant {
+            // Who holds nothing is soon let in by the others.
+            let pause_max = if self.used() == 0 { pause_max.min(PAUSE_BARE) } else { pause_max };
+            self.dials = self.dials.full(now, pause_max);
+        }
+        self.line.put_back(waiter);
+    }
+
+    /// A dial failed. Those in line cannot be served either, unless servers are leased that will
+    /// come back: they are to be told. Behind a pause they wait for its end in any case.
+    pub(in crate::pool) fn dial_failed(
+        &mut self,
+        now: Instant,
+        pause_max: Duration,
+    ) -> Vec<Waiter<W>> {
+        self.dials = self.dials.failed(now, pause_max);
+        if self.leased > 0 || self.is_paused { Vec::new() } else { self.dismiss() }
+    }
+
+    /// A dial slot ended without telling how the dial went: the next may try at once.
+    pub(in crate::pool) fn dial_unknown(&mut self, now: Instant) {
+        if let Dials::Failing { streak, .. } = self.dials {
+            self.dials = Dials::Failing { until: now, streak };
+        }
     }
 }

@@ -53,8 +53,6 @@ pub(super) enum Next<W, V> {
 
 /// For how long after clients of different flavours met in a full room its new servers have none.
 const CLASH: Duration = Duration::from_secs(60);
-/// The longest pause between two dials of a tenant that holds no server, when its limit is reached.
-const PAUSE_BARE: Duration = Duration::from_millis(250);
 
 /// See the module's text.
 pub(super) struct Ledger<W, V> {
@@ -268,50 +266,6 @@ impl<W, V> Ledger<W, V> {
         let class =
             if self.clashed.is_some_and(clash) { waiter.class.plain() } else { waiter.class };
         Some((waiter, class, self.epoch))
-    }
-
-    /// A dial became a server, leased to the client that dialed.
-    pub(super) fn opened(&mut self) {
-        self.dialing -= 1;
-        self.leased += 1;
-        self.leases += 1;
-        self.dials = Dials::Open;
-    }
-
-    /// A dial was given up or failed.
-    pub(super) fn dial_ended(&mut self) {
-        self.dialing -= 1;
-    }
-
-    /// PostgreSQL refused a dial for being full: its client goes back to its place in line. Of a
-    /// full server the budget knows what to do.
-    pub(super) fn refused_full(
-        &mut self,
-        waiter: Waiter<W>,
-        of: FullOf,
-        now: Instant,
-        pause_max: Duration,
-    ) {
-        if of == FullOf::Tenant {
-            // Who holds nothing is soon let in by the others.
-            let pause_max = if self.used() == 0 { pause_max.min(PAUSE_BARE) } else { pause_max };
-            self.dials = self.dials.full(now, pause_max);
-        }
-        self.line.put_back(waiter);
-    }
-
-    /// A dial failed. Those in line cannot be served either, unless servers are leased that will
-    /// come back: they are to be told. Behind a pause they wait for its end in any case.
-    pub(super) fn dial_failed(&mut self, now: Instant, pause_max: Duration) -> Vec<Waiter<W>> {
-        self.dials = self.dials.failed(now, pause_max);
-        if self.leased > 0 || self.is_paused { Vec::new() } else { self.dismiss() }
-    }
-
-    /// A dial slot ended without telling how the dial went: the next may try at once.
-    pub(super) fn dial_unknown(&mut self, now: Instant) {
-        if let Dials::Failing { streak, .. } = self.dials {
-            self.dials = Dials::Failing { until: now, streak };
-        }
     }
 
     /// Whether a server may not be lent again.

@@ -1,5 +1,6 @@
 //! The pool as a whole: rooms and budgets with a PostgreSQL that counts.
 
+mod ages;
 mod bed;
 mod clients;
 mod fair;
