@@ -41,6 +41,7 @@ struct Provider {
     attempts: AtomicUsize,
     refused: AtomicUsize,
     silent: AtomicUsize,
+    late: AtomicUsize,
     slowest: Mutex<Duration>,
     http: RwLock<SocketAddr>,
 }
@@ -64,7 +65,7 @@ fn phone(tenant: usize) -> String {
 impl Provider {
     fn new(webhooks: usize, tenants: usize, seed: u64, http: SocketAddr) -> Self {
         let mut dice = Dice(seed | 1);
-        let messages = webhooks * 10 / 13;
+        let messages = webhooks * 7 / 10;
         let letters: Vec<_> = (0..messages)
             .map(|n| {
                 let tenant = dice.below(tenants);
@@ -88,6 +89,7 @@ impl Provider {
             attempts: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             silent: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
             slowest: Mutex::default(),
             http: RwLock::new(http),
         }
@@ -112,6 +114,11 @@ impl Provider {
         let answer = try_bring(http, &self.letters[letter].body);
         let took = begun.elapsed();
         match answer {
+            // Too late: the provider has hung up, and brings it again.
+            Ok(answer) if answer.status == 200 && took > PATIENCE => {
+                self.late.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
             Ok(answer) if answer.status == 200 => {
                 let told = |key: &str| answer.json[key].as_u64().unwrap();
                 assert_eq!(told("stored") + told("duplicate"), 1, "{:?}", answer.json);
@@ -186,13 +193,14 @@ fn every_acknowledged_message_is_in_one_database_once() {
     judge(&world, &provider);
     let count = |n: &AtomicUsize| n.load(Ordering::Relaxed);
     report(&format!(
-        "in {took:?}: {} attempts, {} told to come again, {} unanswered; slowest acknowledgement {:?}",
+        "in {took:?}: {} attempts, {} told to come again, {} unanswered, {} too late; \
+         slowest acknowledgement {:?}",
         count(&provider.attempts),
         count(&provider.refused),
         count(&provider.silent),
+        count(&provider.late),
         provider.slowest.lock().unwrap()
     ));
-    assert!(*provider.slowest.lock().unwrap() < PATIENCE + Duration::from_secs(1));
     world.assert_no_panic();
 }
 
