@@ -62,7 +62,8 @@ pub(super) async fn list(
 /// Takes a number the provider says is this tenant's: the primary admin only.
 #[utoipa::path(put, path = "/api/tenant/phone-numbers/{e164}", tag = "tenant",
     security(("bearer" = [])),
-    params(("e164" = String, Path, description = "The number, such as +15551234567")),
+    params(("e164" = String, Path, pattern = r"^\+[1-9][0-9]{6,14}$",
+        description = "The number, such as +15551234567")),
     responses(
         (status = 204, description = "It is the tenant's"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
@@ -93,7 +94,8 @@ pub(super) async fn take(
 /// Gives a number back: the primary admin only.
 #[utoipa::path(delete, path = "/api/tenant/phone-numbers/{e164}", tag = "tenant",
     security(("bearer" = [])),
-    params(("e164" = String, Path, description = "The number, such as +15551234567")),
+    params(("e164" = String, Path, pattern = r"^\+[1-9][0-9]{6,14}$",
+        description = "The number, such as +15551234567")),
     responses(
         (status = 204, description = "It is nobody's"),
         (status = 401, body = Problem, content_type = "application/problem+json"),

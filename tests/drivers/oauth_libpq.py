@@ -8,11 +8,11 @@ import glob
 import os
 import sys
 
-import psycopg_binary
+import psycopg
 
 BEARER_TOKEN = 1  # PQAUTHDATA_OAUTH_BEARER_TOKEN
 
-home = os.path.dirname(os.path.dirname(psycopg_binary.__file__))
+home = os.path.dirname(os.path.dirname(psycopg.__file__))
 (path,) = glob.glob(os.path.join(home, "psycopg_binary.libs", "libpq-*.so*"))
 libpq = ctypes.CDLL(path)
 assert libpq.PQlibVersion() >= 180000, libpq.PQlibVersion()
