@@ -107,12 +107,7 @@ impl Desk {
     }
 }
 
-async fn accept(
-    listener: Listener,
-    limits: Arc<Limits>,
-    shared: Arc<Shared>,
-    desks: Arc<[Desk]>,
-) {
+async fn accept(listener: Listener, limits: Arc<Limits>, shared: Arc<Shared>, desks: Arc<[Desk]>) {
     loop {
         match listener.accept().await {
             Ok((mut socket, _)) => {
@@ -176,8 +171,7 @@ impl Counted {
     fn enter(limits: &Arc<Limits>, desk: &Desk) -> Option<Self> {
         let before = limits.connections.fetch_add(1, Ordering::AcqRel);
         desk.sessions.fetch_add(1, Ordering::Relaxed);
-        let counted =
-            Self { limits: Arc::clone(limits), of_thread: Arc::clone(&desk.sessions) };
+        let counted = Self { limits: Arc::clone(limits), of_thread: Arc::clone(&desk.sessions) };
         limits.open.inc();
         // Dropped again when there is no room.
         (before < limits.connections_max).then_some(counted)
