@@ -95,3 +95,53 @@ fn a_notification_names_its_sender_as_the_sender_knows_itself() {
     heard.extend(listener.hear_all().unwrap());
     assert_eq!(notifications(&heard), [(others[0].pid, "news late ".to_owned())]);
 }
+
+/// `EXECUTE` of what was prepared by the protocol, itself sent by the extended protocol; in a later
+/// transaction, on another server, too.
+#[test]
+fn a_statement_prepared_by_the_protocol_is_executed_by_name() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "2"));
+    let mut client = world.session(0);
+    client.say(&[wire::parse("foobar", "select 41 + 1"), wire::sync()].concat()).unwrap();
+    client.rows().unwrap();
+    let run = |name: &str| [wire::bind(name, &[]), wire::execute(), wire::sync()].concat();
+    for name in ["", "again"] {
+        let parse = [wire::parse(name, "execute foobar"), wire::sync()].concat();
+        client.say(&parse).unwrap();
+        client.rows().unwrap_or_else(|e| panic!("{name:?}: {e:?}"));
+        client.say(&run(name)).unwrap();
+        assert_eq!(client.rows().unwrap()[0][0].as_deref(), Some("42"), "{name:?}");
+        // Whoever holds the server it was prepared on.
+        let mut other = world.session(0);
+        other.query("begin").unwrap();
+        client.say(&run(name)).unwrap();
+        assert_eq!(client.rows().unwrap()[0][0].as_deref(), Some("42"), "{name:?}");
+        other.query("rollback").unwrap();
+    }
+    client.say(&[wire::parse("", "execute nosuch"), run("")].concat()).unwrap();
+    assert_eq!(code(client.rows()), "26000");
+}
+
+/// What other clients have prepared on a shared server is not shown.
+#[test]
+fn a_session_sees_its_own_prepared_statements_only() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "1"));
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let count = "select count(*) from pg_prepared_statements";
+    for session in [&mut client, &mut other] {
+        session.say(&[wire::parse("mine", "select 1"), wire::sync()].concat()).unwrap();
+        session.rows().unwrap();
+    }
+    assert_eq!(other.one(count).as_deref(), Ok("1"));
+    other.say(&[wire::message(b'C', b"Smine\0"), wire::sync()].concat()).unwrap();
+    other.rows().unwrap();
+    assert_eq!(other.one(count).as_deref(), Ok("0"));
+    for session in [&mut other, &mut client] {
+        let parse = wire::parse("mine", "select 1");
+        let run = [wire::bind("mine", &[]), wire::execute(), wire::sync()].concat();
+        session.say(&[parse, wire::sync()].concat()).unwrap();
+        let _ = session.rows();
+        session.say(&run).unwrap();
+        assert_eq!(session.rows().unwrap()[0][0].as_deref(), Some("1"));
+    }
+}

@@ -37,6 +37,8 @@ pub struct Prepared {
     pub body: Box<[u8]>,
     /// What whoever read its text noted of it. Nothing here goes by it.
     pub notes: u64,
+    /// The prepared statement that it executes.
+    pub executes: Option<Arc<Prepared>>,
 }
 
 impl Prepared {
@@ -44,13 +46,18 @@ impl Prepared {
     /// `search_path` and other columns after a migration: `salt` stands for all that, and
     /// statements are shared only under the same.
     pub fn new(body: &[u8], salt: u64, notes: u64) -> Arc<Self> {
+        Self::executing(None, body, salt, notes)
+    }
+
+    /// The same, of a text that may be an EXECUTE of another, under the name servers know it by.
+    pub fn executing(other: Option<Arc<Self>>, body: &[u8], salt: u64, notes: u64) -> Arc<Self> {
         let id = StatementId(HASHES.0.hash_one((salt, body)), HASHES.1.hash_one((salt, body)));
-        Arc::new(Self { id, salt, body: body.into(), notes })
+        Arc::new(Self { id, salt, body: body.into(), notes, executes: other })
     }
 
     /// The same statement, read under something else.
     pub fn under(&self, salt: u64) -> Arc<Self> {
-        Self::new(&self.body, salt, self.notes)
+        Self::executing(self.executes.clone(), &self.body, salt, self.notes)
     }
 }
 

@@ -67,8 +67,9 @@ impl Live {
         Ok(pins)
     }
 
-    /// A session that keeps its server sees its own prepared statements there, nobody else's.
-    async fn forget_others(&mut self, relay: &mut Relay) -> Result<(), End> {
+    /// A session that keeps its server, or is about to look, sees its own prepared statements
+    /// there, nobody else's.
+    pub(super) async fn forget_others(&mut self, relay: &mut Relay) -> Result<(), End> {
         let Some(lease) = &mut self.held else { return Ok(()) };
         let others: Vec<_> =
             lease.statements.iter().filter(|id| !self.statements.has(*id)).collect();

@@ -52,6 +52,8 @@ pub(super) enum Told {
 pub(super) struct ClientStatements {
     named: Option<Box<Named>>,
     unnamed: Option<Box<[u8]>>,
+    /// The statement the unnamed one executes.
+    executed: Option<Arc<Prepared>>,
     /// Bytes of the named ones.
     bytes: usize,
 }
@@ -168,14 +170,26 @@ impl ClientStatements {
     /// Remembers the body of the last unnamed Parse, so that it can be bound in a later
     /// transaction on another server. Allocates only when it changes.
     pub(super) fn remember_unnamed(&mut self, body: &[u8]) {
+        self.executed = None;
         if self.unnamed.as_deref() != Some(body) {
             self.unnamed = Some(body.into());
         }
     }
 
+    /// The same of one that executes a named statement.
+    pub(super) fn remember_executing(&mut self, other: Arc<Prepared>, body: &[u8]) {
+        self.remember_unnamed(body);
+        self.executed = Some(other);
+    }
+
+    /// The statement the unnamed one executes.
+    pub(super) fn executed(&self) -> Option<&Arc<Prepared>> {
+        self.executed.as_ref()
+    }
+
     /// Forgets the unnamed statement.
     pub(super) fn forget_unnamed(&mut self) {
-        self.unnamed = None;
+        (self.unnamed, self.executed) = (None, None);
     }
 
     /// The body of the last unnamed Parse.

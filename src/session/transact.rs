@@ -69,6 +69,10 @@ impl Live {
             }
             self.settings = lease.settings.clone();
         }
+        if !lease.statements.is_empty() && relay.lists_statements() {
+            Box::pin(self.forget_others(relay)).await?;
+        }
+        let Some(lease) = &self.held else { return Ok(()) };
         self.entry.card().served_by(lease.gate());
         self.tell_params(relay);
         Ok(())

@@ -207,6 +207,11 @@ impl Relay {
         self.up.next_tag()
     }
 
+    /// See [`Upstream::lists_statements`].
+    pub(super) fn lists_statements(&self) -> bool {
+        self.up.lists_statements()
+    }
+
     /// See [`Upstream::skip_refused`].
     pub(super) fn skip_refused(&mut self, simple: bool) -> Result<bool, Malformed> {
         self.up.skip_refused(simple)

@@ -12,6 +12,9 @@ const NOTHING: &[u8] = b"pgusher_nothing";
 
 /// Prepares `prepared` on the server unless it is there already.
 pub(super) fn ensure(prepared: &Arc<Prepared>, out: &mut Writer, desk: &mut Desk<'_>) {
+    if let Some(other) = prepared.executes.as_ref().filter(|other| !desk.server.touch(other.id)) {
+        prepare(other, None, out, desk);
+    }
     if !desk.server.touch(prepared.id) {
         prepare(prepared, None, out, desk);
     }

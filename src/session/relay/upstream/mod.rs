@@ -1,8 +1,11 @@
 //! Client → server: understand the headers, rename prepared statements, forward the rest.
 
+mod execute;
 mod named;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use memchr::memmem::Finder;
 
 use super::exchange::{Exchange, Reply, Sent};
 use super::outbox::Outbox;
@@ -180,6 +183,16 @@ impl Upstream {
             }),
             _ => false,
         }
+    }
+
+    /// Whether the next message's text names the view of what is prepared.
+    pub(super) fn lists_statements(&self) -> bool {
+        static VIEW: LazyLock<Finder<'static>> =
+            LazyLock::new(|| Finder::new("pg_prepared_statements"));
+        let bytes = self.buffer.unparsed();
+        let Some(Ok(header)) = Header::frontend(bytes) else { return false };
+        let text = &bytes[..header.total().min(bytes.len())];
+        matches!(header.tag, tag::QUERY | tag::PARSE) && VIEW.find(text).is_some()
     }
 
     /// Understands as much as is there.

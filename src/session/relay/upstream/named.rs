@@ -4,58 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::execute::{Executing, may_execute};
 use super::{Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream};
 use crate::server::Prepared;
-use crate::session::lexer::{Hints, TargetKind, Verb};
+use crate::session::lexer::Hints;
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::Read;
 use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
 
 impl Upstream {
-    /// `EXECUTE` and `DEALLOCATE` of a statement that was prepared by the protocol: the server
-    /// knows it by another name. `true` when the message was rewritten and is done with.
-    pub(super) fn rename_in_query(&mut self, header: Header, desk: &mut Desk<'_>) -> bool {
-        let Some(message) = self.buffer.unparsed().get(HEADER_BYTES..header.total()) else {
-            return false;
-        };
-        let first = message.iter().find(|b| !b.is_ascii_whitespace());
-        let likely = matches!(first, Some(b'd' | b'D' | b'e' | b'E' | b'-' | b'/'));
-        if desk.client.len() == 0 || !likely {
-            return false;
-        }
-        let facts = self.lexer.read(message);
-        let by_name = facts.target.as_ref().filter(|t| facts.single && t.kind == TargetKind::Name);
-        let Some(target) = by_name else { return false };
-        let Some(prepared) = desk.client.named(target.name.as_bytes()).map(Arc::clone) else {
-            return false;
-        };
-        let closes = match facts.first {
-            Verb::Execute => false,
-            Verb::Deallocate => true,
-            _ => return false,
-        };
-        let (start, length) = (target.start as usize, target.len as usize);
-        let (Some(before), Some(after)) = (message.get(..start), message.get(start + length..))
-        else {
-            return false;
-        };
-        let text = [before, &prepared.id.server_name(), after].concat();
-        let out = self.outbox.after(&mut self.buffer);
-        own::ensure(&prepared, out, desk);
-        own::sync(out);
-        desk.exchange.sent(Sent::Sync, Reply::Drop);
-        out.message(tag::QUERY, |b| b.extend_from_slice(&text));
-        desk.exchange.sent(Sent::Query, Reply::Forward);
-        if closes && desk.exchange.status() != b'E' {
-            desk.client.remove(target.name.as_bytes());
-            desk.server.remove(prepared.id);
-        }
-        self.note(&facts);
-        self.buffer.skip(header.total());
-        true
-    }
-
     /// Parse, Bind, Describe or Close in transaction mode.
     pub(super) fn statement_message(
         &mut self,
@@ -68,7 +26,9 @@ impl Upstream {
         match header.tag {
             tag::PARSE => match parse_name(body) {
                 Ok(named) if named.name.is_empty() => {
-                    self.parse_unnamed(header, whole, desk);
+                    if !(whole && self.parse_executing(header, desk)) {
+                        self.parse_unnamed(header, whole, desk);
+                    }
                     Ok(None)
                 }
                 Ok(_) if whole => self.parse_named(header, desk),
@@ -154,10 +114,17 @@ impl Upstream {
     ) -> Result<Option<Stop>, Malformed> {
         let body = &self.buffer.unparsed()[HEADER_BYTES..header.total()];
         let named = parse_name(body)?;
+        let (name, rest) = (named.name.to_vec(), named.rest.to_vec());
         let salt = self.salt(desk);
-        let facts = self.lexer.read(named.rest);
-        let notes = facts.hints.bits();
-        let (name, prepared) = (named.name.to_vec(), Prepared::new(named.rest, salt, notes));
+        let likely = may_execute(&rest, desk.client);
+        let executing = if likely { self.executing(&rest, desk.client) } else { None };
+        let (body, facts, other) = if let Some(Executing { other, body, facts }) = executing {
+            (body, facts, Some(other))
+        } else {
+            let facts = self.lexer.read(&rest);
+            (rest, facts, None)
+        };
+        let prepared = Prepared::executing(other, &body, salt, facts.hints.bits());
         self.note(&facts);
         let read = Read::new(facts, self.reading);
         let taken = desk.client.named(&name).is_some();
@@ -283,7 +250,11 @@ impl Upstream {
         }
         let out = self.outbox.after(&mut self.buffer);
         if let Some(body) = desk.client.unnamed() {
-            own::parse(b"", body, out);
+            let body = body.to_vec();
+            if let Some(other) = desk.client.executed().map(Arc::clone) {
+                own::ensure(&other, out, desk);
+            }
+            own::parse(b"", &body, out);
             desk.exchange.sent(Sent::Parse(None), Reply::Drop);
         } else {
             own::close_unnamed(out);
