@@ -50,8 +50,9 @@ const SESSION_USER: &str = "session_authorization";
 /// A closed connection's answer is thrown away in pieces of this size.
 const DRAIN_BYTES: usize = 4_096;
 
-/// How long one of pgusher's own questions may take: they wait for no lock of a tenant's.
-const ASK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long one of pgusher's own questions may take. They wait for no lock of a tenant's, but a
+/// machine with ten times its work answers late, and a session should outlive that.
+const ASK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a goodbye may take to be written.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
