@@ -4,6 +4,7 @@
 # make soak-tenants  1,000 tenants on one PostgreSQL for ten minutes (10 GB of disk), noisy neighbours,
 #              several processes
 # make regress PostgreSQL's own test suites, directly and through pgusher (tests/regress/run -h)
+# make regress-lexer  the lexer against what the catalog shows, on that suite's every statement
 # make fuzz    the lexer under libFuzzer for an hour (needs nightly Rust and cargo-fuzz)
 # make bench   speed beside PgBouncer, bench/RESULTS.md (an hour; ARGS=--quick: ten minutes)
 # make lint    format, clippy, what may come into the build
@@ -15,7 +16,7 @@ ARGS ?=
 # How long `make fuzz` takes.
 FUZZ_SECONDS ?= 3600
 
-.PHONY: help demo test soak soak-tenants regress fuzz unit lint fmt deny reference install-demo install-test \
+.PHONY: help demo test soak soak-tenants regress regress-lexer fuzz unit lint fmt deny reference install-demo install-test \
 	bench bench-smoke clean
 
 help:
@@ -53,6 +54,9 @@ soak-tenants: install-test
 regress: install-test
 	$(CARGO) build --locked
 	tests/regress/run $(ARGS)
+
+regress-lexer: install-test
+	tests/regress/lexer
 
 fuzz:
 	cd fuzz && mkdir -p corpus/lexer && $(CARGO) +nightly fuzz run --sanitizer none lexer -- \

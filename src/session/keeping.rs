@@ -15,7 +15,8 @@ const WEARING: Hints = Hints::DO.or(Hints::TEMP).or(Hints::LOAD).or(Hints::SESSI
 impl Live {
     /// Whether what keeps the server may be gone by what was done.
     pub(super) fn may_unpin(&self, hints: Hints) -> bool {
-        let Some(pins) = self.held.as_ref().map(|lease| lease.pins()) else { return false };
+        let Some(lease) = &self.held else { return false };
+        let pins = lease.pins();
         pins.has(Pin::HoldCursor) && hints.contains(Hints::CLOSE)
             || pins.has(Pin::TempTable) && hints.contains(Hints::DROP)
     }

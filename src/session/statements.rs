@@ -106,9 +106,9 @@ impl ClientStatements {
         self.named.iter().flat_map(|map| map.values()).any(|entry| entry.prepared.id == id)
     }
 
-    /// What the text of the named statement says, `None` within when nothing of note.
-    pub(super) fn read(&self, name: &[u8]) -> Option<Option<&Facts>> {
-        self.named.as_ref()?.get(name).map(|entry| entry.read.facts.as_deref())
+    /// What the text of the named statement says, if anything of note.
+    pub(super) fn read(&self, name: &[u8]) -> Option<&Facts> {
+        self.named.as_ref()?.get(name)?.read.facts.as_deref()
     }
 
     /// The named statement, if its text was read by another reading of the tenant's functions.

@@ -56,10 +56,9 @@ impl Live {
         if let Err(error) = lease.come_here() {
             return Err(self.lose(error.into()));
         }
-        if lease.marked_by.is_some_and(|session| session != self.number) {
-            if let Err(error) = Box::pin(lease.clean()).await {
-                return Err(self.lose(error));
-            }
+        let strange = lease.marked_by.is_some_and(|session| session != self.number);
+        if strange && let Err(error) = Box::pin(lease.clean()).await {
+            return Err(self.lose(error));
         }
         lease.statements.unnamed_is_gone();
         if !lease.settings.same(&self.settings) {

@@ -24,6 +24,7 @@ pub(super) struct Downstream {
 
 /// What the server's messages tell about the session.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing heard, taken by itself")]
 pub(super) struct Heard {
     /// What command tags say was done, in case its text did not.
     pub(super) hints: Hints,

@@ -17,6 +17,7 @@ use super::{Facts, Hints, Target, Verb};
 
 /// Reads one text.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing seen in the text")]
 pub(super) struct Reader {
     hints: Hints,
     /// Of these, what more than bodies of CREATE FUNCTION name.
@@ -244,7 +245,9 @@ impl Reader {
                 let (hints, names) = self.body.end(word);
                 self.add_body(hints);
                 if !self.code {
-                    names.iter().for_each(|name| self.note_setting(name.as_bytes()));
+                    for name in &names {
+                        self.note_setting(name.as_bytes());
+                    }
                 }
             }
             Interest::Path => {

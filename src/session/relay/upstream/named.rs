@@ -195,13 +195,11 @@ impl Upstream {
             let facts = self.lexer.read(&body.body);
             desk.client.was_read(name, Read::new(facts, self.reading));
         }
-        match desk.client.read(name) {
-            Some(Some(facts)) => self.note(facts),
-            Some(None) => {
-                self.runs = true;
-                self.hints |= self.always;
-            }
-            None => {}
+        if let Some(facts) = desk.client.read(name) {
+            self.note(facts);
+        } else if desk.client.named(name).is_some() {
+            self.runs = true;
+            self.hints |= self.always;
         }
     }
 
