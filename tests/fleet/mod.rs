@@ -68,7 +68,7 @@ impl Fleet {
              [[auth.signer.keys]]\nalgorithm = 'EdDSA'\nfile = '{}'\n\
              [listen]\naddresses = ['127.0.0.1:0']\nhalf_open_max = 10000\n\
              [http]\naddress = '127.0.0.1:0'\n[ops]\naddress = '127.0.0.1:0'\n\
-             [log]\nformat = 'json'\n{more}\n",
+             [log]\nformat = 'json'\n[warm]\ntarget = 0\n{more}\n",
             signing.display()
         );
         std::fs::write(home.path().join("pgusher.toml"), config).unwrap();
