@@ -18,6 +18,7 @@ import re
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -242,6 +243,8 @@ def main():
     parser.add_argument("--rate", type=int, default=0, help="transactions a second of each; 0: all")
     parser.add_argument("--only", choices=["single", "burst"])
     asked = parser.parse_args()
+    # Whoever ends this ends its world too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores\n")
     if asked.only != "burst":
         print("| one at a time, ms | n | p50 | p95 | PostgreSQL p50 | p95 | "
