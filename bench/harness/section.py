@@ -32,6 +32,12 @@ class Section:
         """A line that had to be shown, what was found, and whether it holds."""
         self.verdicts.append({"line": line, "value": shown(value), "holds": bool(holds)})
 
+    def at_most(self, line, value, limit):
+        self.verdict(line, value, value is not None and value <= limit)
+
+    def at_least(self, line, value, limit):
+        self.verdict(line, value, value is not None and value >= limit)
+
     def save(self, folder):
         folder.mkdir(exist_ok=True)
         text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)

@@ -55,8 +55,8 @@ def tables(section, found, bench):
         named = f"{mode}, session mode" if mode == "prepared" and not bench.pgbouncer_prepares \
             else mode
         rows.append([
-            named, clients, ours["tps"], theirs.get("tps"), ratio(figures, "tps"), ours["cpu"],
-            ours["user"], theirs.get("cpu"), theirs.get("user"), ratio(figures, "cpu"),
+            named, clients, ours["tps"], theirs.get("tps"), ratio(figures, "tps"), ours.get("cpu"),
+            ours.get("user"), theirs.get("cpu"), theirs.get("user"), ratio(figures, "cpu"),
             *(ours[p] for p in ("p50", "p99", "p999")),
             *(theirs.get(p) for p in ("p50", "p99", "p999"))])
     section.table(head, rows)
@@ -71,16 +71,15 @@ def verdicts(section, found):
     both = {key: figures for key, figures in found.items() if "pgbouncer" in figures}
     for (mode, clients), figures in both.items():
         if clients in CPU_LIMIT:
-            value, limit = ratio(figures, "cpu"), CPU_LIMIT[clients]
-            section.verdict(f"CPU per transaction, {mode} {clients}, ≤ {limit} ×", value,
-                            value <= limit)
-        value, limit = ratio(figures, "tps"), THROUGHPUT_LIMIT.get(clients, 1.0)
-        section.verdict(f"throughput, {mode} {clients}, ≥ {limit} ×", value, value >= limit)
-        value = ratio(figures, "p99")
-        section.verdict(f"p99, {mode} {clients}, ≤ 1 ×", value, value <= 1)
-    worst = max(figures["pgusher"]["user"] for (_, clients), figures in both.items() if clients > 1)
-    section.verdict("user-space share, µs, ≤ 3", worst, worst <= 3)
+            limit = CPU_LIMIT[clients]
+            section.at_most(f"CPU per transaction, {mode} {clients}, ≤ {limit} ×",
+                            ratio(figures, "cpu"), limit)
+        limit = THROUGHPUT_LIMIT.get(clients, 1.0)
+        section.at_least(f"throughput, {mode} {clients}, ≥ {limit} ×", ratio(figures, "tps"), limit)
+        section.at_most(f"p99, {mode} {clients}, ≤ 1 ×", ratio(figures, "p99"), 1)
+    worst = max((figures["pgusher"].get("user", 0) for (_, clients), figures in both.items()
+                 if clients > 1), default=None)
+    section.at_most("user-space share, µs, ≤ 3", worst, 3)
     for (mode, clients), figures in both.items():
         if clients == 1:
-            value = ratio(figures, "p50")
-            section.verdict(f"latency at one client, {mode}, ≤ 1 ×", value, value <= 1)
+            section.at_most(f"latency at one client, {mode}, ≤ 1 ×", ratio(figures, "p50"), 1)

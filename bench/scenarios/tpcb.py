@@ -20,7 +20,7 @@ def run(bench):
                 figures = interleave(peers, preset.rounds, once)
                 ours, theirs = figures["pgusher"], figures["pgbouncer"]
                 rows.append([mode, clients, ours["tps"], theirs["tps"], ratio(figures, "tps"),
-                             ours["cpu"], theirs["cpu"], ratio(figures, "cpu"), ours["p99"],
+                             ours.get("cpu"), theirs.get("cpu"), ratio(figures, "cpu"), ours["p99"],
                              theirs["p99"]])
     section.table(["mode", "clients", "tx/s", "PgBouncer", "ratio", "CPU µs", "PgBouncer", "ratio",
                    "p99 ms", "PgBouncer"], rows)
