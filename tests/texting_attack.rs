@@ -20,14 +20,14 @@ fn a_trigger_of_the_tenants_runs_with_no_more_than_the_tenants_powers() {
     world.cli(&["tenant", "phone", "assign", &world.tenants[0].id, NUMBER]);
     let mut owner = world.session(0);
     let mut run = |sql: &str| owner.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-    run(r#"CREATE TABLE spy (who text, super boolean, doors bigint, stranger boolean)"#);
-    run(r#"CREATE FUNCTION peep() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
+    run("CREATE TABLE spy (who text, super boolean, doors bigint, stranger boolean)");
+    run("CREATE FUNCTION peep() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
              INSERT INTO public.spy SELECT current_user, r.rolsuper OR r.rolcreatedb
                  OR r.rolcreaterole, (SELECT count(*) FROM pg_database WHERE datallowconn
                      AND has_database_privilege(current_user, oid, 'CONNECT')),
                  pg_has_role('pgusher_owner', 'MEMBER') FROM pg_roles r
                  WHERE rolname = current_user;
-             RETURN NEW; END $f$"#);
+             RETURN NEW; END $f$");
     run(r#"CREATE TRIGGER peep BEFORE INSERT ON "ConversationMessage"
            FOR EACH ROW EXECUTE FUNCTION peep()"#);
     let (status, json) = outcome(&world, "watched");

@@ -80,7 +80,7 @@ pub(super) async fn take(
     e164: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let texting = permitted(&public, &caller).await?;
-    let number = named(e164)?;
+    let number = named(&e164)?;
     let proof = texting.proof.as_ref().ok_or(Refused::NumberUnproven)?;
     match proof.of(&number, &caller.tenant).await? {
         Proof::Confirmed(sid) => {
@@ -110,7 +110,7 @@ pub(super) async fn release(
     e164: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let texting = permitted(&public, &caller).await?;
-    texting.numbers.release(&caller.tenant, &named(e164)?).await?;
+    texting.numbers.release(&caller.tenant, &named(&e164)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -122,8 +122,8 @@ async fn permitted<'a>(public: &'a Public, caller: &Caller) -> Result<&'a Textin
 }
 
 /// The number of a path; what is no text is no number either.
-fn named(path: Result<Path<String>, PathRejection>) -> Result<E164, Problem> {
-    number(path.as_deref().map(String::as_str).unwrap_or_default())
+fn named(path: &Result<Path<String>, PathRejection>) -> Result<E164, Problem> {
+    number(path.as_ref().map_or("", |path| path.as_str()))
 }
 
 pub(super) fn number(text: &str) -> Result<E164, Problem> {

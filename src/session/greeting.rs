@@ -45,7 +45,7 @@ pub(super) async fn enter(
     seat: Option<HalfOpenSeat>,
 ) -> Result<Box<Live>, Farewell> {
     let deadline = shared.parts.settings.login_timeout.get();
-    let proving = within(deadline, seated(seat, prove(&shared, stream)));
+    let proving = Box::pin(within(deadline, seated(seat, prove(&shared, stream))));
     let Some(proven) = proving.await.flatten() else {
         // The stream went with the future: what was written of an answer cannot be known.
         return Err(Farewell::nobody());

@@ -55,16 +55,16 @@ impl Refused {
 
 /// Proves who the client is and whose database it may have.
 pub(super) async fn prove(shared: &Arc<Shared>, mut greeted: Greeted) -> Result<Proven, Farewell> {
-    let proof = match ApiKey::id_of_user(&greeted.wish.user).map(str::to_owned) {
-        Some(id) => by_key(shared, &mut greeted, &id).await,
-        None => {
-            let proof = if comes_by_oauth(shared, &greeted) {
-                Box::pin(oauth::by_bearer(shared, &mut greeted)).await
-            } else {
-                by_token(shared, &mut greeted).await
-            };
-            proof.map(|identity| (identity, Writer::new()))
-        }
+    let key = ApiKey::id_of_user(&greeted.wish.user).map(str::to_owned);
+    let proof = if let Some(id) = key {
+        by_key(shared, &mut greeted, &id).await
+    } else {
+        let proof = if comes_by_oauth(shared, &greeted) {
+            Box::pin(oauth::by_bearer(shared, &mut greeted)).await
+        } else {
+            by_token(shared, &mut greeted).await
+        };
+        proof.map(|identity| (identity, Writer::new()))
     };
     let (identity, prelude) = match proof {
         Ok(proof) => proof,

@@ -74,7 +74,11 @@ async fn client(
         }
         if let Some(held) = lease {
             served.fetch_add(1, Ordering::Relaxed);
-            if dice.below(20) == 0 { drop(held) } else { _ = held.finish() }
+            if dice.below(20) == 0 {
+                drop(held);
+            } else {
+                held.finish();
+            }
         }
     }
 }
