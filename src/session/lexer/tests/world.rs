@@ -7,7 +7,9 @@ use crate::session::lexer::{Hints as H, Lexer, Words, body_settings};
 
 fn facts_with(words: &[(&str, H)], text: &str) -> super::Facts {
     let mut known = Words::default();
-    words.iter().for_each(|(name, hints)| known.insert(name, *hints));
+    for (name, hints) in words {
+        known.insert(name, *hints);
+    }
     let mut lexer = Lexer::default();
     lexer.words(Some(Arc::new(known)));
     let facts = lexer.read(text.as_bytes());
@@ -102,7 +104,7 @@ fn dotted_settings_of_a_body_are_collected() {
         let whole = format!("DO $do${text}$do$");
         assert_eq!(read(&whole).settings, names, "{whole}");
     }
-    let many: String = (0..40).map(|n| format!("SET a.b{n} = 1;")).collect();
+    let many = (0..40).fold(String::new(), |all, n| all + &format!("SET a.b{n} = 1;"));
     let (hints, found) = body_settings(many.as_bytes());
     assert!(hints.contains(H::DYNAMIC) && found.len() == 16);
 }
