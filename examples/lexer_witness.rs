@@ -42,6 +42,8 @@ struct Seen {
     changes: u64,
     /// The lexer said so, and nothing had changed.
     needless: u64,
+    /// Unnamed, but only more of the temporary things that keep the session on its server already.
+    more: u64,
     /// Changed out of a text's sight, in a database with functions that name session state.
     functions: Vec<String>,
     /// Changed, and the lexer had not said so.
@@ -69,7 +71,7 @@ fn main() {
         "{}",
         serde_json::json!({
             "statements": seen.statements, "transactions": seen.transactions,
-            "changes": seen.changes, "needless": seen.needless, "unread": seen.unread,
+            "changes": seen.changes, "more": seen.more, "needless": seen.needless, "unread": seen.unread,
             "functions": seen.functions, "missed": seen.missed,
         })
     );
@@ -193,11 +195,14 @@ impl<'a> Witness<'a> {
         let state = self.ask(STATE)?.concat();
         let said = self.hints.intersects(Hints::STATE | Hints::CLOSE | Hints::DROP);
         let changed = state != self.state;
+        let more = changed && !said && only_more_temporary(&self.state, &state);
+        let said = said || more;
         let hidden = changed && !said && self.has_telling_functions()?;
         let what = format!("{} : {} -> {state}", self.texts.join("; "), self.state);
         let mut seen = self.seen.lock().unwrap();
         seen.transactions += 1;
         seen.changes += u64::from(changed);
+        seen.more += u64::from(more);
         seen.needless += u64::from(self.hints.intersects(Hints::STATE) && !changed);
         if changed && !said {
             if hidden { seen.functions.push(what) } else { seen.missed.push(what) }
@@ -235,6 +240,13 @@ impl<'a> Witness<'a> {
             }
         }
     }
+}
+
+/// Whether there were temporary things before, there are some now, and nothing else has changed: a
+/// view over a temporary table is temporary without saying so.
+fn only_more_temporary(before: &str, now: &str) -> bool {
+    let (before, now) = (before.rsplit_once('|'), now.rsplit_once('|'));
+    before.zip(now).is_some_and(|((a, some), (b, more))| a == b && some != "0" && more != "0")
 }
 
 fn read(from: &mut TcpStream) -> io::Result<Message> {

@@ -1,6 +1,5 @@
 //! What lies outside the text: encodings, the tenant's own names, statements that run nothing.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::read;
@@ -105,10 +104,7 @@ fn dotted_settings_of_a_body_are_collected() {
         let whole = format!("DO $do${text}$do$");
         assert_eq!(read(&whole).settings, names, "{whole}");
     }
-    let mut many = String::new();
-    for n in 0..40 {
-        _ = write!(many, "SET a.b{n} = 1;");
-    }
+    let many = (0..40).fold(String::new(), |all, n| all + &format!("SET a.b{n} = 1;"));
     let (hints, found) = body_settings(many.as_bytes());
     assert!(hints.contains(H::DYNAMIC) && found.len() == 16);
 }
