@@ -3,7 +3,9 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
 
 use super::live::{End, Live, ServerLease};
 use super::relay::Relay;
@@ -23,6 +25,10 @@ pub(super) struct Seat {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) account: Arc<Account>,
 }
+
+/// How long what a client asked for stands in line when the client has left. Behind that, those
+/// who are still there come first: a client that gave up waiting may have asked again.
+const LEFT_PATIENCE: Duration = Duration::from_secs(5);
 
 enum Dialled {
     Lease(ServerLease),
@@ -127,6 +133,7 @@ impl Live {
         // A dial is no place in line; whether it comes to one is seen there.
         card.waits(matches!(attempt, Attempt::Wait(_)).then(Instant::now));
         let mut taking = Box::pin(finish_attempt(&self.shared, attempt, &self.seat));
+        let mut left: Option<std::pin::Pin<Box<Sleep>>> = None;
         let taken = poll_fn(|cx| {
             if let Poll::Ready(why) = card.poll_cut(cx) {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
@@ -134,7 +141,15 @@ impl Live {
             if let Poll::Ready(taken) = taking.as_mut().poll(cx) {
                 return Poll::Ready(Ok(taken));
             }
+            if let Some(left) = &mut left {
+                return left.as_mut().poll(cx).map(|()| Err(End::Silent));
+            }
             match relay.poll_more(cx, client) {
+                // What it asked for before it left PostgreSQL would do.
+                Poll::Ready(Ok(0)) if relay.is_asked() => {
+                    let sleep = left.insert(Box::pin(tokio::time::sleep(LEFT_PATIENCE)));
+                    sleep.as_mut().poll(cx).map(|()| Err(End::Silent))
+                }
                 Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Silent)),
                 // What came is kept; the poll that found it also asked to be woken for more.
                 _ => Poll::Pending,

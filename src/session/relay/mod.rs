@@ -202,6 +202,11 @@ impl Relay {
             && !self.down.is_inside_message()
     }
 
+    /// Whether the client has asked for something, to the end of it.
+    pub(super) fn is_asked(&self) -> bool {
+        self.up.is_asked()
+    }
+
     /// The next message's type, if its first byte is there.
     pub(super) fn next_tag(&self) -> Option<u8> {
         self.up.next_tag()

@@ -164,6 +164,19 @@ impl Upstream {
         }
     }
 
+    /// Whether something that is answered by itself has come whole.
+    pub(super) fn is_asked(&self) -> bool {
+        let mut bytes = self.buffer.unparsed();
+        while let Some(Ok(header)) = Header::frontend(bytes) {
+            let Some(rest) = bytes.get(header.total()..) else { return false };
+            if matches!(header.tag, tag::SYNC | tag::QUERY | tag::FUNCTION_CALL) {
+                return true;
+            }
+            bytes = rest;
+        }
+        false
+    }
+
     /// The tag of the next message, when it is not inside one.
     pub(super) fn next_tag(&self) -> Option<u8> {
         if self.is_inside_message() { None } else { self.buffer.unparsed().first().copied() }
