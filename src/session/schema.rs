@@ -2,7 +2,7 @@
 //! `search_path`, and what is known of its functions.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -78,23 +78,44 @@ fn fresh() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// What PostgreSQL reads a text by: where its names are looked up, and what its literals become. An
+/// untyped literal is a constant from then on, `'2024-01-01 00:00'` an instant of that time zone.
+const PARSED_BY: [&str; 10] = [
+    "search_path",
+    "role",
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+    "client_encoding",
+    "standard_conforming_strings",
+    "transform_null_equals",
+    "xmloption",
+    "lc_monetary",
+];
+
 impl Schema {
     /// A command changed it.
     pub(super) fn migrated(&self) {
         self.0.version.store(fresh(), Ordering::Release);
     }
 
-    /// One number for the schema and for the settings that decide what a name means.
+    /// One number for the schema and for the settings that decide what a text means.
     pub(super) fn salt(&self, settings: &Settings) -> u64 {
         static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let version = self.0.version.load(Ordering::Acquire);
         if settings.is_empty() {
             return version;
         }
-        let mut naming = settings.iter().filter(|(n, _)| matches!(*n, "search_path" | "role"));
-        let first = naming.next();
-        // Most sessions set neither: nothing to hash.
-        if first.is_none() { version } else { HASH.hash_one((version, first, naming.next())) }
+        let read_by = |name: &str| PARSED_BY.iter().any(|one| name.eq_ignore_ascii_case(one));
+        let mut deciding = settings.iter().filter(|(name, _)| read_by(name)).peekable();
+        // Many sessions set none of them: nothing to hash.
+        if deciding.peek().is_none() {
+            return version;
+        }
+        let mut hasher = HASH.build_hasher();
+        version.hash(&mut hasher);
+        deciding.for_each(|pair| pair.hash(&mut hasher));
+        hasher.finish()
     }
 
     /// A command may have changed what its functions do.

@@ -11,30 +11,30 @@ use crate::ident::TenantId;
 pub struct Inside {
     client: Client,
     tenant: TenantId,
-    mark: Option<Statement>,
+    statements: Option<Statements>,
 }
 
-/// Whose database it is and its first admin, in one statement and so in one commit. Written
-/// twice, it is written once. Gives whose mark the database bears.
-const MARK: &str = r#"
-    WITH mark AS (
-        INSERT INTO pgusher.tenant_mark (tenant_id) VALUES ($1)
-        ON CONFLICT DO NOTHING RETURNING tenant_id
-    ), whose AS (
-        SELECT tenant_id FROM mark UNION ALL SELECT tenant_id FROM pgusher.tenant_mark
-    ), admin AS (
-        INSERT INTO public."Admin" ("id", "email", "password", "firstName", "lastName", "role")
-        SELECT $2, $3, $4, $5, $6, 'PRIMARY' FROM whose WHERE tenant_id = $1
-        ON CONFLICT ("id") DO NOTHING
-    )
-    SELECT tenant_id FROM whose"#;
+/// Whose database it is. While this row is not committed, nobody can have made the tenant live;
+/// where it is there already, another has, and the tenant's own triggers may lie in wait.
+const MARK: &str = "INSERT INTO pgusher.tenant_mark (tenant_id) VALUES ($1) \
+                    ON CONFLICT DO NOTHING RETURNING tenant_id";
 
-/// A mark that another transaction has just written is not seen by the statement that met it.
-const TRIES: u32 = 3;
+const WHOSE: &str = "SELECT tenant_id FROM pgusher.tenant_mark";
+
+const ADMIN: &str = r#"
+    INSERT INTO public."Admin" ("id", "email", "password", "firstName", "lastName", "role")
+    VALUES ($1, $2, $3, $4, $5, 'PRIMARY')"#;
+
+/// The two of them, prepared.
+#[derive(Clone)]
+struct Statements {
+    mark: Statement,
+    admin: Statement,
+}
 
 impl Inside {
     pub(super) fn new(client: Client, tenant: &TenantId) -> Self {
-        Self { client, tenant: tenant.clone(), mark: None }
+        Self { client, tenant: tenant.clone(), statements: None }
     }
 
     /// The tenant it is inside of.
@@ -61,35 +61,43 @@ impl Inside {
             first_name: String::new(),
             last_name: String::new(),
         };
-        self.client.batch_execute("BEGIN").await?;
-        let written = self.write(&nobody).await;
+        let written = self.begun(&nobody).await;
         self.client.batch_execute("ROLLBACK").await?;
         written
     }
 
+    /// The mark and the admin, in one commit. Written twice, it is written once.
     pub(super) async fn write(&mut self, admin: &NewAdmin) -> Result<(), Step> {
-        let statement = match &self.mark {
-            Some(statement) => statement.clone(),
-            None => self.client.prepare(MARK).await?,
+        let written = self.begun(admin).await;
+        let end = if written.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        self.client.batch_execute(end).await?;
+        written
+    }
+
+    async fn begun(&mut self, admin: &NewAdmin) -> Result<(), Step> {
+        let statements = match &self.statements {
+            Some(statements) => statements.clone(),
+            None => Statements {
+                mark: self.client.prepare(MARK).await?,
+                admin: self.client.prepare(ADMIN).await?,
+            },
         };
-        self.mark = Some(statement.clone());
-        let password = admin.password.expose();
-        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 6] = [
-            &self.tenant.as_str(),
-            &admin.id,
-            &admin.email,
-            &password,
-            &admin.first_name,
-            &admin.last_name,
-        ];
-        for _ in 0..TRIES {
-            let Some(found) = self.client.query_opt(&statement, &row).await? else {
-                continue;
-            };
-            let whose: String = found.try_get(0)?;
-            return if whose == self.tenant.as_str() { Ok(()) } else { Err(Step::Foreign) };
+        self.statements = Some(statements.clone());
+        let tenant = self.tenant.as_str();
+        // Sent together, in this order.
+        let mark: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&tenant];
+        let begin = self.client.batch_execute("BEGIN");
+        let marked = self.client.query_opt(&statements.mark, &mark);
+        let ((), marked) = futures_util::future::try_join(begin, marked).await?;
+        if marked.is_none() {
+            let whose: String = self.client.query_one(WHOSE, &[]).await?.try_get(0)?;
+            return if whose == tenant { Ok(()) } else { Err(Step::Foreign) };
         }
-        Err(Step::Foreign)
+        let password = admin.password.expose();
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&admin.id, &admin.email, &password, &admin.first_name, &admin.last_name];
+        self.client.execute(&statements.admin, &row).await?;
+        Ok(())
     }
 }
 

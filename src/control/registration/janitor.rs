@@ -103,15 +103,18 @@ impl Janitor {
                 Err(other) => tracing::warn!(job = job.id, why = other.to_string(), "undone"),
             }
         }
-        self.drop_what_there_is(job, why).await?;
+        self.undo(job, why.unwrap_or(Failure::Broken)).await?;
         Ok(false)
     }
 
-    /// Undoes a job of this process that failed, now.
+    /// Undoes a job of this process that failed, now. One that is done after all, or another
+    /// process's by now, is let be: a commit whose answer was lost was made all the same.
     pub(super) async fn undo(&self, job: &Job, why: Failure) -> Result<(), Fault> {
         // Should this process die on the way, the next pass of another sees why.
-        job::failed(&*self.0.registry.client().await?, job, why).await?;
-        self.drop_what_there_is(job, Some(why)).await
+        let client = self.0.registry.client().await?;
+        let ours = job::failed(&client, job, self.0.presence.id(), why).await?;
+        drop(client);
+        if ours { self.drop_what_there_is(job, Some(why)).await } else { Ok(()) }
     }
 
     async fn drop_what_there_is(&self, job: &Job, why: Option<Failure>) -> Result<(), Fault> {

@@ -163,7 +163,8 @@ pub(super) async fn finish(
             UPDATE pgusher.registrations SET step = 'done', held_by = NULL, changed_at = now(),
                 email = NULL, church_name = NULL, sealed = NULL,
                 collect_until = CASE WHEN deferred THEN now() + make_interval(secs => $12) END
-            WHERE id = $1 AND held_by = $2 AND step IN ('claimed', 'cloned', 'written')
+            WHERE id = $1 AND held_by = $2 AND failure IS NULL
+                AND step IN ('claimed', 'cloned', 'written')
             RETURNING tenant_id, now()::timestamp + make_interval(days => $3) AS trial_ends
         ), church AS (
             INSERT INTO public."Church" ("id", "name", "email", "subscriptionStatus",
@@ -239,12 +240,19 @@ pub(super) async fn note(client: &Client, job: &Job, step: &str) -> Result<(), F
     Ok(())
 }
 
-/// Notes that a job failed: it is going to be undone.
-pub(super) async fn failed(client: &Client, job: &Job, why: Failure) -> Result<(), Fault> {
-    let sql = "UPDATE pgusher.registrations SET failure = $2, changed_at = now() \
-               WHERE id = $1 AND step IN ('claimed', 'cloned', 'written')";
-    client.execute(sql, &[&job.id, &why.as_str()]).await.map_err(failed::registry)?;
-    Ok(())
+/// Notes that a job failed: it is going to be undone, and nobody finishes it any more. Whether it
+/// is still `holder`'s and not done: only then may what there is of it be dropped.
+pub(super) async fn failed(
+    client: &Client,
+    job: &Job,
+    holder: &str,
+    why: Failure,
+) -> Result<bool, Fault> {
+    let sql = "UPDATE pgusher.registrations SET failure = coalesce(failure, $2), \
+                   changed_at = now() \
+               WHERE id = $1 AND held_by = $3 AND step IN ('claimed', 'cloned', 'written')";
+    let row: [&(dyn ToSql + Sync); 3] = [&job.id, &why.as_str(), &holder];
+    Ok(client.execute(sql, &row).await.map_err(failed::registry)? > 0)
 }
 
 /// Takes one job that nobody alive works on. What it keeps for its end is good for an hour: a job

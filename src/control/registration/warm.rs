@@ -237,13 +237,16 @@ impl Warm {
         // Failed: nobody's any more, so that the janitor drops what there is of it.
         let sql = if made.is_ok() {
             "UPDATE pgusher.warm_databases SET state = 'ready', held_by = NULL, \
-             changed_at = now() WHERE tenant_id = $1 AND state = 'creating'"
+             changed_at = now() WHERE tenant_id = $1 AND state = 'creating' AND held_by = $2"
         } else {
             "UPDATE pgusher.warm_databases SET held_by = NULL, changed_at = now() \
-             WHERE tenant_id = $1"
+             WHERE tenant_id = $1 AND held_by = $2"
         };
+        // Whoever took it over meanwhile is dropping it.
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&tenant.as_str(), &self.0.presence.id()];
         let client = self.0.registry.client().await?;
-        client.execute(sql, &[&tenant.as_str()]).await.map_err(failed::registry)?;
+        client.execute(sql, &row).await.map_err(failed::registry)?;
         made
     }
 
