@@ -28,6 +28,24 @@ fn a_long_unnamed_statement_outlives_its_transaction() {
     }
 }
 
+/// PostgreSQL turns an untyped literal into a constant when it reads the statement: by the time zone
+/// of then. Two clients with one text have two statements.
+#[test]
+fn a_text_is_read_by_its_own_clients_settings() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "1"));
+    let (mut tokyo, mut utc) = (world.session(0), world.session(0));
+    tokyo.query("set timezone = 'Asia/Tokyo'").unwrap();
+    utc.query("set timezone = 'UTC'").unwrap();
+    let sql = "select extract(epoch from '2024-01-01 00:00'::timestamptz)::bigint";
+    for (client, epoch) in [(&mut tokyo, "1704034800"), (&mut utc, "1704067200")] {
+        client.say(&[wire::parse("named", sql), wire::sync()].concat()).unwrap();
+        client.rows().unwrap();
+        let all = [wire::bind("named", &[]), wire::execute(), wire::sync()].concat();
+        client.say(&all).unwrap();
+        assert_eq!(client.rows().unwrap()[0][0].as_deref(), Some(epoch));
+    }
+}
+
 /// What is longer than a client's statements may be together is not kept; it runs all the same.
 #[test]
 fn an_unnamed_statement_beyond_the_bound_runs_at_once() {
