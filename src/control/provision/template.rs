@@ -163,6 +163,7 @@ fn public_privileges() -> String {
     let sidecar = groups::group(Role::Sidecar);
     format!(
         "GRANT USAGE ON SCHEMA public TO {app}, {readonly}, {sidecar};
+         REVOKE ALL ON public._pgusher_migrations FROM {app}, {readonly}, {sidecar};
          GRANT SELECT ON public._pgusher_migrations TO {app}, {readonly}, {sidecar}"
     )
 }
