@@ -60,7 +60,10 @@ fn killing_postgresql_is_08006_until_it_is_back() {
     postmaster.revive(&world);
 
     if !bare::wanted() {
-        eventually(RESUMED, "the idle session works again", || idle.one("select 1").ok());
+        eventually(RESUMED, "the idle session works again", || {
+            let answer = idle.one("select 1");
+            answer.inspect_err(|refusal| eprintln!("{:?}: {refusal:?}", asked.elapsed())).ok()
+        });
     }
     for n in 0..3 {
         let fresh = || world.login(&world.tenants[n].login()).ok()?.one("select 1").ok();
