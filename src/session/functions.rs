@@ -1,14 +1,18 @@
 //! What is known of the tenant's functions, and what follows for the server that ran them.
 
 use super::lexer::Hints;
-use super::live::{End, Live};
+use super::live::Live;
 use super::relay::Relay;
 use super::routines;
+use crate::server::DialError;
 
 impl Live {
     /// Reads the tenant's functions anew, on the server that is at hand. What ran before they were
     /// known is taken for what it may have been.
-    pub(super) async fn read_functions(&mut self, relay: &mut Relay) -> Result<Hints, End> {
+    ///
+    /// # Errors
+    /// When the server did not answer: it must be destroyed.
+    pub(super) async fn read_functions(&mut self, relay: &mut Relay) -> Result<Hints, DialError> {
         let blind = self.schema.is_outdated(&self.reading);
         let changes = self.schema.changes();
         let Some(lease) = &mut self.held else { return Ok(Hints::NONE) };
@@ -16,10 +20,7 @@ impl Live {
         self.entry.card().served_by_nobody();
         lease.gate().clone().landed().await;
         self.shared.parts.metrics.readings.inc();
-        let read = match routines::read(lease).await {
-            Ok(read) => read,
-            Err(error) => return Err(self.lose(error)),
-        };
+        let read = routines::read(lease).await?;
         self.entry.card().served_by(lease.gate());
         // A simple query destroys it, pgusher's own too.
         lease.statements.unnamed_is_gone();

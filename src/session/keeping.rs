@@ -63,14 +63,19 @@ impl Live {
             }
             self.settings = lease.settings.clone();
             self.tell_params(relay);
-            self.forget_others(relay).await?;
+            if let Err(error) = self.forget_others(relay).await {
+                return Err(self.lose(error));
+            }
         }
         Ok(pins)
     }
 
     /// A session that keeps its server, or is about to look, sees its own prepared statements
     /// there, nobody else's.
-    pub(super) async fn forget_others(&mut self, relay: &mut Relay) -> Result<(), End> {
+    ///
+    /// # Errors
+    /// When the server did not answer: it must be destroyed.
+    pub(super) async fn forget_others(&mut self, relay: &mut Relay) -> Result<(), DialError> {
         let Some(lease) = &mut self.held else { return Ok(()) };
         let others: Vec<_> =
             lease.statements.iter().filter(|id| !self.statements.has(*id)).collect();
@@ -86,14 +91,12 @@ impl Live {
         for id in others {
             lease.statements.remove(id);
         }
-        match answer {
-            Ok(answer) if answer.is_clean() => {
-                relay.say().raw(&answer.notifications);
-                Ok(())
-            }
-            Ok(_) => Err(self.lose(DialError::Protocol("DEALLOCATE failed"))),
-            Err(error) => Err(self.lose(error)),
+        let answer = answer?;
+        if !answer.is_clean() {
+            return Err(DialError::Protocol("DEALLOCATE failed"));
         }
+        relay.say().raw(&answer.notifications);
+        Ok(())
     }
 
     /// Keeps the server for what is on it, or lets it go. `true` when it is let go.

@@ -17,6 +17,10 @@ use crate::server::{DialError, Prepared};
 use crate::tenant::PoolMode;
 use crate::wire::tag;
 
+/// How many servers may be lost, one after the other, before the client has said anything to them.
+/// When PostgreSQL ends, all of a pool's may have ended and not yet be known to have.
+const LOST_MAX: u32 = 5;
+
 impl Live {
     /// Runs the client's next transaction on a server of the pool.
     pub(super) async fn transact(&mut self, relay: &mut Relay) -> Result<(), End> {
@@ -27,13 +31,27 @@ impl Live {
             return Err(End::Silent);
         }
         self.now_at(Doing::Waiting);
-        let lease = match self.lease(relay).await? {
-            Ok(lease) => lease,
-            Err(fault) => return self.refuse(relay, &fault).await,
-        };
-        // Held from here on: whatever way the session ends, `run` finds the lease there.
-        self.held = Some(lease);
-        self.prepare(relay).await?;
+        let mut lost = 0;
+        loop {
+            let lease = match self.lease(relay).await? {
+                Ok(lease) => lease,
+                Err(fault) => return self.refuse(relay, &fault).await,
+            };
+            // Held from here on: whatever way the session ends, `run` finds the lease there.
+            self.held = Some(lease);
+            match self.prepare(relay).await {
+                Ok(()) => break,
+                // The client has said nothing to it yet, so another does as well.
+                Err(error @ (DialError::Unreachable(_) | DialError::Timeout)) => {
+                    self.destroy();
+                    lost += 1;
+                    if lost == LOST_MAX || matches!(error, DialError::Timeout) {
+                        return self.refuse(relay, &server_lost().because(error)).await;
+                    }
+                }
+                Err(error) => return Err(self.lose(error)),
+            }
+        }
         self.schema.refresh(&mut self.reading);
         relay.begin(&self.params, &self.reading);
         self.forget_sequences(relay);
@@ -51,21 +69,15 @@ impl Live {
     }
 
     /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
-    async fn prepare(&mut self, relay: &mut Relay) -> Result<(), End> {
+    async fn prepare(&mut self, relay: &mut Relay) -> Result<(), DialError> {
         let Some(lease) = &mut self.held else { return Ok(()) };
-        if let Err(error) = lease.come_here() {
-            return Err(self.lose(error.into()));
-        }
-        let strange = lease.marked_by.is_some_and(|session| session != self.number);
-        if strange && let Err(error) = Box::pin(lease.clean()).await {
-            return Err(self.lose(error));
+        lease.come_here()?;
+        if lease.marked_by.is_some_and(|session| session != self.number) {
+            Box::pin(lease.clean()).await?;
         }
         lease.statements.unnamed_is_gone();
         if !lease.settings.same(&self.settings) {
-            let applied = Box::pin(lease.apply_again(&self.settings)).await;
-            if let Err(error) = applied {
-                return Err(self.lose(error));
-            }
+            Box::pin(lease.apply_again(&self.settings)).await?;
             self.settings = lease.settings.clone();
         }
         if !lease.statements.is_empty() && relay.lists_statements() {
@@ -172,8 +184,19 @@ impl Live {
         let runs = relay.runs_code();
         let (mut hints, mut custom) = relay.take_hints();
         if self.schema.is_outdated(&self.reading) || self.schema.is_due() {
-            let missed = Box::pin(self.read_functions(relay)).await?;
-            hints |= if runs { missed } else { Hints::NONE };
+            let blind = runs && self.schema.is_outdated(&self.reading);
+            match Box::pin(self.read_functions(relay)).await {
+                Ok(missed) => hints |= if runs { missed } else { Hints::NONE },
+                Err(error) if hold || blind || hints.intersects(Hints::STATE) => {
+                    return Err(self.lose(error));
+                }
+                // Nothing was on it that the session needs.
+                Err(error) => {
+                    tracing::debug!(%error, "a server was lost behind a transaction");
+                    self.destroy();
+                    return Ok(true);
+                }
+            }
         }
         if hints.intersects(Hints::STATE) || (hold && self.may_unpin(hints)) {
             self.note_functions(hints, &mut custom);
