@@ -94,6 +94,32 @@ fn a_role_that_changes_its_password_does_not_lock_the_tenant_out() {
 }
 
 #[test]
+fn a_database_that_is_closed_is_told_to_the_operator_by_name() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    works(&mut world.session(1));
+    let (id, database) = (&world.tenants[0].id, world.tenants[0].database());
+    let mut superuser = world.superuser("postgres");
+    superuser.query(&format!("alter database {database} allow_connections false")).unwrap();
+    let sql = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = ";
+    superuser.query(&format!("{sql}'{database}'")).unwrap();
+    let refused = world.login(&world.tenants[0].login()).and_then(|mut s| s.one("select 1"));
+    assert_eq!(code(refused), "08006");
+    eventually(Duration::from_secs(20), "the log names it", || {
+        let log = world.log();
+        let mut lines = log.lines().filter(|line| line.contains("cannot be entered"));
+        lines.any(|line| line.contains("ERROR") && line.contains(&**id)).then_some(())
+    });
+    works(&mut world.session(1));
+    superuser.query(&format!("alter database {database} allow_connections true")).unwrap();
+    let fresh = || world.login(&world.tenants[0].login()).ok()?.one("select 1").ok();
+    eventually(Duration::from_secs(20), "the tenant is back", fresh);
+    world.assert_no_panic();
+}
+
+#[test]
 fn killing_one_backend_hurts_its_own_session_only() {
     let world = World::start(Plan::default());
     let mut superuser = world.superuser("postgres");

@@ -13,19 +13,19 @@ use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
 use crate::config::Config;
 use crate::control::phone::Numbers;
 use crate::control::provision::{ProvisionMetrics, Provisioner, Servers};
-use crate::ident::{ServerKey, TenantId};
+use crate::ident::ServerKey;
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::pool::Pools;
 use crate::server::{Dialer, Server};
 use crate::session::{
-    LimitRules, LostCancel, LostCancels, Roster, SessionMetrics, Shared, SharedParts,
+    LimitRules, LostCancel, LostCancels, RefusedDial, Roster, SessionMetrics, Shared, SharedParts,
 };
 use crate::tenant::{Directory, MasterKey, Registry, TenantMetrics};
 
 /// Everything that is wrong, one sentence each.
 pub type BuildProblems = Vec<String>;
 
-/// Tenants whose refused logins may wait to be looked at.
+/// Tenants that may wait to be looked at for a refused dial.
 const REFUSED_MAX: usize = 64;
 
 /// The rooms, built and not started.
@@ -52,8 +52,8 @@ pub struct Built {
     pub tls: Option<Arc<ServerTls>>,
     /// How limits come about.
     pub rules: LimitRules,
-    /// Tenants whose PostgreSQL refused our login, for the one who puts it right.
-    pub refused: Mutex<Option<mpsc::Receiver<TenantId>>>,
+    /// Tenants whose PostgreSQL refused us, for the one who puts it right.
+    pub refused: Mutex<Option<mpsc::Receiver<RefusedDial>>>,
     /// Cancel requests for sessions of other processes, for the one who tells them.
     pub lost_cancels: Mutex<Option<mpsc::Receiver<LostCancel>>>,
     /// Every metric.
@@ -109,7 +109,7 @@ impl Built {
         let mock = problems.note("auth", MockSecret::random());
         let servers =
             master_key.clone().and_then(|key| servers(config, &key, &metrics, &mut problems));
-        let (refused_logins, refused) = mpsc::channel(REFUSED_MAX);
+        let (refused_dials, refused) = mpsc::channel(REFUSED_MAX);
         let (lost_cancels, lost) = LostCancels::new();
         let rules = LimitRules {
             pool: config.pool.clone(),
@@ -134,7 +134,7 @@ impl Built {
                 directory: directory.clone(),
                 pools: pools.clone(),
                 dialer: dialer?,
-                refused_logins,
+                refused_dials,
                 lost_cancels,
                 roster: Arc::new(Roster::default()),
                 rules: rules.clone(),

@@ -1,46 +1,62 @@
-//! Logins that tenants have changed, put back.
+//! Tenants whose PostgreSQL answers and refuses pgusher, looked at.
 //!
 //! A PostgreSQL role may change its own password. Who does so through pgusher locks pgusher out;
-//! the first dial that is refused says so, and the provisioner puts the verifier back.
+//! the first dial that is refused says so, and the provisioner puts the verifier back. Where the
+//! database is gone or closed, the operator is told.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Built;
+use crate::control::provision::DatabaseState;
 use crate::control::registration::KEY_VERSION;
 use crate::ident::TenantId;
+use crate::session::RefusedDial;
 
-/// A tenant's logins are put back no more often than this: what is refused again at once is
-/// refused for another reason.
+/// A tenant is looked at no more often than this: what is refused again at once is refused for
+/// another reason.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Tenants remembered; more are forgotten all at once.
 const REMEMBERED_MAX: usize = 1_024;
 
-/// Puts logins back as they are reported, for ever.
-pub(super) async fn restore(built: Arc<Built>) {
+/// Looks at tenants as they are reported, for ever.
+pub(super) async fn look(built: Arc<Built>) {
     let taken = built.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut refused) = taken else { return };
-    let mut restored: HashMap<TenantId, Instant> = HashMap::new();
-    while let Some(id) = refused.recv().await {
-        if restored.get(&id).is_some_and(|at| at.elapsed() < EVERY) {
+    let mut seen: HashMap<TenantId, Instant> = HashMap::new();
+    while let Some(dial) = refused.recv().await {
+        if seen.get(&dial.tenant).is_some_and(|at| at.elapsed() < EVERY) {
             continue;
         }
-        if restored.len() >= REMEMBERED_MAX {
-            restored.clear();
+        if seen.len() >= REMEMBERED_MAX {
+            seen.clear();
         }
-        restored.insert(id.clone(), Instant::now());
-        restore_one(&built, &id).await;
+        seen.insert(dial.tenant.clone(), Instant::now());
+        look_at(&built, &dial).await;
     }
 }
 
-async fn restore_one(built: &Built, id: &TenantId) {
+async fn look_at(built: &Built, dial: &RefusedDial) {
+    let id = &dial.tenant;
     let Ok(tenant) = built.directory.tenant(id).await else { return };
     let Some(server) = built.servers.get(&*tenant.server).filter(|_| !tenant.adopted) else {
-        tracing::warn!(%id, "a tenant's postgresql refuses the login of its databaseUrl");
+        tracing::warn!(%id, "a tenant's postgresql refuses what its databaseUrl says");
         return;
     };
+    match server.databases(&[id.database()]).await.as_deref() {
+        Ok([DatabaseState::Open]) => {}
+        Ok(state) => {
+            tracing::error!(%id, ?state, "a tenant's database cannot be entered");
+            return;
+        }
+        // The server as a whole is looked after elsewhere.
+        Err(_) => return,
+    }
+    if !dial.login {
+        return;
+    }
     match server.restore_logins(id, KEY_VERSION).await {
         // At this level so that it is kept: somebody inside the tenant did it.
         Ok(()) => tracing::warn!(%id, "a tenant had changed its logins; they are put back"),

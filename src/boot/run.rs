@@ -139,7 +139,7 @@ fn keepers(
         tasks.push(control.spawn(subscriptions::watch(Arc::clone(built))));
     }
     tasks.extend(doors::close_doors(built));
-    tasks.push(control.spawn(logins::restore(Arc::clone(built))));
+    tasks.push(control.spawn(logins::look(Arc::clone(built))));
     let reaction = Reaction::new(Arc::clone(built), control.clone());
     let (sender, opened) = peers::opened();
     let voice = Peers::new(built.registry.clone(), presence);

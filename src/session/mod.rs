@@ -41,7 +41,7 @@ pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;
 pub use roster::{Card, Roster};
 pub use settings::{DatabaseNames, SessionSettings, TokenExpiry, TokenMethod};
-pub use shared::{Console, LimitRules, Shared, SharedParts};
+pub use shared::{Console, LimitRules, RefusedDial, Shared, SharedParts};
 
 use crate::net::Stream;
 use std::sync::Arc;

@@ -40,8 +40,8 @@ pub struct SharedParts {
     pub pools: Pools<Box<Server>>,
     /// Dials servers.
     pub dialer: Dialer,
-    /// Hears of tenants whose PostgreSQL refuses our login: a role may change its own password.
-    pub refused_logins: mpsc::Sender<TenantId>,
+    /// Hears of tenants whose PostgreSQL answers and refuses us.
+    pub refused_dials: mpsc::Sender<RefusedDial>,
     /// Hears of cancel requests for sessions of other processes.
     pub lost_cancels: LostCancels,
     /// Knows who is logged in.
@@ -50,6 +50,15 @@ pub struct SharedParts {
     pub rules: LimitRules,
     /// Counts.
     pub metrics: SessionMetrics,
+}
+
+/// A tenant's PostgreSQL did not let pgusher in.
+#[derive(Debug, Clone)]
+pub struct RefusedDial {
+    /// Whose.
+    pub tenant: TenantId,
+    /// It did not take the login: a role may change its own password.
+    pub login: bool,
 }
 
 /// How a tenant's limits come about.

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 
 use super::live::{End, Live, ServerLease};
 use super::relay::Relay;
-use super::shared::Shared;
+use super::shared::{RefusedDial, Shared};
 use crate::fault::Fault;
 use crate::ident::TenantId;
 use crate::pool::{Asker, Attempt, Class, FullOf, Grant, Membership, Slot, Ticket};
@@ -96,9 +96,11 @@ async fn dial(
         // slot is given back as it is.
         Err(error @ DialError::Setting(_)) => Err(error.into_fault()),
         Err(error) => {
-            if matches!(error, DialError::Login(_)) {
+            let login = matches!(error, DialError::Login(_));
+            if login || matches!(error, DialError::Refused { .. }) {
+                let refused = RefusedDial { tenant: seat.tenant.clone(), login };
                 // Full: somebody is at it already.
-                let _ = shared.parts.refused_logins.try_send(seat.tenant.clone());
+                let _ = shared.parts.refused_dials.try_send(refused);
             }
             let fault = error.into_fault();
             slot.failed(&fault);

@@ -40,11 +40,10 @@ impl Postmaster {
         for child in children.split_whitespace() {
             let _ = Command::new("kill").args(["-KILL", child]).output();
         }
-        let gone = format!("/proc/{pid}/exe");
-        eventually(Duration::from_secs(20), "PostgreSQL is gone", || {
-            // A zombie has no executable any more.
-            fs::read_link(&gone).is_err().then_some(())
-        });
+        for process in std::iter::once(&*pid).chain(children.split_whitespace()) {
+            let gone = || is_gone(process).then_some(());
+            eventually(Duration::from_secs(20), "PostgreSQL is gone", gone);
+        }
     }
 
     /// Starts it as it was started, unless somebody else did.
@@ -53,7 +52,7 @@ impl Postmaster {
             if world.try_superuser("postgres").is_ok() {
                 return Some(());
             }
-            if self.pid().is_none_or(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_err()) {
+            if self.pid().is_none_or(|pid| is_gone(&pid.to_string())) {
                 self.spawn();
                 std::thread::sleep(Duration::from_millis(300));
             }
@@ -73,4 +72,10 @@ impl Postmaster {
         command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         drop(command.spawn().unwrap());
     }
+}
+
+/// Whether a process has ended and its sockets are closed: a zombie is all that is left, if that.
+fn is_gone(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
 }
