@@ -7,6 +7,7 @@
 mod admins;
 mod adopted;
 mod audit;
+mod bounded;
 pub mod changes;
 mod email;
 mod failed;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
 
 use super::Refused;
+use super::bounded::Bounded;
 use super::seams::{SharedMint, TenantDoor};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
@@ -35,7 +36,9 @@ impl Road {
         let mut config = tokio_postgres::Config::new();
         config.user("pgusher").password(token.expose()).dbname(tenant.database());
         config.application_name("pgusher sidecar");
-        let (client, connection) = in_time(config.connect_raw(self.door.open(), NoTls)).await?;
+        // What is in the database is its owner's; how much of it comes here is not.
+        let stream = Bounded::new(self.door.open());
+        let (client, connection) = in_time(config.connect_raw(stream, NoTls)).await?;
         tokio::spawn(connection);
         Ok(client)
     }

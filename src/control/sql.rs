@@ -15,6 +15,21 @@ pub(super) fn literal(text: &str) -> String {
     }
 }
 
+/// The longest value read of a tenant's row, in bytes as JSON.
+const VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// A row of a tenant's, as JSON, with the columns `$2` names and no others: which columns there are
+/// is the product's to say, and how much is in them its owner's. A value that is too long is left
+/// out.
+pub(super) fn slim(row: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.jsonb_object_agg(e.key, e.value)
+          FROM pg_catalog.jsonb_each(pg_catalog.to_jsonb({row})) e
+          WHERE e.key = ANY ($2::text[])
+              AND pg_catalog.octet_length(e.value::text) <= {VALUE_BYTES_MAX})"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

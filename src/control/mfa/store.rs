@@ -5,8 +5,13 @@ use tokio_postgres::error::SqlState as State;
 use tokio_postgres::types::ToSql;
 
 use crate::control::road;
+use crate::control::sql::slim;
 use crate::control::{Refused, failed};
 use crate::fault::{Blame, Fault, SqlState};
+
+/// What is read of a row, where it has it: names of the switch, of the secret, and the counter.
+const COLUMNS: [&str; 7] =
+    ["isEnabled", "enabled", "mfaEnabled", "secret", "totpSecret", "mfaSecret", "lastCounter"];
 
 /// An admin's row of `"AdminMFA"`.
 pub(super) struct Factor {
@@ -31,18 +36,20 @@ impl Store<'_> {
         if self.admin.contains('\0') {
             return Ok(None);
         }
-        let sql = r#"SELECT to_jsonb(m) FROM "AdminMFA" m WHERE m."adminId"::text = $1 LIMIT 1"#;
-        let found = match road::judged(self.client.query_opt(sql, &[&self.admin])).await? {
+        let row = slim("m");
+        let sql = format!(r#"SELECT {row} FROM "AdminMFA" m WHERE m."adminId"::text = $1 LIMIT 1"#);
+        let of: Parameters<'_> = &[&self.admin, &COLUMNS];
+        let found = match road::judged(self.client.query_opt(&sql, of)).await? {
             Ok(row) => row,
             Err(State::UNDEFINED_TABLE | State::UNDEFINED_COLUMN) => None,
             Err(state) => return Err(other(&state)),
         };
         let Some(row) = found else { return Ok(None) };
-        let row: serde_json::Value = row.try_get(0).map_err(failed::internal)?;
-        let enabled =
-            ["isEnabled", "enabled", "mfaEnabled"].iter().find_map(|k| row.get(*k)?.as_bool());
-        let secret =
-            ["secret", "totpSecret", "mfaSecret"].iter().find_map(|k| row.get(*k)?.as_str());
+        let row: Option<serde_json::Value> = row.try_get(0).map_err(failed::internal)?;
+        let row = row.unwrap_or_default();
+        let [enabled, secret] = [&COLUMNS[..3], &COLUMNS[3..6]];
+        let enabled = enabled.iter().find_map(|k| row.get(*k)?.as_bool());
+        let secret = secret.iter().find_map(|k| row.get(*k)?.as_str());
         Ok(Some(Factor {
             secret: secret.unwrap_or_default().to_owned(),
             // A row that does not say counts: better asked for a code than let in without.

@@ -9,6 +9,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::Corner;
 use super::event::{Kind, Parcel};
+use crate::control::bounded::Bounded;
 use crate::control::seams::{SharedMint, TenantDoor};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
@@ -95,7 +96,7 @@ impl Store {
         let mut config = tokio_postgres::Config::new();
         config.user("pgusher").password(token.expose()).dbname(tenant.database());
         config.application_name("pgusher sidecar");
-        let connected = config.connect_raw(self.door.open(), NoTls).await;
+        let connected = config.connect_raw(Bounded::new(self.door.open()), NoTls).await;
         let (client, connection) = connected.map_err(|e| failed(tenant, &e))?;
         tokio::spawn(connection);
         Ok(client)
