@@ -185,3 +185,72 @@ fn only_the_primary_admin_ends_others_sessions() {
     call(world.http, "POST", "/api/auth/refresh", &[], &refresh).assert_problem(401);
     world.assert_no_panic();
 }
+
+/// Lives and dies with nobody's NOTIFY: only reading the registry tells of it.
+const SILENTLY: &str = "set session_replication_role = replica";
+
+#[test]
+fn a_revocation_missed_in_a_gap_is_read_when_the_registry_can_be_read_again() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let tenant = &world.tenants[0];
+    let (id, token) = (&tenant.id, text(&enter(&world, tenant), "accessToken"));
+    let login = Login::new("app", &token, &tenant.database());
+    let mut session = world.login(&login).unwrap();
+    let mut registry = world.superuser(&world.registry_database());
+    registry.query(SILENTLY).unwrap();
+    let rows = "alter table pgusher.revocations rename to";
+    registry.query(&format!("{rows} away")).unwrap();
+    let revoked = format!(
+        "insert into pgusher.away (kind, value, tenant_id, not_before, expires_at)
+         values ('tenant', '{id}', '{id}', now() + interval '2 seconds', '9999-12-31')"
+    );
+    registry.query(&revoked).unwrap();
+    let gap = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where datname = current_database() and pid <> pg_backend_pid()";
+    registry.query(gap).unwrap();
+    eventually(Duration::from_secs(20), "it cannot be read, and says so", || {
+        let behind = world.metrics().lines().any(|line| line == "pgusher_boot_changes_missed 1");
+        (behind && world.log().contains("cannot be read yet")).then_some(())
+    });
+    assert_eq!(session.one("select 1").as_deref(), Ok("1"), "nobody knows yet");
+    registry.query("alter table pgusher.away rename to revocations").unwrap();
+    let last = session.farewell();
+    let error = last.iter().find(|m| m.tag == b'E').expect("it is told why");
+    assert_eq!(Refusal::parse(&error.body).code, "57P01");
+    assert_eq!(code(world.login(&login)), "28P01");
+    eventually(Duration::from_secs(5), "nothing is missed any more", || {
+        world.metrics().lines().any(|line| line == "pgusher_boot_changes_missed 0").then_some(())
+    });
+    world.assert_no_panic();
+}
+
+#[test]
+fn a_revocation_lasts_as_long_as_what_it_stops() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(2));
+    let (tenant, neighbour) = (&world.tenants[0], &world.tenants[1]);
+    let revoke = |what: &[&str]| {
+        let args = ["token", "revoke", "--tenant", &tenant.id, "--registry", &world.registry];
+        assert_eq!(run(&[&args[..], what].concat()).0, 0);
+    };
+    revoke(&["--token-id", "nobody-knows-until-when"]);
+    revoke(&["--admin", "somebody"]);
+    revoke(&["--all"]);
+    let mut registry = world.superuser(&world.registry_database());
+    let kept = "select count(*) from pgusher.revocations where expires_at >= '9999-01-01'";
+    assert_eq!(registry.one(kept).as_deref(), Ok("3"));
+
+    // One that is out by its own end: it is over a day after that, whoever heard of it.
+    let entered = enter(&world, neighbour);
+    let token = text(&entered, "accessToken");
+    let body = json!({ "refreshToken": entered["refreshToken"] }).to_string();
+    assert_eq!(api(&world, "POST", "/api/auth/logout", &token, &body).status, 204);
+    let short = "select count(*) from pgusher.revocations where kind = 'token'
+                 and expires_at between now() + interval '1 day' and now() + interval '25 hours'";
+    assert_eq!(registry.one(short).as_deref(), Ok("1"));
+}

@@ -15,6 +15,7 @@ mod md5;
 mod metrics;
 mod oauth;
 mod refusal;
+mod revocation;
 mod revocations;
 pub mod scram;
 mod throttle;
@@ -25,7 +26,8 @@ pub use key::{ApiKey, FreshKey, KeyLogin};
 pub use md5::md5_answer;
 pub use metrics::AuthMetrics;
 pub use oauth::{OAUTH_DUMMY, OAUTHBEARER, OauthRequest, oauth_failure};
-pub use revocations::{Revocation, Revocations};
+pub use revocation::Revocation;
+pub use revocations::{Revocations, TENANT_REVOCATIONS_MAX};
 pub use throttle::{Penalty, Throttle, ThrottleSettings};
 pub use token::{
     Algorithm, Audience, Grant, IssuerSettings, KeySettings, Minted, Signer, SignerSettings,

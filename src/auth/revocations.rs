@@ -5,58 +5,16 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use super::{AuthMetrics, Identity, TokenId};
+use super::revocation::issued_by;
+use super::{AuthMetrics, Identity, Kind, Revocation, TokenId};
 use crate::ident::TenantId;
 
-/// The most revocations held. Each lives only as long as the tokens it stops, so this is reached
-/// only when something is wrong.
+/// The most revocations held. When there are more, the tenant with the most pays for it.
 const REVOCATIONS_MAX: usize = 262_144;
 
-/// One revocation, as NOTIFY or the registry tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Revocation {
-    /// This token, or this API key.
-    Token(TokenId),
-    /// All that was issued to one subject before an instant.
-    Subject {
-        /// The subject's tenant.
-        tenant: TenantId,
-        /// The subject: an admin's id.
-        subject: Box<str>,
-        /// Tokens issued at this second or earlier are stopped.
-        issued_until: SystemTime,
-    },
-    /// All that was issued for one tenant before an instant.
-    Tenant {
-        /// The tenant.
-        tenant: TenantId,
-        /// Tokens issued at this second or earlier are stopped.
-        issued_until: SystemTime,
-    },
-}
-
-impl Revocation {
-    /// Whether it stops `identity`. The same rule for a token at the door and a live session.
-    ///
-    /// A token that does not say when it was issued is stopped by every instant.
-    pub fn covers(&self, identity: &Identity) -> bool {
-        match self {
-            Self::Token(id) => id == identity.token_id(),
-            Self::Subject { tenant, subject, issued_until } => {
-                tenant == identity.tenant()
-                    && **subject == *identity.subject()
-                    && issued_by(identity, *issued_until)
-            }
-            Self::Tenant { tenant, issued_until } => {
-                tenant == identity.tenant() && issued_by(identity, *issued_until)
-            }
-        }
-    }
-}
-
-fn issued_by(identity: &Identity, instant: SystemTime) -> bool {
-    identity.issued_at().is_none_or(|issued| issued <= instant)
-}
+/// The most revocations of tokens and subjects that one tenant may hold: beyond, every token issued
+/// to it so far is stopped instead. Its API keys are not: each has its own row in the registry.
+pub const TENANT_REVOCATIONS_MAX: usize = 4_096;
 
 /// A line drawn through time: what was issued up to `issued_until` is stopped, and the line may
 /// be forgotten `after` that, when everything it stops has expired by itself.
@@ -82,12 +40,32 @@ impl Cut {
 #[derive(Debug, Default)]
 struct TenantCuts {
     all: Option<Cut>,
+    /// Of all tokens, API keys aside.
+    floor: Option<Cut>,
     subjects: HashMap<Box<str>, Cut>,
+    /// How many single tokens are held for it.
+    tokens: usize,
+}
+
+impl TenantCuts {
+    fn single(&self) -> usize {
+        self.subjects.len() + self.tokens
+    }
+
+    fn held(&self) -> usize {
+        self.single() + usize::from(self.all.is_some()) + usize::from(self.floor.is_some())
+    }
+}
+
+#[derive(Debug)]
+struct TokenCut {
+    after: SystemTime,
+    tenant: Option<TenantId>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    tokens: HashMap<TokenId, SystemTime>,
+    tokens: HashMap<TokenId, TokenCut>,
     tenants: HashMap<TenantId, TenantCuts>,
     floor: Option<SystemTime>,
     held: usize,
@@ -111,21 +89,29 @@ impl Revocations {
     /// expired (for a key without end: far in the future, or as soon as the registry no longer
     /// has the key).
     ///
-    /// When there are too many, everything issued until `now` is stopped instead: too strict, and
-    /// logged, rather than letting a revoked token in.
+    /// When a tenant holds too many, or all together are and it holds the most, everything issued to
+    /// it until `now` is stopped instead: too strict, and logged, rather than letting a revoked token
+    /// in, and nobody else's.
     pub fn add(&self, revocation: Revocation, after: SystemTime, now: SystemTime) {
         let mut inner = self.inner.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if inner.held >= REVOCATIONS_MAX {
+        let tenant = inner.add(revocation, after);
+        let full = |cuts: &TenantCuts| cuts.single() > TENANT_REVOCATIONS_MAX;
+        let tenant = tenant.filter(|id| inner.tenants.get(id).is_some_and(full));
+        if tenant.is_some() || inner.held > REVOCATIONS_MAX {
             inner.sweep(now);
         }
-        if inner.held >= REVOCATIONS_MAX {
-            tracing::error!(
-                held = inner.held,
-                "too many revocations: all older tokens are stopped"
-            );
-            *inner = Inner { floor: Some(now), ..Inner::default() };
-        } else {
-            inner.add(revocation, after);
+        if let Some(tenant) = tenant {
+            inner.settle(&tenant, TENANT_REVOCATIONS_MAX, now);
+        }
+        while inner.held > REVOCATIONS_MAX {
+            let most = inner.tenants.iter().max_by_key(|(_, cuts)| cuts.single());
+            let most = most.filter(|(_, cuts)| cuts.single() > 1).map(|(id, _)| id.clone());
+            if let Some(tenant) = most {
+                inner.settle(&tenant, 1, now);
+            } else {
+                tracing::error!(held = inner.held, "too many revocations: all tokens are stopped");
+                *inner = Inner { floor: Some(now), ..Inner::default() };
+            }
         }
         self.metrics.revocations.set(i64::try_from(inner.held).unwrap_or(i64::MAX));
         self.any.store(true, Ordering::Release);
@@ -142,6 +128,7 @@ impl Revocations {
             || inner.tokens.contains_key(identity.token_id())
             || inner.tenants.get(identity.tenant()).is_some_and(|cuts| {
                 cuts.all.as_ref().is_some_and(stops)
+                    || (identity.kind() == Kind::Jwt && cuts.floor.as_ref().is_some_and(stops))
                     || cuts.subjects.get(identity.subject()).is_some_and(stops)
             })
     }
@@ -154,7 +141,7 @@ impl Revocations {
         }
     }
 
-    /// Forgets those that stop nothing any more. For the janitor.
+    /// Forgets those that stop nothing any more. For whoever comes by now and then.
     pub fn sweep(&self, now: SystemTime) {
         let mut inner = self.inner.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         inner.sweep(now);
@@ -164,37 +151,84 @@ impl Revocations {
 }
 
 impl Inner {
-    fn add(&mut self, revocation: Revocation, after: SystemTime) {
-        match revocation {
-            Revocation::Token(id) => {
-                let slot = self.tokens.entry(id).or_insert(after);
-                *slot = (*slot).max(after);
+    /// Whose it was, where that is known.
+    fn add(&mut self, revocation: Revocation, after: SystemTime) -> Option<TenantId> {
+        let tenant = match revocation {
+            Revocation::Token { id, tenant } => {
+                if let Some(known) = self.tokens.get_mut(&id) {
+                    known.after = known.after.max(after);
+                    return None;
+                }
+                self.held += 1;
+                self.tokens.insert(id, TokenCut { after, tenant: tenant.clone() });
+                let tenant = tenant?;
+                self.tenants.entry(tenant.clone()).or_default().tokens += 1;
+                return Some(tenant);
             }
             Revocation::Subject { tenant, subject, issued_until } => {
-                let subjects = &mut self.tenants.entry(tenant).or_default().subjects;
-                let mut slot = subjects.get(&subject).copied();
+                let cuts = self.tenants.entry(tenant.clone()).or_default();
+                let mut slot = cuts.subjects.get(&subject).copied();
+                self.held += usize::from(slot.is_none());
                 Cut::merge(&mut slot, Cut { issued_until, after });
-                subjects.extend(slot.map(|cut| (subject, cut)));
+                cuts.subjects.extend(slot.map(|cut| (subject, cut)));
+                return Some(tenant);
             }
             Revocation::Tenant { tenant, issued_until } => {
-                let cuts = self.tenants.entry(tenant).or_default();
+                let cuts = self.tenants.entry(tenant.clone()).or_default();
+                self.held += usize::from(cuts.all.is_none());
                 Cut::merge(&mut cuts.all, Cut { issued_until, after });
+                tenant
             }
-        }
-        // Over-counts repeats; the sweep that a full set triggers counts anew.
-        self.held = self.held.saturating_add(1);
+            Revocation::Tokens { tenant, issued_until } => {
+                let cuts = self.tenants.entry(tenant.clone()).or_default();
+                self.held += usize::from(cuts.floor.is_none());
+                Cut::merge(&mut cuts.floor, Cut { issued_until, after });
+                tenant
+            }
+        };
+        Some(tenant)
+    }
+
+    /// Draws one line for a tenant in place of more than `max` of its own.
+    fn settle(&mut self, tenant: &TenantId, max: usize, now: SystemTime) {
+        let Some(cuts) = self.tenants.get_mut(tenant).filter(|cuts| cuts.single() > max) else {
+            return;
+        };
+        tracing::error!(%tenant, held = cuts.single(),
+            "too many revocations of a tenant: all its tokens are stopped");
+        let mut after = cuts.subjects.drain().map(|(_, cut)| cut.after).max().unwrap_or(now);
+        self.tokens.retain(|_, token| {
+            let own = token.tenant.as_ref() == Some(tenant);
+            after = if own { after.max(token.after) } else { after };
+            !own
+        });
+        cuts.tokens = 0;
+        Cut::merge(&mut cuts.floor, Cut { issued_until: now, after });
+        self.count();
     }
 
     fn sweep(&mut self, now: SystemTime) {
-        self.tokens.retain(|_, after| *after > now);
-        self.tenants.retain(|_, cuts| {
-            cuts.all = cuts.all.filter(|cut| cut.after > now);
-            cuts.subjects.retain(|_, cut| cut.after > now);
-            cuts.all.is_some() || !cuts.subjects.is_empty()
+        let tenants = &mut self.tenants;
+        self.tokens.retain(|_, token| {
+            let stays = token.after > now;
+            let cuts = token.tenant.as_ref().filter(|_| !stays).and_then(|id| tenants.get_mut(id));
+            if let Some(cuts) = cuts {
+                cuts.tokens = cuts.tokens.saturating_sub(1);
+            }
+            stays
         });
-        let of_tenants: usize =
-            self.tenants.values().map(|c| c.subjects.len() + usize::from(c.all.is_some())).sum();
-        self.held = self.tokens.len() + of_tenants;
+        tenants.retain(|_, cuts| {
+            cuts.all = cuts.all.filter(|cut| cut.after > now);
+            cuts.floor = cuts.floor.filter(|cut| cut.after > now);
+            cuts.subjects.retain(|_, cut| cut.after > now);
+            cuts.held() > 0
+        });
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let nobodys = self.tokens.values().filter(|token| token.tenant.is_none()).count();
+        self.held = nobodys + self.tenants.values().map(TenantCuts::held).sum::<usize>();
     }
 }
 
@@ -233,7 +267,8 @@ mod tests {
         let acme = TenantId::parse("acme").expect("id");
         let set = set();
         assert!(!set.cover(&identity("acme", "ann", "1", Some(50))));
-        set.add(Revocation::Token(TokenId::new("1")), at(1_000), at(60));
+        let one = Revocation::Token { id: TokenId::new("1"), tenant: Some(acme.clone()) };
+        set.add(one, at(1_000), at(60));
         assert!(set.cover(&identity("acme", "ann", "1", Some(50))));
         assert!(!set.cover(&identity("acme", "ann", "2", Some(50))));
 
@@ -271,5 +306,58 @@ mod tests {
         assert!(set.cover(&identity("acme", "ann", "1", Some(65))));
         set.sweep(at(960));
         assert!(set.cover(&identity("acme", "ann", "1", Some(65))));
+    }
+
+    #[test]
+    fn a_tenant_with_too_many_is_stopped_itself_and_nobody_else() {
+        let (acme, set) = (TenantId::parse("acme").expect("id"), set());
+        let key = |kind| {
+            Identity::proven(Proof {
+                kind,
+                tenant: acme.clone(),
+                role: Role::App,
+                subject: "k".into(),
+                token_id: TokenId::new("k"),
+                issued_at: Some(at(50)),
+                expires_at: None,
+                scopes: Vec::new(),
+            })
+        };
+        for n in 0..=TENANT_REVOCATIONS_MAX {
+            assert!(!set.cover(&identity("acme", "ann", "1", Some(60))), "{n}");
+            let one = if n % 2 == 0 {
+                let id = TokenId::new(&format!("t{n}"));
+                Revocation::Token { id, tenant: Some(acme.clone()) }
+            } else {
+                let subject = format!("s{n}").into();
+                Revocation::Subject { tenant: acme.clone(), subject, issued_until: at(60) }
+            };
+            set.add(one.clone(), at(1_000), at(60));
+            // Heard twice, counted once.
+            set.add(one, at(1_000), at(60));
+        }
+        assert!(set.cover(&identity("acme", "ann", "1", Some(60))), "all of its tokens");
+        assert!(!set.cover(&identity("acme", "ann", "1", Some(61))), "not those of after");
+        assert!(set.cover(&key(Kind::Jwt)) && !set.cover(&key(Kind::ApiKey)));
+        assert!(!set.cover(&identity("other", "ann", "1", Some(60))), "the neighbour's");
+        set.sweep(at(1_001));
+        assert_eq!(set.metrics.revocations.get(), 0);
+    }
+
+    #[test]
+    fn when_all_hold_too_many_the_one_with_the_most_pays() {
+        let set = set();
+        let tenants = REVOCATIONS_MAX / 4_000 + 1;
+        let name = |n: usize| TenantId::parse(&format!("t{n}")).expect("id");
+        let add = |n: usize, k: usize| {
+            let (id, tenant) = (TokenId::new(&format!("{n}/{k}")), Some(name(n)));
+            set.add(Revocation::Token { id, tenant }, at(1_000), at(60));
+        };
+        add(tenants, 0);
+        (0..tenants).for_each(|n| (0..4_000).for_each(|k| add(n, k)));
+        let stopped =
+            (0..tenants).filter(|n| set.cover(&identity(name(*n).as_str(), "ann", "1", Some(60))));
+        assert_eq!(stopped.count(), 1);
+        assert!(!set.cover(&identity(name(tenants).as_str(), "ann", "1", Some(60))));
     }
 }

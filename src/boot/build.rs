@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use prometheus::Registry as Metrics;
+use prometheus::{IntGauge, Registry as Metrics};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
@@ -60,6 +60,10 @@ pub struct Built {
     pub metrics: Metrics,
     /// Rung when processes of this registry come or go.
     pub processes: Arc<Notify>,
+    /// Rung when changes of the registry may have been missed.
+    pub missed: Notify,
+    /// Whether what was missed is still to be read.
+    pub behind: IntGauge,
 }
 
 /// Collects problems, so that all are said at once.
@@ -109,6 +113,7 @@ impl Built {
         let mock = problems.note("auth", MockSecret::random());
         let servers =
             master_key.clone().and_then(|key| servers(config, &key, &metrics, &mut problems));
+        let behind = problems.note("metrics", behind(&metrics));
         let (refused_dials, refused) = mpsc::channel(REFUSED_MAX);
         let (lost_cancels, lost) = LostCancels::new();
         let rules = LimitRules {
@@ -156,6 +161,8 @@ impl Built {
                 rules,
                 metrics,
                 processes: Arc::default(),
+                missed: Notify::new(),
+                behind: behind?,
                 refused: Mutex::new(Some(refused)),
                 lost_cancels: Mutex::new(Some(lost)),
             })
@@ -165,6 +172,14 @@ impl Built {
             _ => Err(problems.0),
         }
     }
+}
+
+fn behind(metrics: &Metrics) -> prometheus::Result<IntGauge> {
+    let help = "1 while revocations or changes of the registry may have been missed and are not \
+                read yet.";
+    let gauge = IntGauge::new("pgusher_boot_changes_missed", help)?;
+    metrics.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
 }
 
 fn pools(config: &Config, metrics: &Metrics) -> prometheus::Result<Pools<Box<Server>>> {

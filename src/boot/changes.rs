@@ -1,6 +1,5 @@
 //! What a change of the registry means to the rooms.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,14 +9,13 @@ use super::Built;
 use crate::auth::{Kind, Revocation, TokenId};
 use crate::control::changes::{Change, Revoked};
 use crate::control::fleet::apply_tenant;
-use crate::control::revocations::standing;
+use crate::fault::{Fault, SqlState};
 use crate::ident::TenantId;
 use crate::pool::Holder;
 use crate::session::Cut;
-use crate::tenant::{Permits, Status};
+use crate::tenant::{Permits, Status, Tenant};
 
-/// How long a revocation is remembered that was heard of by NOTIFY, which does not say until when:
-/// whatever it stops has expired by then.
+/// How long a revocation is remembered whose notice does not say until when: a registry of before.
 const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Applies changes as they are heard: caches first, then live sessions.
@@ -37,16 +35,23 @@ impl Reaction {
             Change::Tenant(id) => {
                 self.built.directory.forget(&id);
                 let built = Arc::clone(&self.built);
-                self.control.spawn(async move { look_again(&built, &id).await });
+                self.control.spawn(async move {
+                    let looked = look_again(&built, &id).await;
+                    missed(&built, looked);
+                });
             }
             Change::Key { id, .. } => {
                 self.built.directory.forget_key(&id);
                 let built = Arc::clone(&self.built);
-                self.control.spawn(async move { look_at_key(&built, &id).await });
+                self.control.spawn(async move {
+                    let looked = look_at_key(&built, &id).await;
+                    missed(&built, looked);
+                });
             }
-            Change::Revoked { what, tenant, until } => {
+            Change::Revoked { what, tenant, until, keep } => {
                 let now = SystemTime::now();
-                revoke(&self.built, what, tenant, (until.unwrap_or(now), now + KEEP));
+                let span = (until.unwrap_or(now), keep.unwrap_or(now + KEEP));
+                revoke(&self.built, what, tenant, span);
             }
             Change::Phone(number) => self.built.numbers.forget(&number),
             // See `peers`.
@@ -56,46 +61,41 @@ impl Reaction {
                 self.built.directory.forget_all();
                 self.built.numbers.forget_all();
                 self.built.verifier.forget();
-                let built = Arc::clone(&self.built);
-                self.control.spawn(async move {
-                    recall(&built).await;
-                    let mut keys = HashSet::new();
-                    built.shared.roster().each(|card| {
-                        if card.identity().kind() == Kind::ApiKey {
-                            keys.insert(card.identity().token_id().clone());
-                        }
-                    });
-                    for key in keys {
-                        look_at_key(&built, key.as_str()).await;
-                    }
-                    for room in built.pools.rooms() {
-                        look_again(&built, &room.tenant).await;
-                    }
-                });
+                self.built.missed.notify_one();
             }
         }
     }
 }
 
+/// What could not be read is read when the registry is back, with everything else.
+fn missed(built: &Built, looked: Result<(), Fault>) {
+    let Err(fault) = looked else { return };
+    fault.log();
+    if fault.state() == SqlState::CANNOT_CONNECT_NOW {
+        built.missed.notify_one();
+    }
+}
+
 /// Stops what was issued until then, at the door and among the live; it is remembered as long as
 /// it stops anything.
-fn revoke(
+pub(super) fn revoke(
     built: &Built,
     what: Revoked,
     tenant: Option<TenantId>,
     (issued_until, keep_until): (SystemTime, SystemTime),
 ) {
     let revocation = match (what, tenant) {
-        (Revoked::Token(id), _) => Revocation::Token(TokenId::new(&id)),
-        (Revoked::Key(id), _) => {
+        (Revoked::Token(id), tenant) => Revocation::Token { id: TokenId::new(&id), tenant },
+        (Revoked::Key(id), tenant) => {
             built.directory.forget_key(&id);
-            Revocation::Token(TokenId::new(&id))
+            Revocation::Token { id: TokenId::new(&id), tenant }
         }
         (Revoked::Admin(id), Some(tenant)) => {
             Revocation::Subject { tenant, subject: id.into(), issued_until }
         }
         (Revoked::Admin(_), None) => return,
         (Revoked::Tenant(tenant), _) => Revocation::Tenant { tenant, issued_until },
+        (Revoked::Tokens(tenant), _) => Revocation::Tokens { tenant, issued_until },
     };
     let now = SystemTime::now();
     built.verifier.revocations().add(revocation.clone(), keep_until, now);
@@ -106,9 +106,9 @@ fn revoke(
 }
 
 /// A key's row changed: sessions of one that is gone or revoked are cut.
-async fn look_at_key(built: &Built, id: &str) {
-    // The registry is away: it is asked again when it is back.
-    let Ok(row) = built.directory.api_key(id).await else { return };
+pub(super) async fn look_at_key(built: &Built, id: &str) -> Result<(), Fault> {
+    // What the directory remembers is good enough to serve, not to say that nothing happened.
+    let row = built.registry.api_key(id).await?;
     if row.is_none_or(|row| row.revoked) {
         let token = TokenId::new(id);
         let cut = built.shared.roster().cut(Cut::Revoked, |card| {
@@ -118,33 +118,24 @@ async fn look_at_key(built: &Built, id: &str) {
             tracing::info!(sessions = cut, "sessions cut with their key");
         }
     }
+    Ok(())
 }
 
-/// Revocations that were missed, or made before this process started.
-async fn recall(built: &Built) {
-    match standing(&built.registry).await {
-        Ok(all) => {
-            for one in all {
-                let span = (one.issued_until, one.expires_at);
-                revoke(built, one.what, one.tenant, span);
-            }
-        }
-        Err(fault) => tracing::error!(%fault, "the revocations could not be read"),
-    }
-}
-
-/// A tenant's row changed: its live sessions and its room follow.
-pub(super) async fn look_again(built: &Arc<Built>, id: &TenantId) {
-    let tenant = match built.directory.tenant(id).await {
-        Ok(tenant) => tenant,
-        Err(fault) if fault.state() == crate::fault::SqlState::INVALID_CATALOG_NAME => {
-            built.shared.roster().cut_tenant(Cut::Dropped, id);
-            built.pools.suspend(id);
-            return;
-        }
-        // The registry is away: what is known stays true until it says otherwise.
-        Err(_) => return,
+/// A tenant's row changed: its live sessions and its room follow. A registry that is away changes
+/// nothing: what is known stays true until it says otherwise.
+pub(super) async fn look_again(built: &Built, id: &TenantId) -> Result<(), Fault> {
+    let Some(tenant) = built.registry.tenant(id).await? else {
+        built.shared.roster().cut_tenant(Cut::Dropped, id);
+        built.pools.suspend(id);
+        return Ok(());
     };
+    follow(built, &tenant).await;
+    Ok(())
+}
+
+/// A tenant's live sessions and its room are as its row says.
+pub(super) async fn follow(built: &Built, tenant: &Tenant) {
+    let id = &tenant.id;
     let permits = tenant.permits(SystemTime::now());
     if tenant.status != Status::Active {
         built.shared.roster().cut_tenant(Cut::Suspended, id);
@@ -160,9 +151,9 @@ pub(super) async fn look_again(built: &Arc<Built>, id: &TenantId) {
             identity.tenant() == id && card.role() != permits.role(identity.role())
         });
     }
-    let limits = built.rules.of(&tenant);
+    let limits = built.rules.of(tenant);
     built.pools.relimit(id, &limits);
-    let applied = apply_tenant(&tenant, &built.servers, Some(limits.server_max)).await;
+    let applied = apply_tenant(tenant, &built.servers, Some(limits.server_max)).await;
     // An adopted tenant's is nobody's to hold; of the others it is true again when it is applied.
     let holder = match &applied {
         Ok(()) if tenant.adopted || !built.servers.contains_key(&*tenant.server) => Holder::Nobody,

@@ -4,6 +4,7 @@
 //! The only room that knows all the others. It decides nothing they could decide.
 
 mod build;
+mod catch_up;
 mod changes;
 mod console;
 mod data;

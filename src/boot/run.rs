@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::catch_up;
 use super::changes::Reaction;
 use super::console::{self, Asked};
 use super::data::DataThreads;
@@ -140,6 +141,7 @@ fn keepers(
     }
     tasks.extend(doors::close_doors(built));
     tasks.push(control.spawn(logins::look(Arc::clone(built))));
+    tasks.push(control.spawn(catch_up::keep(Arc::clone(built))));
     let reaction = Reaction::new(Arc::clone(built), control.clone());
     let (sender, opened) = peers::opened();
     let voice = Peers::new(built.registry.clone(), presence);

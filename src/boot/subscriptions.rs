@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Built;
-use super::changes::look_again;
+use super::changes::follow;
 use crate::ident::TenantId;
 use crate::tenant::Permits;
 
@@ -25,7 +25,7 @@ pub(super) async fn watch(built: Arc<Built>) {
             let Ok(tenant) = built.directory.tenant(&room.tenant).await else { continue };
             let permits = tenant.permits(SystemTime::now());
             if known.get(&room.tenant).is_some_and(|before| *before != permits) {
-                look_again(&built, &room.tenant).await;
+                follow(&built, &tenant).await;
             }
             seen.insert(room.tenant.clone(), permits);
         }

@@ -31,6 +31,8 @@ pub enum Change {
         tenant: Option<TenantId>,
         /// What was issued until then is stopped, where it says so.
         until: Option<SystemTime>,
+        /// Everything it stops has expired then, where it says so.
+        keep: Option<SystemTime>,
     },
     /// A phone number changed hands.
     Phone(E164),
@@ -51,8 +53,10 @@ pub enum Revoked {
     Key(String),
     /// Every token of an admin issued until now.
     Admin(String),
-    /// Every token of a tenant issued until now.
+    /// Everything of a tenant issued until now.
     Tenant(TenantId),
+    /// The same, but for its API keys.
+    Tokens(TenantId),
 }
 
 impl Revoked {
@@ -63,6 +67,7 @@ impl Revoked {
             "key" => Self::Key(value),
             "admin" => Self::Admin(value),
             "tenant" => Self::Tenant(TenantId::parse(&value).ok()?),
+            "tokens" => Self::Tokens(TenantId::parse(&value).ok()?),
             _ => return None,
         })
     }
@@ -75,6 +80,7 @@ struct Payload {
     kind: Option<String>,
     tenant: Option<String>,
     until: Option<f64>,
+    keep: Option<f64>,
 }
 
 impl Change {
@@ -100,9 +106,11 @@ impl Change {
             "process" => Self::Processes,
             "revocation" => {
                 let what = Revoked::read(payload.kind.as_deref()?, payload.id)?;
-                let until = payload.until.and_then(|s| Duration::try_from_secs_f64(s).ok());
-                let until = until.and_then(|since| UNIX_EPOCH.checked_add(since));
-                Self::Revoked { what, tenant, until }
+                let instant = |secs: Option<f64>| {
+                    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(secs?).ok()?)
+                };
+                let (until, keep) = (instant(payload.until), instant(payload.keep));
+                Self::Revoked { what, tenant, until, keep }
             }
             _ => return None,
         })
@@ -203,11 +211,12 @@ mod tests {
                 Change::Key { id: "k".into(), tenant: tenant.clone() },
             ),
             (
-                r#"{"of":"revocation","kind":"token","id":"t","tenant":"a","until":1.5}"#,
+                r#"{"of":"revocation","kind":"token","id":"t","tenant":"a","until":1.5,"keep":9}"#,
                 Change::Revoked {
                     what: Revoked::Token("t".into()),
                     tenant: Some(tenant),
                     until: Some(UNIX_EPOCH + Duration::from_millis(1500)),
+                    keep: Some(UNIX_EPOCH + Duration::from_secs(9)),
                 },
             ),
             (r#"{"of":"process","id":"p"}"#, Change::Processes),

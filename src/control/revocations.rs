@@ -3,10 +3,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::changes::Revoked;
 use super::{Refused, audit, failed};
+use crate::auth::TENANT_REVOCATIONS_MAX as SINGLE_MAX;
 use crate::fault::Fault;
 use crate::ident::TenantId;
 use crate::tenant::Registry;
@@ -50,8 +52,35 @@ pub async fn standing(registry: &Registry) -> Result<Vec<Standing>, Fault> {
     Ok(all)
 }
 
-/// How long a revocation is remembered when nobody knows how long the tokens it stops live.
-const KEEP_DAYS: i32 = 30;
+/// Until when a revocation is kept when nobody knows how long the tokens it stops live: an issuer of
+/// the operator's may give out tokens for years. There is one row per admin and per tenant.
+pub(super) const FOR_GOOD: &str = "'9999-12-31'::timestamptz";
+
+/// Draws one line for each tenant that holds more single revocations than a process would keep of
+/// it: its API keys go on, and nobody else is touched. For the janitor.
+///
+/// # Errors
+/// When the registry fails.
+pub(super) async fn settle(registry: &Registry) -> Result<(), Fault> {
+    let sql = format!(
+        "WITH heavy AS (
+             SELECT tenant_id FROM pgusher.revocations
+             WHERE kind IN ('token', 'admin') AND tenant_id <> '' GROUP BY 1 HAVING count(*) > $1
+         ), gone AS (
+             DELETE FROM pgusher.revocations r USING heavy
+             WHERE r.tenant_id = heavy.tenant_id AND r.kind IN ('token', 'admin'))
+         INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+         SELECT 'tokens', tenant_id, tenant_id, {FOR_GOOD} FROM heavy
+         ON CONFLICT (kind, value, tenant_id) DO UPDATE SET not_before = now()"
+    );
+    let most = i64::try_from(SINGLE_MAX).unwrap_or(i64::MAX);
+    let client = registry.client().await?;
+    let settled = client.execute(&sql, &[&most]).await.map_err(failed::registry)?;
+    if settled > 0 {
+        tracing::warn!(tenants = settled, "tenants revoked too much: all their tokens are stopped");
+    }
+    Ok(())
+}
 
 /// Revokes. Each act is one commit, whose NOTIFY reaches every process.
 #[derive(Debug, Clone)]
@@ -63,7 +92,7 @@ impl Revoker {
         Self(registry)
     }
 
-    /// Stops one token, by its id, until `expires_at` where that is known.
+    /// Stops one token, by its id, until `expires_at` where that is known, and for good otherwise.
     ///
     /// # Errors
     /// When the registry fails.
@@ -74,10 +103,7 @@ impl Revoker {
         expires_at: Option<SystemTime>,
         by: &str,
     ) -> Result<(), Refused> {
-        let sql = "INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
-                   VALUES ('token', $1, $2, coalesce($3, now() + make_interval(days => $4)))
-                   ON CONFLICT DO NOTHING";
-        self.execute(sql, &[&id, &tenant.as_str(), &expires_at, &KEEP_DAYS]).await?;
+        revoke_token(&*self.0.client().await?, tenant, id, expires_at).await?;
         audit::note(&self.0, tenant, by, "token revoked").await
     }
 
@@ -103,15 +129,17 @@ impl Revoker {
     /// # Errors
     /// When the registry fails.
     pub async fn admin(&self, tenant: &TenantId, id: &str, by: &str) -> Result<(), Refused> {
-        let sql = "WITH families AS (
-                       UPDATE pgusher.refresh_families SET revoked_at = now(),
-                           revoked_reason = 'revoked'
-                       WHERE tenant_id = $1 AND subject = $2 AND revoked_at IS NULL)
-                   INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
-                   VALUES ('admin', $2, $1, now() + make_interval(days => $3))
-                   ON CONFLICT (kind, value, tenant_id) DO UPDATE
-                       SET not_before = now(), expires_at = excluded.expires_at";
-        self.execute(sql, &[&tenant.as_str(), &id, &KEEP_DAYS]).await?;
+        let sql = format!(
+            "WITH families AS (
+                 UPDATE pgusher.refresh_families SET revoked_at = now(),
+                     revoked_reason = 'revoked'
+                 WHERE tenant_id = $1 AND subject = $2 AND revoked_at IS NULL)
+             INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+             VALUES ('admin', $2, $1, {FOR_GOOD})
+             ON CONFLICT (kind, value, tenant_id) DO UPDATE
+                 SET not_before = now(), expires_at = excluded.expires_at"
+        );
+        self.execute(&sql, &[&tenant.as_str(), &id]).await?;
         audit::note(&self.0, tenant, by, "admin's sessions revoked").await?;
         next_second().await;
         Ok(())
@@ -122,17 +150,19 @@ impl Revoker {
     /// # Errors
     /// When the registry fails.
     pub async fn tenant(&self, tenant: &TenantId, by: &str) -> Result<(), Refused> {
-        let sql = "WITH families AS (
-                       UPDATE pgusher.refresh_families SET revoked_at = now(),
-                           revoked_reason = 'revoked'
-                       WHERE tenant_id = $1 AND revoked_at IS NULL),
-                   keys AS (UPDATE pgusher.api_keys SET revoked_at = now()
-                       WHERE tenant_id = $1 AND revoked_at IS NULL)
-                   INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
-                   VALUES ('tenant', $1, $1, now() + make_interval(days => $2))
-                   ON CONFLICT (kind, value, tenant_id) DO UPDATE
-                       SET not_before = now(), expires_at = excluded.expires_at";
-        self.execute(sql, &[&tenant.as_str(), &KEEP_DAYS]).await?;
+        let sql = format!(
+            "WITH families AS (
+                 UPDATE pgusher.refresh_families SET revoked_at = now(),
+                     revoked_reason = 'revoked'
+                 WHERE tenant_id = $1 AND revoked_at IS NULL),
+             keys AS (UPDATE pgusher.api_keys SET revoked_at = now()
+                 WHERE tenant_id = $1 AND revoked_at IS NULL)
+             INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+             VALUES ('tenant', $1, $1, {FOR_GOOD})
+             ON CONFLICT (kind, value, tenant_id) DO UPDATE
+                 SET not_before = now(), expires_at = excluded.expires_at"
+        );
+        self.execute(&sql, &[&tenant.as_str()]).await?;
         audit::note(&self.0, tenant, by, "everything revoked").await?;
         next_second().await;
         Ok(())
@@ -155,6 +185,23 @@ impl Revoker {
         let client = self.0.client().await?;
         client.execute(sql, row).await.map_err(failed::registry)
     }
+}
+
+/// Stops one token. Its row outlives it by a day: clocks differ, and a token is good for a moment
+/// longer than it says (`auth.tokens.leeway`).
+pub(super) async fn revoke_token(
+    client: &Client,
+    tenant: &TenantId,
+    id: &str,
+    expires_at: Option<SystemTime>,
+) -> Result<(), Fault> {
+    let sql = format!(
+        "INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+         VALUES ('token', $1, $2, coalesce($3::timestamptz + interval '1 day', {FOR_GOOD}))
+         ON CONFLICT DO NOTHING"
+    );
+    let row: [&(dyn ToSql + Sync); 3] = [&id, &tenant.as_str(), &expires_at];
+    client.execute(&sql, &row).await.map(drop).map_err(failed::registry)
 }
 
 /// Waits until the second that has begun is over.

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::revocations::revoke_token;
 use super::seams::{Caller, Claims, SharedMint};
 use super::{Refused, failed, verifier};
 use crate::ident::{Role, TenantId};
@@ -196,12 +197,8 @@ impl Sessions {
         let digest = digest_of(token.expose());
         client.execute(sql, &[&digest]).await.map_err(failed::registry)?;
         if let Some(caller) = caller {
-            let sql = "INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
-                       VALUES ('token', $1, $2, $3) ON CONFLICT DO NOTHING";
-            let tenant = caller.tenant.as_str();
-            let row: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-                [&caller.token_id, &tenant, &caller.expires_at];
-            client.execute(sql, &row).await.map_err(failed::registry)?;
+            let end = Some(caller.expires_at);
+            revoke_token(&client, &caller.tenant, &caller.token_id, end).await?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::course::Course;
 use super::job::{self, Job};
 use super::metrics::Timings;
 use super::{Failure, seal};
-use crate::control::{Refused, failed};
+use crate::control::{Refused, failed, revocations};
 use crate::fault::Fault;
 
 /// Sweeps after registrations and warm databases whose process is gone.
@@ -172,7 +172,9 @@ impl Janitor {
                    DELETE FROM pgusher.mfa_attempts WHERE began_at < now() - interval '30 days';
                    DELETE FROM pgusher.stripe_events
                        WHERE received_at < now() - interval '30 days'";
-        client.batch_execute(sql).await.map_err(failed::registry)
+        client.batch_execute(sql).await.map_err(failed::registry)?;
+        drop(client);
+        revocations::settle(&self.0.registry).await
     }
 
     /// Passes until cancelled.

@@ -184,7 +184,7 @@ fn revocation_stops_remembered_tokens_too() {
     let other = signer.access(&grant(Role::App), now()).expect("minted");
     let token = minted.token.expose();
     verify(&verifier, token).expect("welcome");
-    let revoked = Revocation::Token(minted.id.clone());
+    let revoked = Revocation::Token { id: minted.id.clone(), tenant: None };
     verifier.revocations().add(revoked, minted.expires_at, now());
     refused(&verifier, token.as_bytes(), "revoked");
     verify(&verifier, other.token.expose()).expect("another token of the same admin");
@@ -197,7 +197,7 @@ fn revocation_stops_remembered_tokens_too() {
     let operator = signer.operator(Power::Stats, "o", None, now()).expect("minted");
     let present = || verifier.verify_operator(operator.token.expose().as_bytes(), now());
     present().expect("welcome");
-    let revoked = Revocation::Token(operator.id.clone());
+    let revoked = Revocation::Token { id: operator.id.clone(), tenant: None };
     verifier.revocations().add(revoked, operator.expires_at, now());
     assert_eq!(present().expect_err("revoked").state(), SqlState::INVALID_PASSWORD);
 }

@@ -1,0 +1,74 @@
+//! What may have been missed is read until it was read: a revocation that nobody heard of lets in
+//! who should be out.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Built;
+use super::changes::{look_again, look_at_key, revoke};
+use crate::auth::Kind;
+use crate::control::revocations::standing;
+use crate::fault::{Fault, SqlState};
+
+/// Between two tries.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How often revocations that stop nothing any more are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Reads everything again whenever changes were missed, for ever.
+pub(super) async fn keep(built: Arc<Built>) {
+    loop {
+        let rung = tokio::time::timeout(SWEEP_EVERY, built.missed.notified()).await;
+        if rung.is_err() {
+            built.verifier.revocations().sweep(SystemTime::now());
+            continue;
+        }
+        built.behind.set(1);
+        let (mut pause, mut tries) = (PAUSE_MIN, 1_u32);
+        while let Err(fault) = catch_up(&built).await {
+            tracing::error!(%fault, tries,
+                "revocations and changes may have been missed and cannot be read yet; trying again");
+            tokio::time::sleep(pause).await;
+            (pause, tries) = ((pause * 2).min(PAUSE_MAX), tries.saturating_add(1));
+        }
+        built.behind.set(0);
+        if tries > 1 {
+            tracing::info!(tries, "revocations and changes that were missed have been read");
+        }
+    }
+}
+
+/// The revocations first, then the live: by their keys, by their tenants.
+async fn catch_up(built: &Built) -> Result<(), Fault> {
+    for one in standing(&built.registry).await? {
+        revoke(built, one.what, one.tenant, (one.issued_until, one.expires_at));
+    }
+    let mut keys = HashSet::new();
+    built.shared.roster().each(|card| {
+        if card.identity().kind() == Kind::ApiKey {
+            keys.insert(card.identity().token_id().clone());
+        }
+    });
+    for key in keys {
+        unless_broken(look_at_key(built, key.as_str()).await)?;
+    }
+    for room in built.pools.rooms() {
+        unless_broken(look_again(built, &room.tenant).await)?;
+    }
+    Ok(())
+}
+
+/// A row that makes no sense is its own trouble: reading it again mends nothing, and the others are
+/// not to wait for it.
+fn unless_broken(looked: Result<(), Fault>) -> Result<(), Fault> {
+    match looked {
+        Err(fault) if fault.state() != SqlState::CANNOT_CONNECT_NOW => {
+            fault.log();
+            Ok(())
+        }
+        looked => looked,
+    }
+}
