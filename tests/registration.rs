@@ -86,6 +86,22 @@ async fn an_idempotency_key_gives_the_same_tenant_again() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_taken_over_is_left_to_its_new_owner() {
+    let office = Office::open().await;
+    let client = office.registry.client().await.unwrap();
+    let takes_over = "CREATE FUNCTION pgusher.take_over() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN NEW.held_by := 'another'; RETURN NEW; END $$;
+        CREATE TRIGGER take_over BEFORE INSERT ON pgusher.registrations
+            FOR EACH ROW EXECUTE FUNCTION pgusher.take_over()";
+    client.batch_execute(takes_over).await.unwrap();
+    let made = office.registration.register(organisation("a@example.org"), None).await;
+    assert!(matches!(made, Err(Refused::InProgress)), "{made:?}");
+    let untouched = "SELECT count(*) FROM pgusher.registrations
+        WHERE step = 'claimed' AND held_by = 'another' AND failure IS NULL";
+    assert_eq!(office.count(untouched).await, 1);
+}
+
+#[tokio::test]
 async fn fifty_quick_registrations_are_fifty_tenants() {
     let office = Office::open().await;
     let all = (0..50).map(|n| {

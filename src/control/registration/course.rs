@@ -43,7 +43,8 @@ impl Course {
         let posted = self.board.post(&job.id, job.was_warm);
         self.hold_at.at(Hold::Claimed).await;
         let mut places = 1;
-        while let Err(fault) = Box::pin(self.made(job, admin, &posted, timings)).await {
+        while let Err(refused) = Box::pin(self.made(job, admin, &posted, timings)).await {
+            let Refused::Failed(fault) = refused else { return Err(refused) };
             places += 1;
             if places > PLACES_MAX || !self.moved(job, &fault).await? {
                 return Err(fault.into());
@@ -85,14 +86,18 @@ impl Course {
         admin: &NewAdmin,
         posted: &Posted,
         timings: &mut Timings,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Refused> {
         let server = self.placement.server(&job.server)?;
         let held = if job.was_warm {
             self.warm.held(&job.tenant)
         } else {
             let clone = server.ensure_tenant(&job.tenant, KEY_VERSION);
             let inside = self.metrics.step("clone", timings, clone).await?;
-            job::note(&*self.registry.client().await?, job, "cloned").await?;
+            let client = self.registry.client().await?;
+            if !job::note(&client, job, "cloned", self.presence.id()).await? {
+                return Err(Refused::InProgress);
+            }
+            drop(client);
             posted.reached(Step::Cloned, false);
             self.hold_at.at(Hold::Cloned).await;
             Some(inside)
@@ -103,7 +108,7 @@ impl Course {
                 None => server.ensure_admin(&job.tenant, admin).await,
             }
         };
-        self.metrics.step("admin", timings, write).await
+        Ok(self.metrics.step("admin", timings, write).await?)
     }
 
     /// Gives the job another place if its server is away and there is one.

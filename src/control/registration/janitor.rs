@@ -119,13 +119,13 @@ impl Janitor {
 
     async fn drop_what_there_is(&self, job: &Job, why: Option<Failure>) -> Result<(), Fault> {
         let course = &self.0;
-        let server = course.placement.server(&job.server)?;
+        let (server, holder) = (course.placement.server(&job.server)?, course.presence.id());
         match server.drop_tenant(&job.tenant).await {
-            Ok(()) => job::undone(&*course.registry.client().await?, job, why).await,
+            Ok(()) => job::undone(&*course.registry.client().await?, job, holder, why).await,
             Err(fault) => {
                 fault.log();
                 let client = course.registry.client().await?;
-                job::abandon(&client, job, &server.warm_version()).await
+                job::abandon(&client, job, holder, &server.warm_version()).await
             }
         }
     }

@@ -232,12 +232,18 @@ pub(super) async fn earlier(client: &Client, key: &[u8]) -> Result<Option<Earlie
     .map_err(failed::registry)
 }
 
-/// Notes how far it is.
-pub(super) async fn note(client: &Client, job: &Job, step: &str) -> Result<(), Fault> {
+/// Notes how far it is. Whether it is still `holder`'s: one that the janitor took over is another's
+/// to carry out.
+pub(super) async fn note(
+    client: &Client,
+    job: &Job,
+    step: &str,
+    holder: &str,
+) -> Result<bool, Fault> {
     let sql = "UPDATE pgusher.registrations SET step = $2, changed_at = now() \
-               WHERE id = $1 AND step IN ('claimed', 'cloned', 'written')";
-    client.execute(sql, &[&job.id, &step]).await.map_err(failed::registry)?;
-    Ok(())
+               WHERE id = $1 AND held_by = $3 AND step IN ('claimed', 'cloned', 'written')";
+    let row: [&(dyn ToSql + Sync); 3] = [&job.id, &step, &holder];
+    Ok(client.execute(sql, &row).await.map_err(failed::registry)? > 0)
 }
 
 /// Notes that a job failed: it is going to be undone, and nobody finishes it any more. Whether it
@@ -271,32 +277,44 @@ pub(super) async fn take_over(client: &Client, holder: &str) -> Result<Option<Jo
 }
 
 /// The last word on a job whose database and logins are gone.
-pub(super) async fn undone(client: &Client, job: &Job, why: Option<Failure>) -> Result<(), Fault> {
+pub(super) async fn undone(
+    client: &Client,
+    job: &Job,
+    holder: &str,
+    why: Option<Failure>,
+) -> Result<(), Fault> {
     let sql = "WITH job AS (
                    UPDATE pgusher.registrations SET step = 'undone', held_by = NULL,
                        idempotency_digest = NULL, email = NULL, church_name = NULL,
                        sealed = NULL, failure = coalesce(failure, $2), changed_at = now()
-                   WHERE id = $1 AND step IN ('claimed', 'cloned', 'written') RETURNING tenant_id)
+                   WHERE id = $1 AND held_by = $3 AND step IN ('claimed', 'cloned', 'written')
+                   RETURNING tenant_id)
                DELETE FROM pgusher.warm_databases WHERE tenant_id IN (SELECT tenant_id FROM job)";
-    client.execute(sql, &[&job.id, &why.map(Failure::as_str)]).await.map_err(failed::registry)?;
+    let row: [&(dyn ToSql + Sync); 3] = [&job.id, &why.map(Failure::as_str), &holder];
+    client.execute(sql, &row).await.map_err(failed::registry)?;
     Ok(())
 }
 
 /// The last word on a job whose server cannot be asked: whatever there is of the database is left
 /// to be dropped as one that was never finished.
-pub(super) async fn abandon(client: &Client, job: &Job, version: &str) -> Result<(), Fault> {
+pub(super) async fn abandon(
+    client: &Client,
+    job: &Job,
+    holder: &str,
+    version: &str,
+) -> Result<(), Fault> {
     let sql = "WITH job AS (
                    UPDATE pgusher.registrations SET step = 'undone', held_by = NULL,
                        idempotency_digest = NULL, email = NULL, church_name = NULL,
                        sealed = NULL, changed_at = now()
-                   WHERE id = $1 AND step IN ('claimed', 'cloned', 'written')
+                   WHERE id = $1 AND held_by = $4 AND step IN ('claimed', 'cloned', 'written')
                    RETURNING tenant_id, server)
                INSERT INTO pgusher.warm_databases
                    (tenant_id, server, schema_version, key_version, state)
                SELECT tenant_id, server, $2, $3, 'creating' FROM job
                ON CONFLICT (tenant_id) DO UPDATE SET state = 'creating', held_by = NULL,
                    changed_at = now()";
-    let row: [&(dyn ToSql + Sync); 3] = [&job.id, &version, &KEY_VERSION];
+    let row: [&(dyn ToSql + Sync); 4] = [&job.id, &version, &KEY_VERSION, &holder];
     client.execute(sql, &row).await.map_err(failed::registry)?;
     Ok(())
 }
