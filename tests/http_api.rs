@@ -161,6 +161,13 @@ async fn an_admin_registers_and_manages_keys_over_http() {
         (again.status, again.body["tenantId"].as_str()),
         (StatusCode::CREATED, Some(tenant))
     );
+    let client = api.office.registry.client().await.unwrap();
+    let aged = "UPDATE pgusher.registrations SET changed_at = now() - interval '61 minutes'";
+    client.batch_execute(aged).await.unwrap();
+    drop(client);
+    let late = api.post_with("/api/auth/register", &[("idempotency-key", "k1")], &ada()).await;
+    assert_eq!((late.status, late.body["tenantId"].as_str()), (StatusCode::OK, Some(tenant)));
+    assert!(late.body.get("accessToken").is_none() && late.body.get("refreshToken").is_none());
 
     let login = json!({ "email": "ada@example.org", "password": "correct horse" });
     let wanted = api.post("/api/auth/login", &login).await;

@@ -23,7 +23,7 @@ async fn a_new_tenant_is_whole() {
     assert_eq!(office.census().await, (1, 1, 1));
     assert_eq!(made.tenant.as_str().len(), 24);
     assert_eq!(made.admin.email, "ada@example.org");
-    assert_eq!(made.tokens.expires_in, 900);
+    assert_eq!(made.tokens.unwrap().expires_in, 900);
     let tenant = office.directory.tenant(&made.tenant).await.unwrap();
     assert_eq!((tenant.status, tenant.adopted), (Status::Active, false));
     assert_eq!(&*tenant.server, "main");
@@ -71,7 +71,32 @@ async fn an_idempotency_key_gives_the_same_tenant_again() {
     let again = register(organisation("a@example.org"), "key-1").await.unwrap();
     assert_eq!((&first.tenant, &first.admin.id), (&again.tenant, &again.admin.id));
     assert_eq!(first.church.trial_ends_at, again.church.trial_ends_at);
-    assert!(first.tokens.refresh != again.tokens.refresh);
+    assert!(first.tokens.unwrap().refresh != again.tokens.unwrap().refresh);
+    let client = office.registry.client().await.unwrap();
+    for (until_now, undone) in [
+        (
+            "UPDATE pgusher.registrations SET changed_at = now() - interval '61 minutes'",
+            "UPDATE pgusher.registrations SET changed_at = now()",
+        ),
+        (
+            "INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+          SELECT 'admin', admin_id, tenant_id, '9999-12-31' FROM pgusher.registrations",
+            "DELETE FROM pgusher.revocations",
+        ),
+        (
+            "INSERT INTO pgusher.audit (tenant_id, actor, action)
+          SELECT tenant_id, admin_id, 'mfa enabled' FROM pgusher.registrations",
+            "DELETE FROM pgusher.audit WHERE action = 'mfa enabled'",
+        ),
+    ] {
+        client.batch_execute(until_now).await.unwrap();
+        let late = register(organisation("a@example.org"), "key-1").await.unwrap();
+        assert_eq!((&first.tenant, &first.admin.id), (&late.tenant, &late.admin.id));
+        assert!(late.tokens.is_none(), "{until_now}");
+        client.batch_execute(undone).await.unwrap();
+    }
+    assert!(register(organisation("a@example.org"), "key-1").await.unwrap().tokens.is_some());
+    drop(client);
     let mut other = organisation("a@example.org");
     other.password = "another password".into();
     assert!(matches!(register(other, "key-1").await, Err(Refused::KeyReused)));
@@ -234,7 +259,7 @@ async fn an_admin_logs_in_refreshes_and_logs_out() {
         assert!(matches!(refused, Err(Refused::Credentials)));
     }
     // The other login of the same admin lives on, until its logout.
-    let (_, other) = office.login.refresh(&made.tokens.refresh).await.unwrap();
+    let (_, other) = office.login.refresh(&made.tokens.unwrap().refresh).await.unwrap();
     office.sessions.end(&other.refresh, None).await.unwrap();
     assert!(office.login.refresh(&other.refresh).await.is_err());
     // A suspended tenant logs nobody in.

@@ -195,6 +195,13 @@ async fn a_warm_one_has_no_clone_and_refusals_come_at_once() {
     let again = api.begin("ada@example.org", &key).await;
     assert_eq!((again.status, again.headers["location"].to_str().unwrap()), (202, &*place));
     assert!(!api.ask(&place).await.body["session"].is_null());
+    let client = api.office.registry.client().await.unwrap();
+    let revoked = "INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
+        SELECT 'tenant', tenant_id, tenant_id, '9999-12-31' FROM pgusher.registrations";
+    client.batch_execute(revoked).await.unwrap();
+    api.begin("ada@example.org", &key).await;
+    assert!(api.ask(&place).await.body["session"].is_null(), "not after a revocation");
+    drop(client);
     problem(&api.begin("ada@example.org", &[]).await, 409, "email-taken");
     problem(&api.begin("bob@example.org", &key).await, 422, "idempotency-key-reused");
     problem(&api.begin("nobody", &[]).await, 422, "invalid-fields");

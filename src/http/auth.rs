@@ -87,6 +87,18 @@ pub(super) struct Session {
     tokens: TokenSet,
 }
 
+/// A registration whose tokens were given out before.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RegisteredBefore {
+    tenant_id: String,
+    registration_id: String,
+    admin: Admin,
+    church: Church,
+    /// What to do for tokens, for a person.
+    message: &'static str,
+}
+
 /// The admin.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -166,10 +178,14 @@ impl From<ChurchView> for Church {
 /// Registers an organisation: its database, its first admin, and the admin's tokens.
 #[utoipa::path(post, path = "/api/auth/register", tag = "auth", request_body = RegisterBody,
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-        description = "The same key and body give the same tenant again"),
+        description = "The same key and body give the same tenant again, its tokens only for a \
+                       while"),
         ("Prefer" = Option<String>, Header,
             description = "`respond-async`: 202 at once, and the rest at `Location`")),
     responses(
+        (status = 200, body = RegisteredBefore,
+            description = "Registered before with this key and body, too long ago for tokens, or \
+                           revoked or given a second factor since: log in"),
         (status = 201, body = Session),
         (status = 202, body = registrations::RegistrationView,
             headers(("Location" = String, description = "Where to ask how far it is"))),
@@ -205,13 +221,15 @@ pub(super) async fn register(
     }
     let made = public.registration.register(organisation, key).await?;
     let timings = server_timing(&made.timings);
-    let session = Session {
-        tenant_id: made.tenant.to_string(),
-        registration_id: Some(made.registration),
-        admin: made.admin.into(),
-        church: made.church.into(),
-        tokens: made.tokens.into(),
+    let (tenant_id, registration_id) = (made.tenant.to_string(), made.registration);
+    let (admin, church) = (made.admin.into(), made.church.into());
+    let Some(tokens) = made.tokens else {
+        let message = "Registered already. Log in for new tokens.";
+        let known = RegisteredBefore { tenant_id, registration_id, admin, church, message };
+        return Ok((StatusCode::OK, Json(known)).into_response());
     };
+    let registration_id = Some(registration_id);
+    let session = Session { tenant_id, registration_id, admin, church, tokens: tokens.into() };
     let mut answer = (StatusCode::CREATED, Json(session)).into_response();
     answer.headers_mut().extend(timings.map(|value| (SERVER_TIMING, value)));
     Ok(answer)

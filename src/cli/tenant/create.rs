@@ -52,16 +52,19 @@ fn answer(made: &Registered, password: Option<&Secret>) -> Answer {
         text.push_str(password.expose());
         text.push('\n');
     }
-    text.push_str("token: ");
-    text.push_str(made.tokens.access.expose());
+    let tokens = made.tokens.as_ref();
+    if let Some(tokens) = tokens {
+        text.push_str("token: ");
+        text.push_str(tokens.access.expose());
+    }
     let json = json!({
         "tenantId": id.as_str(),
         "databaseName": id.database(),
         "admin": { "id": admin.id, "email": admin.email },
         "password": password.map(Secret::expose),
-        "accessToken": made.tokens.access.expose(),
-        "refreshToken": made.tokens.refresh.expose(),
-        "expiresIn": made.tokens.expires_in,
+        "accessToken": tokens.map(|tokens| tokens.access.expose()),
+        "refreshToken": tokens.map(|tokens| tokens.refresh.expose()),
+        "expiresIn": tokens.map(|tokens| tokens.expires_in),
         "trialEndsAt": made.church.trial_ends_at,
     });
     Answer::new(text, json)

@@ -84,7 +84,18 @@ pub(super) struct Earlier {
     pub(super) tenant: String,
     pub(super) admin_id: String,
     pub(super) id: String,
+    /// Whether it was done just now and nobody took anything back since: its first tokens may be
+    /// given out again.
+    pub(super) is_fresh: bool,
 }
+
+/// What a registration `r` lets nobody in for any more who knows no more than its body: its tenant
+/// or its admin was revoked, or a login takes a second factor.
+pub(super) const UNTOUCHED: &str = "NOT EXISTS (SELECT FROM pgusher.revocations v
+         WHERE v.tenant_id = r.tenant_id AND (v.kind IN ('tenant', 'tokens')
+             OR (v.kind = 'admin' AND v.value = r.admin_id)))
+     AND NOT EXISTS (SELECT FROM pgusher.audit a WHERE a.tenant_id = r.tenant_id
+             AND a.actor = r.admin_id AND a.action = 'mfa enabled')";
 
 /// How R1 ended.
 pub(super) enum Claimed {
@@ -214,11 +225,19 @@ pub(super) async fn finish(
     Ok(row.try_get(0).map_err(failed::registry)?)
 }
 
-/// The registration that used this Idempotency-Key.
-pub(super) async fn earlier(client: &Client, key: &[u8]) -> Result<Option<Earlier>, Fault> {
-    let sql = "SELECT body_digest, step, tenant_id, admin_id, id FROM pgusher.registrations \
-               WHERE idempotency_digest = $1";
-    let row = client.query_opt(sql, &[&key]).await.map_err(failed::registry)?;
+/// The registration that used this Idempotency-Key; one that was done within `fresh` is fresh.
+pub(super) async fn earlier(
+    client: &Client,
+    key: &[u8],
+    fresh: Duration,
+) -> Result<Option<Earlier>, Fault> {
+    let sql = format!(
+        "SELECT body_digest, step, tenant_id, admin_id, id,
+             step = 'done' AND changed_at > now() - make_interval(secs => $2) AND {UNTOUCHED}
+         FROM pgusher.registrations r WHERE idempotency_digest = $1"
+    );
+    let row = client.query_opt(&sql, &[&key, &fresh.as_secs_f64()]).await;
+    let row = row.map_err(failed::registry)?;
     row.map(|row| {
         Ok(Earlier {
             body_digest: row.try_get(0)?,
@@ -226,6 +245,7 @@ pub(super) async fn earlier(client: &Client, key: &[u8]) -> Result<Option<Earlie
             tenant: row.try_get(2)?,
             admin_id: row.try_get(3)?,
             id: row.try_get(4)?,
+            is_fresh: row.try_get(5)?,
         })
     })
     .transpose()

@@ -20,6 +20,7 @@ use crate::control::seams::Claims;
 use crate::control::{
     EmailIndex, FieldProblem, Passwords, Presence, Refused, Sessions, failed, verifier,
 };
+use crate::fault::Fault;
 use crate::ident::{Role, TenantId};
 use crate::tenant::Registry;
 
@@ -202,7 +203,7 @@ impl Parts {
             Reserved::Begun(begun) => {
                 let (job, trial_ends_at, mut timings) = Box::pin(self.carried_out(*begun)).await?;
                 let metrics = &self.course.metrics;
-                let answer = self.answer(organisation, (job.id, job.tenant, job.admin_id));
+                let answer = self.answer(organisation, (job.id, job.tenant, job.admin_id), true);
                 let mut made = metrics.step("tokens", &mut timings, answer).await?;
                 made.church.trial_ends_at = Some(trial_ends_at);
                 made.timings = timings;
@@ -221,7 +222,7 @@ impl Parts {
         let course = &self.course;
         let digest = organisation.digest(course.registry.master_key());
         if let Some(key) = &key
-            && let Some(earlier) = job::earlier(&*course.registry.client().await?, key).await?
+            && let Some(earlier) = self.earlier(key).await?
         {
             return same_body(&digest, earlier);
         }
@@ -251,7 +252,7 @@ impl Parts {
             Claimed::EmailTaken => Err(Refused::EmailTaken),
             Claimed::KeyTaken => {
                 let key = key.unwrap_or_default();
-                let earlier = job::earlier(&*course.registry.client().await?, &key).await?;
+                let earlier = self.earlier(&key).await?;
                 same_body(&digest, earlier.ok_or(Refused::InProgress)?)
             }
         }
@@ -313,7 +314,13 @@ impl Parts {
         }
     }
 
-    /// The same Idempotency-Key came before.
+    async fn earlier(&self, key: &[u8; 32]) -> Result<Option<Earlier>, Fault> {
+        let client = self.course.registry.client().await?;
+        job::earlier(&client, key, self.course.collect_within).await
+    }
+
+    /// The same Idempotency-Key came before. Its tokens are made again for a caller whose answer
+    /// was lost, not for one who keeps the request.
     async fn again(
         &self,
         organisation: &NewOrganisation,
@@ -330,7 +337,8 @@ impl Parts {
         let row = row.ok_or(Refused::NotFound)?;
         let trial_ends_at = row.try_get(0).map_err(failed::registry)?;
         drop(client);
-        let mut made = self.answer(organisation, (earlier.id, tenant, earlier.admin_id)).await?;
+        let of = (earlier.id, tenant, earlier.admin_id);
+        let mut made = self.answer(organisation, of, earlier.is_fresh).await?;
         made.church.trial_ends_at = trial_ends_at;
         Ok(made)
     }
@@ -339,9 +347,10 @@ impl Parts {
         &self,
         organisation: &NewOrganisation,
         (registration, tenant, admin_id): (String, TenantId, String),
+        let_in: bool,
     ) -> Result<Registered, Refused> {
         let claims = Claims { tenant, subject: admin_id, role: Role::Owner };
-        let tokens = self.sessions.begin(&claims).await?;
+        let tokens = if let_in { Some(self.sessions.begin(&claims).await?) } else { None };
         let admin = AdminView {
             id: claims.subject,
             email: organisation.email.clone(),

@@ -13,8 +13,9 @@ pub struct RegistrationSettings {
     pub trial_days: u16,
     /// Registrations under way at once; more are told to come back (503).
     pub concurrent_max: usize,
-    /// How long the first tokens of a registration that was answered before it was done
-    /// (`Prefer: respond-async`) can be fetched, once.
+    /// How long the first tokens of a registration can be had: by fetching them, once, where it was
+    /// answered before it was done (`Prefer: respond-async`), or by repeating the request with its
+    /// Idempotency-Key. Afterwards there is the login.
     pub collect_within: Span,
     /// For tests of crashes: the point at which every registration stops for ever. `hashed`,
     /// `claimed`, `cloned`, `written`, `finished`; `never` in earnest.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::job::Earlier;
+use super::job::{Earlier, UNTOUCHED};
 use super::service::Parts;
 use super::step::Told;
 use super::{Progress, Registration};
@@ -64,14 +64,16 @@ impl Registration {
     /// When the registry fails, or there is no key to sign with.
     pub async fn collect(&self, id: &str) -> Result<Option<Collected>, Refused> {
         let client = self.0.course.registry.client().await?;
-        let sql = r#"WITH job AS (
-                         UPDATE pgusher.registrations SET collect_until = NULL
-                         WHERE id = $1 AND step = 'done' AND collect_until > now()
-                         RETURNING tenant_id, admin_id)
-                     SELECT job.tenant_id, job.admin_id, t."email"::text, t."name"::text,
-                         to_char(t."trialEndsAt", 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-                     FROM job JOIN public."Tenant" t ON t."id" = job.tenant_id"#;
-        let row = client.query_opt(sql, &[&id]).await.map_err(failed::registry)?;
+        let sql = format!(
+            r#"WITH job AS (
+                   UPDATE pgusher.registrations r SET collect_until = NULL
+                   WHERE id = $1 AND step = 'done' AND collect_until > now() AND {UNTOUCHED}
+                   RETURNING tenant_id, admin_id)
+               SELECT job.tenant_id, job.admin_id, t."email"::text, t."name"::text,
+                   to_char(t."trialEndsAt", 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+               FROM job JOIN public."Tenant" t ON t."id" = job.tenant_id"#
+        );
+        let row = client.query_opt(&sql, &[&id]).await.map_err(failed::registry)?;
         drop(client);
         let Some(row) = row else { return Ok(None) };
         let text = |at| row.try_get::<_, String>(at).map_err(failed::registry);
@@ -127,11 +129,12 @@ impl Parts {
         })
     }
 
-    /// A repeated request that proved its body may fetch tokens, once.
+    /// A repeated request that proved its body may fetch tokens, once, as long as those of the first
+    /// could be fetched.
     pub(super) async fn defer(&self, earlier: &Earlier) -> Result<(), Refused> {
         let client = self.course.registry.client().await?;
         let sql = "UPDATE pgusher.registrations SET deferred = true, collect_until =
-                       CASE WHEN step = 'done' THEN now() + make_interval(secs => $2) END
+                       CASE WHEN step = 'done' THEN changed_at + make_interval(secs => $2) END
                    WHERE id = $1";
         let within = self.course.collect_within.as_secs_f64();
         client.execute(sql, &[&earlier.id, &within]).await.map_err(failed::registry)?;

@@ -41,8 +41,9 @@ pub struct Registered {
     pub admin: AdminView,
     /// The organisation.
     pub church: ChurchView,
-    /// The admin's tokens.
-    pub tokens: Tokens,
+    /// The admin's tokens; none when the same request was answered long before, or the admin was
+    /// revoked since: there is the login for that.
+    pub tokens: Option<Tokens>,
     /// How long the steps took.
     pub timings: Timings,
 }
