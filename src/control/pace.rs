@@ -1,5 +1,7 @@
 //! When a failed login is answered: so that an unknown e-mail, for which no tenant's database is
-//! asked, is as slow as a wrong password, on a busy day too.
+//! asked, is as slow as a wrong password, on a busy day too. A tenant can make its own logins slow,
+//! and does not find out with it who else is known: both kinds are drawn from the same pot, and no
+//! failure counts for more than a fixed time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +12,9 @@ use super::verifier::random;
 
 /// Failures are answered at whole steps, so that what is left of a difference does not show.
 const STEP: Duration = Duration::from_millis(250);
+
+/// The most steps a failure is remembered with, or made to wait.
+const STEPS_MAX: u32 = 8;
 
 /// Failures of known e-mails that are remembered.
 const REMEMBERED: usize = 32;
@@ -25,21 +30,19 @@ struct Recent {
 }
 
 impl Pace {
-    /// When to answer a failure that was found out now: the next full step for a known e-mail, and
-    /// for an unknown one as late as one of the known ones lately, drawn by lot.
+    /// When to answer a failure that was found out now: at a full step, and as late as one of the
+    /// known e-mails' lately, drawn by lot, whether or not this one is known.
     pub(super) fn answer_at(&self, begun: Instant, known: bool) -> Instant {
         let took = begun.elapsed().as_millis() / STEP.as_millis();
         let own = u32::try_from(took).unwrap_or(u32::MAX).saturating_add(1);
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let steps = if known {
-            recent.note(own);
-            own
-        } else {
-            // Without random numbers the oldest will do.
-            let lot = random::<1>().map_or(0, |[byte]| usize::from(byte));
-            recent.drawn(lot).map_or(own, |drawn| drawn.max(own))
-        };
-        begun + STEP.saturating_mul(steps)
+        // Without random numbers the oldest will do.
+        let lot = random::<1>().map_or(0, |[byte]| usize::from(byte));
+        let drawn = recent.drawn(lot).unwrap_or_default();
+        if known {
+            recent.note(own.min(STEPS_MAX));
+        }
+        begun + STEP.saturating_mul(drawn.max(own))
     }
 }
 
@@ -75,5 +78,19 @@ mod tests {
             pace.answer_at(begun, true);
         }
         assert_eq!(pace.answer_at(begun, false) - begun, STEP, "what was is forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_makes_its_own_logins_slow_makes_all_failures_alike_and_only_so_slow() {
+        let pace = Pace::default();
+        let begun = Instant::now();
+        tokio::time::advance(STEP * 40).await;
+        for _ in 0..REMEMBERED {
+            assert!(pace.answer_at(begun, true) - begun >= STEP * 41, "as late as it is");
+        }
+        let begun = Instant::now();
+        for known in [false, false, true] {
+            assert_eq!(pace.answer_at(begun, known) - begun, STEP * STEPS_MAX, "{known}");
+        }
     }
 }
