@@ -90,3 +90,53 @@ fn no_role_of_the_tenants_reaches_the_inbox() {
     }
     assert_eq!(outcome(&world, "theirs still").1["stored"], 1);
 }
+
+#[test]
+fn whatever_class_a_trigger_raises_the_message_is_kept_or_brought_again() {
+    let world = World::start(Plan::tenants(1).telnyx());
+    world.cli(&["tenant", "phone", "assign", &world.tenants[0].id, NUMBER]);
+    assert_eq!(outcome(&world, "before").1["stored"], 1);
+    let mut owner = world.session(0);
+    let mut run = |sql: &str| owner.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    let trigger = |body: &str| {
+        format!(
+            "CREATE OR REPLACE FUNCTION rage() RETURNS trigger LANGUAGE plpgsql AS \
+             $f$ BEGIN {body} RETURN NEW; END $f$"
+        )
+    };
+    let raise = |state: &str| trigger(&format!("RAISE EXCEPTION 'no' USING ERRCODE = '{state}';"));
+    run(&raise("21000"));
+    run(r#"CREATE TRIGGER rage BEFORE INSERT ON "ConversationMessage"
+           FOR EACH ROW EXECUTE FUNCTION rage()"#);
+    let finals = ["21000", "0A000", "38001", "2F002", "39P01", "HV000", "ZZ123", "P0001", "P0004"];
+    for state in finals {
+        run(&raise(state));
+        let (status, json) = outcome(&world, state);
+        assert_eq!((status, &json["dead"]), (200, &1.into()), "{state}: {json}");
+    }
+    run(&trigger("ASSERT false;"));
+    assert_eq!(outcome(&world, "an assertion").1["dead"], 1);
+    for state in ["08006", "25001", "40001", "53100", "55P03", "57P03", "58030", "XX001"] {
+        run(&raise(state));
+        assert_eq!(outcome(&world, state).0, 503, "{state}");
+    }
+    run(r#"DROP TRIGGER rage ON "ConversationMessage""#);
+    // What is checked only at the end of the transaction.
+    run(&raise("23514"));
+    run(r#"CREATE CONSTRAINT TRIGGER rage AFTER INSERT ON "ConversationMessage"
+           DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rage()"#);
+    assert_eq!(outcome(&world, "at the end").1["dead"], 1);
+    let letters = |n: usize| {
+        let sql = r#"SELECT count(*) FROM "DeadLetterQueue" WHERE "status" = 'pending'"#;
+        assert_eq!(world.superuser(&world.tenants[0].database()).one(sql), Ok(n.to_string()));
+    };
+    letters(finals.len() + 2);
+    let (id, ops) = (&world.tenants[0].id, world.ops.to_string());
+    let replay = ["tenant", "letters", "replay", id, "--ops", &ops];
+    let (status, done) = world::tools::pgusher(&replay);
+    assert_eq!((status, &done["resolved"]), (1, &0.into()), "{done}");
+    run(r#"DROP TRIGGER rage ON "ConversationMessage""#);
+    let (status, done) = world::tools::pgusher(&replay);
+    assert_eq!((status, &done["dead"]), (0, &0.into()), "{done}");
+    letters(0);
+}
