@@ -190,6 +190,46 @@ fn what_a_tenant_planted_runs_with_its_own_powers_only() {
     assert_eq!(admin.query(&sql).unwrap()[0][0].as_deref(), Some("f"));
 }
 
+#[test]
+fn what_tenants_do_to_themselves_stops_nobody_elses_migration() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(6));
+    let folder = next_schema(&world);
+    let file = config(&world, &format!("[schema]\ntenant = '{}'\n", folder.display()));
+    let mut ids: Vec<_> = world.tenants.iter().map(|tenant| tenant.id.clone()).collect();
+    ids.sort();
+    let inside = |n: usize| world.superuser(&format!("tenant_{}", ids[n]));
+    // A history forged, one that is ahead, and a table somebody holds for good.
+    inside(0).query("UPDATE public._pgusher_migrations SET digest = repeat('x', 1000)").unwrap();
+    let ahead = "INSERT INTO public._pgusher_migrations VALUES (99, 'ahead', 'x')";
+    inside(1).query(ahead).unwrap();
+    let mut holder = inside(2);
+    holder.query(r#"BEGIN; LOCK TABLE "Member""#).unwrap();
+    // And one whose table is in the way: that might be the migration's fault.
+    inside(4).query(r#"CREATE TABLE public."Extra" (x text)"#).unwrap();
+    let quick = ["--failures-max", "1", "--at-once", "1", "--lock-timeout", "100ms"];
+    let (exit, report) = migrate(&file, &quick);
+    assert_eq!(exit, 1, "{report}");
+    let failed: Vec<_> = report["failed"].as_array().unwrap().iter().collect();
+    let failed: Vec<_> = failed
+        .iter()
+        .map(|one| (one["tenantId"].as_str().unwrap(), one["byOwner"].as_bool().unwrap()))
+        .collect();
+    let wanted = [(&*ids[0], true), (&*ids[1], true), (&*ids[2], true), (&*ids[4], false)];
+    assert_eq!(failed, wanted, "{report}");
+    // The fourth was the canary; the fifth was the one failure that counts.
+    assert_eq!(report["migrated"], 1, "{report}");
+    assert!(report["stopped"].as_str().unwrap().contains("no more are tried"), "{report}");
+    assert_eq!(version(&world, &format!("tenant_{}", ids[3])), "5/1/1");
+    drop(holder);
+    inside(4).query(r#"DROP TABLE public."Extra""#).unwrap();
+    let (_, report) = migrate(&file, &quick);
+    assert_eq!(report["migrated"], 3, "{report}");
+    assert_eq!(report["stopped"], Value::Null, "{report}");
+}
+
 fn write_tenant(world: &World, id: &str) {
     let mut registry = world.superuser(&world.registry_database());
     let (server, superuser) = (world.server_addr(), world.superuser_name());

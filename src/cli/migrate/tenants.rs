@@ -25,7 +25,8 @@ pub struct TenantsArguments {
     #[arg(long)]
     pub status: bool,
     /// A tenant to begin with, alone; may be repeated. When one fails nobody else is touched.
-    /// Without any, the first by id, unless a run before this one brought somebody up already.
+    /// Without any, one after another by id until one comes through, five at most, unless a run
+    /// before this one brought somebody up already.
     #[arg(long, value_name = "ID", value_parser = TenantId::parse)]
     pub canary: Vec<TenantId>,
     /// Tenants at once; more than `admin_connections_max` of a server is cut down to that.
@@ -37,7 +38,8 @@ pub struct TenantsArguments {
     /// How long one tenant may take.
     #[arg(long, value_name = "TIME", default_value = "10m")]
     pub timeout: Span,
-    /// After so many failures it stops.
+    /// After so many failures it stops. Those that a tenant's owner may have brought about alone (a
+    /// lock held, a history that is not true, a right taken away) are named and do not count.
     #[arg(long, value_name = "N", default_value = "10")]
     pub failures_max: NonZeroUsize,
     /// Where the registry is.
@@ -96,7 +98,8 @@ fn told_report(report: &RolloutReport) -> Result<Answer, Failure> {
         _ => format!("{migrated} of {total} tenants brought to version {schema_version}"),
     };
     for failed in &report.failed {
-        _ = write!(text, "\n{}: left as it was: {}", failed.tenant_id, failed.reason);
+        let whose = if failed.by_owner { " (its owner's doing, or might be)" } else { "" };
+        _ = write!(text, "\n{}: left as it was{whose}: {}", failed.tenant_id, failed.reason);
     }
     if let Some(why) = &report.stopped {
         _ = write!(text, "\nstopped: {why}");

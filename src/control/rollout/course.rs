@@ -9,18 +9,22 @@ use futures_util::stream;
 
 use super::queue::{self, Goal};
 use super::report::{FailedTenant, RolloutReport, RolloutStatus, Tally};
-use super::tenant::Patience;
+use super::tenant::{Left, Patience};
 use crate::control::provision::Servers;
 use crate::control::schema::MigrationSet;
 use crate::fault::Fault;
 use crate::ident::TenantId;
 use crate::tenant::Registry;
 
+/// Without canaries named, so many tenants are tried alone before nobody else is touched.
+const CANARIES_MAX: usize = 5;
+
 /// How it is to go.
 #[derive(Debug, Clone)]
 pub struct Course {
-    /// Who is first, one after another; when one fails, nobody else is touched. None named: the
-    /// first by id, unless an earlier run brought somebody to this version already.
+    /// Who is first, one after another; when one fails, nobody else is touched. None named: one
+    /// after another by id until one succeeds, five at most, unless an earlier run brought somebody
+    /// to this version already.
     pub canaries: Vec<TenantId>,
     /// Tenants at once. Each holds one connection of its own cap, and one of the provisioner's.
     pub at_once: usize,
@@ -29,7 +33,7 @@ pub struct Course {
     pub lock_timeout: Duration,
     /// How long one tenant may take.
     pub timeout: Duration,
-    /// After so many failures it stops.
+    /// After so many failures it stops. Those a tenant's owner may have brought about do not count.
     pub failures_max: usize,
 }
 
@@ -72,16 +76,9 @@ impl Rollout {
         let total = self.goal.count_behind(&self.registry).await?;
         let mut run = Run { tally: Tally { total, ..Tally::default() }, failed: Vec::new() };
         progress(run.tally);
-        let mut stopped = None;
-        for canary in self.canaries(course).await? {
-            run.note(&canary, self.bring_up(&canary, Patience::of(course)).await);
-            progress(run.tally);
-            if !run.failed.is_empty() {
-                stopped = Some(format!("the canary {canary} failed; nobody else was touched"));
-                break;
-            }
-        }
         let mut tried: BTreeSet<TenantId> = BTreeSet::new();
+        let canaries = self.canaries(course, &mut run, &mut tried, &mut progress);
+        let mut stopped = Box::pin(canaries).await?;
         // A tenant made meanwhile by a process of the old version is found by the next round.
         while stopped.is_none() {
             let before = tried.len();
@@ -123,24 +120,53 @@ impl Rollout {
             while let Some((id, done)) = work.next().await {
                 run.note(&id, done);
                 progress(run.tally);
-                if run.failed.len() >= course.failures_max.max(1) {
-                    let failures = run.failed.len();
+                let failures = run.failed.iter().filter(|failed| !failed.by_owner).count();
+                if failures >= course.failures_max.max(1) {
                     return Ok(Some(format!("{failures} tenants failed; no more are tried")));
                 }
             }
         }
     }
 
-    async fn canaries(&self, course: &Course) -> Result<Vec<TenantId>, Fault> {
-        if !course.canaries.is_empty() {
-            return Ok(course.canaries.clone());
+    /// Those who are first. Why nobody else is to be touched, if so: one of those named failed, or
+    /// nobody came through. Who is first by id alone is nobody's choice, and may have seen to it that
+    /// it fails: somebody else's success says as much.
+    async fn canaries(
+        &self,
+        course: &Course,
+        run: &mut Run,
+        tried: &mut BTreeSet<TenantId>,
+        progress: &mut impl FnMut(Tally),
+    ) -> Result<Option<String>, Fault> {
+        let are_named = !course.canaries.is_empty();
+        let canaries = if are_named {
+            course.canaries.clone()
+        } else if self.goal.is_proven(&self.registry).await? {
+            return Ok(None);
+        } else {
+            let mut first = self.goal.behind(&self.registry, "").await?;
+            first.truncate(CANARIES_MAX);
+            first
+        };
+        for canary in &canaries {
+            let done = self.bring_up(canary, Patience::of(course)).await;
+            let came_through = done.is_ok();
+            run.note(canary, done);
+            progress(run.tally);
+            tried.insert(canary.clone());
+            match (are_named, came_through) {
+                (true, false) => {
+                    return Ok(Some(format!(
+                        "the canary {canary} failed; nobody else was touched"
+                    )));
+                }
+                (false, true) => return Ok(None),
+                _ => {}
+            }
         }
-        if self.goal.is_proven(&self.registry).await? {
-            return Ok(Vec::new());
-        }
-        let mut first = self.goal.behind(&self.registry, "").await?;
-        first.truncate(1);
-        Ok(first)
+        let failed = canaries.len();
+        let none = format!("the first {failed} tenants failed; nobody else was touched");
+        Ok((!are_named && failed > 0).then_some(none))
     }
 }
 
@@ -156,12 +182,12 @@ struct Run {
 }
 
 impl Run {
-    fn note(&mut self, id: &TenantId, done: Result<(), String>) {
+    fn note(&mut self, id: &TenantId, done: Result<(), Left>) {
         match done {
             Ok(()) => self.tally.migrated += 1,
-            Err(reason) => {
+            Err(Left { reason, by_owner }) => {
                 self.tally.failed += 1;
-                self.failed.push(FailedTenant { tenant_id: id.to_string(), reason });
+                self.failed.push(FailedTenant { tenant_id: id.to_string(), reason, by_owner });
             }
         }
     }

@@ -19,6 +19,9 @@ pub struct FailedTenant {
     pub tenant_id: String,
     /// Why, in PostgreSQL's words where it was PostgreSQL.
     pub reason: String,
+    /// Whether its owner may have brought that about alone (a lock, a history that is not true, a
+    /// right taken away): such a failure says nothing about others and does not stop the rollout.
+    pub by_owner: bool,
 }
 
 /// What a rollout did.

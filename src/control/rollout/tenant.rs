@@ -36,14 +36,38 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The history of a product whose tables another system made: its login owns them.
 pub(super) const TAKEN_OVER: History = History { schema: "public", run_as: None };
 
+/// Why a tenant was left as it was.
+pub(super) struct Left {
+    pub(super) reason: String,
+    /// See [`SchemaError::may_be_its_owners`].
+    pub(super) by_owner: bool,
+}
+
+impl From<String> for Left {
+    fn from(reason: String) -> Self {
+        Self { reason, by_owner: false }
+    }
+}
+
+/// The longest reason told: PostgreSQL's words may be a trigger's of the tenant's.
+const REASON_CHARS_MAX: usize = 1 << 10;
+
+impl From<SchemaError> for Left {
+    fn from(error: SchemaError) -> Self {
+        let by_owner = error.may_be_its_owners();
+        let reason = told(&error).chars().take(REASON_CHARS_MAX).collect();
+        Self { reason, by_owner }
+    }
+}
+
 impl Rollout {
     /// Brings one tenant up. Why not, in a sentence.
-    pub(super) async fn bring_up(&self, id: &TenantId, patience: Patience) -> Result<(), String> {
+    pub(super) async fn bring_up(&self, id: &TenantId, patience: Patience) -> Result<(), Left> {
         let found = self.registry.tenant(id).await.map_err(|fault| told(&fault))?;
-        let Some(tenant) = found else { return Err("no such tenant".to_owned()) };
+        let Some(tenant) = found else { return Err("no such tenant".to_owned().into()) };
         let server = self.servers.get(&*tenant.server).filter(|_| !tenant.adopted);
         if server.is_none() && !tenant.adopted {
-            return Err(format!("its server, \"{}\", is not configured", tenant.server));
+            return Err(format!("its server, \"{}\", is not configured", tenant.server).into());
         }
         let server = server.map(|server| &**server);
         let mut pause = PAUSE;
@@ -52,16 +76,16 @@ impl Rollout {
             let error = match tokio::time::timeout(patience.left(), turn).await {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => error,
-                Err(_) => return Err("it took longer than it may".to_owned()),
+                Err(_) => return Err("it took longer than it may".to_owned().into()),
             };
             let hopeless = !error.may_pass() || attempt >= TRIES || patience.left() < pause;
             if hopeless {
-                return Err(told(&error));
+                return Err(error.into());
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        self.goal.reached(&self.registry, id).await.map_err(|fault| told(&fault))
+        Ok(self.goal.reached(&self.registry, id).await.map_err(|fault| told(&fault))?)
     }
 
     async fn turn(
