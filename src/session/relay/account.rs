@@ -61,6 +61,11 @@ impl Relay {
         std::mem::take(&mut self.heard.migrated)
     }
 
+    /// Whether since the last call something was refused that is sent again.
+    pub(in crate::session) fn take_repeated(&mut self) -> bool {
+        std::mem::take(&mut self.heard.repeated)
+    }
+
     /// What was done to session state since the last call, and which custom settings were named.
     pub(in crate::session) fn take_hints(&mut self) -> (Hints, Vec<String>) {
         let hints = self.up.done() | std::mem::take(&mut self.heard.hints);
