@@ -162,6 +162,8 @@ impl Live {
         let event = relay.poll(cx, &mut ends, hold).map(Ok);
         if relay.take_migrated() {
             self.schema.migrated();
+            let repeated = u64::from(relay.take_repeated());
+            self.shared.parts.metrics.repeats.inc_by(repeated);
             if let Some(lease) = &mut self.held {
                 lease.wear();
             }
@@ -219,10 +221,11 @@ impl Live {
         let salt = self.schema.salt(&self.settings);
         let fresh = old.under(salt);
         let Some(lease) = &mut self.held else { return Ok(false) };
-        let described = match Box::pin(lease.describe(&fresh)).await {
-            Ok(described) => described,
+        let (described, notifications) = match Box::pin(lease.describe(&fresh)).await {
+            Ok(answer) => answer,
             Err(error) => return Err(self.lose(error)),
         };
+        relay.say().raw(&notifications);
         if described.is_some() {
             let max = self.shared.parts.dialer.prepared_statements_max();
             if let Some(oldest) = lease.statements.insert(fresh.id, max) {
