@@ -33,6 +33,11 @@ impl Relay {
         self.up.read_with(reading);
     }
 
+    /// The server has been told to begin a transaction, which has this status.
+    pub(in crate::session) fn begun(&mut self, status: u8) {
+        self.exchange.begun(status);
+    }
+
     /// The tenant's functions were read anew.
     pub(in crate::session) fn read_with(&mut self, reading: &Reading) {
         self.up.read_with(reading);

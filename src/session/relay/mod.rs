@@ -8,6 +8,7 @@
 mod account;
 mod downstream;
 mod exchange;
+mod next;
 mod outbox;
 mod repeat;
 mod sequences;
@@ -209,11 +210,6 @@ impl Relay {
     /// Whether the client has asked for something, to the end of it.
     pub(super) fn is_asked(&self) -> bool {
         self.up.is_asked()
-    }
-
-    /// The next message's type, if its first byte is there.
-    pub(super) fn next_tag(&self) -> Option<u8> {
-        self.up.next_tag()
     }
 
     /// See [`Upstream::lists_statements`].

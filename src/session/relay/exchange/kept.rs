@@ -29,6 +29,11 @@ impl Exchange {
             && self.owed.iter().all(ours)
     }
 
+    /// A transaction was begun before anything was sent.
+    pub(in crate::session::relay) fn begun(&mut self, status: u8) {
+        self.status = status;
+    }
+
     /// Whether what comes next can be sent again if it is refused: no transaction is open, and since
     /// the last Sync, which is answered, the client has bound and executed nothing.
     pub(in crate::session::relay) fn is_harmless(&self) -> bool {
