@@ -192,8 +192,7 @@ fn are_modes(mut rest: &[&str]) -> bool {
         };
         rest = match after {
             [","] => return false,
-            [",", more @ ..] => more,
-            more => more,
+            [",", more @ ..] | more => more,
         };
     }
     true
