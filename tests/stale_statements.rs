@@ -5,8 +5,10 @@
 
 mod world;
 
+use std::process::Command;
+
 use world::wire::{self, Conn, Message, Refusal, columns};
-use world::{Plan, World, bare};
+use world::{Plan, World, bare, tools};
 
 const TEXT: &str = "select * from shape";
 
@@ -283,5 +285,37 @@ fn what_is_too_long_to_be_sent_again_is_told() {
     assert_eq!(width(&exchange(&mut client, &run(&long), b'Z')), 3);
     outside(&world, "alter table shape add most int");
     assert_eq!(width(&exchange(&mut client, &run(b"short"), b'Z')), 4);
+    world.assert_no_panic();
+}
+
+/// Two drivers, new connections after every change, beside some that stay.
+#[test]
+fn drivers_hear_nothing_of_a_change_past_the_pool() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("3");
+    let login = world.tenants[0].login();
+    let mut command = Command::new("timeout");
+    command.arg("120").arg(tools::python()).arg(tools::file("drivers/stale_asyncpg.py"));
+    command.envs([
+        ("T_HOST", "127.0.0.1"),
+        ("T_PORT", &world.listen.port().to_string()),
+        ("T_USER", &login.user),
+        ("T_PASSWORD", &login.password),
+        ("T_DATABASE", &world.tenants[0].database()),
+        ("T_OUTSIDE", world.superuser_name()),
+        ("T_OUTSIDE_PORT", &world.server_addr().port().to_string()),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+    ]);
+    let told = tools::run(&mut command);
+    let mut wanted = String::new();
+    for turn in 0..4 {
+        let inside = if turn % 2 == 1 { "True" } else { "False" };
+        let (width, kept) = (2 * turn + 2, vec![2 * turn + 3; turn + 1]);
+        wanted += &format!("asyncpg {inside} {width}\npsycopg {inside} {}\n", width + 1);
+        wanted += &format!("kept {kept:?}\n");
+    }
+    assert_eq!(told, wanted + "== end\n");
     world.assert_no_panic();
 }
