@@ -214,3 +214,30 @@ fn the_shortest_of_timeouts_does_not_end_a_session() {
         assert_eq!(value(&mut other, "select coalesce(current_setting('a.b', true), '')"), "");
     }
 }
+
+/// More code, and more that calls it, than is read: whatever that is, no session ends of it.
+#[test]
+fn code_of_any_length_ends_no_session() {
+    let world = small();
+    let mut client = world.session(0);
+    let padding = "\u{1f600}".repeat(64_000);
+    let body = format!("perform set_config('app.who', v, false); /* {padding} */");
+    for n in 0..12 {
+        let function = format!("create function long_{n}(v text) {}", void(&body));
+        client.query(&function).unwrap_or_else(|e| panic!("{n}: {e:?}"));
+    }
+    mine_alone(&world, &mut client, "select long_3('three')", APP, "three");
+    client
+        .query(&format!(
+            "create function short(v text) {}",
+            void("perform set_config('app.who', v, false);")
+        ))
+        .unwrap();
+    let many = "do $$ begin for n in 1..1100 loop \
+                execute format('create view seen_%s as select short(''seen'') is null as done', n); end loop; end $$";
+    client.query(many).unwrap();
+    client.query("create view last_seen as select short('seen') is null as done").unwrap();
+    mine_alone(&world, &mut client, "select * from last_seen", APP, "seen");
+    mine_alone(&world, &mut client, "select long_11('eleven')", APP, "eleven");
+    world.assert_no_panic();
+}

@@ -12,6 +12,8 @@ pub struct Answer {
     pub rows: Vec<Vec<Option<String>>>,
     /// The first error, as code and message for the log.
     pub error: Option<String>,
+    /// All its fields, as they came.
+    pub refusal: Vec<u8>,
     /// Its SQLSTATE.
     pub code: Option<String>,
     /// The transaction status at the end: `I`, `T` or `E`.
@@ -60,6 +62,7 @@ impl Answer {
     pub(super) fn take_error(&mut self, body: &[u8]) {
         if self.error.is_none() {
             let fields = ErrorFields::parse(body);
+            self.refusal = body.to_vec();
             self.error = Some(fields.summary());
             self.code = fields.code.map(|code| String::from_utf8_lossy(code).into_owned());
         }

@@ -162,12 +162,7 @@ impl Server {
                 tag::DATA_ROW => answer.take_row(&body)?,
                 tag::ERROR_RESPONSE => answer.take_error(&body),
                 tag::PARAMETER_STATUS => self.report(&body)?,
-                tag::NOTIFICATION_RESPONSE => {
-                    self.name_sender(&mut body);
-                    let mut whole = Writer::new();
-                    whole.message(kind, |b| b.extend_from_slice(&body));
-                    answer.notifications.extend_from_slice(whole.bytes());
-                }
+                tag::NOTIFICATION_RESPONSE => self.notified(&mut body, &mut answer.notifications),
                 tag::READY_FOR_QUERY => {
                     answer.status = *body.first().ok_or(DialError::Protocol("ReadyForQuery"))?;
                     return Ok(answer);
@@ -177,14 +172,31 @@ impl Server {
         }
     }
 
-    /// Prepares `prepared` and asks what it returns; `None` when PostgreSQL refuses it. As
-    /// [`Self::ask`], not cancel-safe.
+    /// Takes in a notification that is the session's.
+    fn notified(&self, body: &mut [u8], notifications: &mut Vec<u8>) {
+        self.name_sender(body);
+        let mut whole = Writer::new();
+        whole.message(tag::NOTIFICATION_RESPONSE, |b| b.extend_from_slice(body));
+        notifications.extend_from_slice(whole.bytes());
+    }
+
+    /// Prepares `prepared` and asks what it returns; `None` when PostgreSQL refuses it. With it
+    /// come notifications that are the session's. As [`Self::ask`], not cancel-safe.
     ///
     /// # Errors
     /// As [`Self::ask`].
-    pub async fn describe(&mut self, prepared: &Prepared) -> Result<Option<u64>, DialError> {
+    pub async fn describe(
+        &mut self,
+        prepared: &Prepared,
+    ) -> Result<(Option<u64>, Vec<u8>), DialError> {
         let name = prepared.id.server_name();
         let mut packet = Writer::new();
+        // What an error or a DEALLOCATE out of sight has left there would be in the way.
+        packet.message(tag::CLOSE, |b| {
+            b.push(b'S');
+            b.extend_from_slice(&name);
+            b.push(0);
+        });
         packet.message(tag::PARSE, |b| {
             b.extend_from_slice(&name);
             b.push(0);
@@ -198,13 +210,19 @@ impl Server {
         packet.message(tag::SYNC, |_| {});
         self.stream.write_all(packet.bytes()).await?;
         self.stream.flush().await?;
-        let (mut found, mut body) = (None, Vec::new());
+        let (mut found, mut total) = (None, 0_usize);
+        let (mut body, mut notifications) = (Vec::new(), Vec::new());
         loop {
             let kind = self.read_message(&mut body).await?;
+            total = total.saturating_add(body.len());
+            if total > ANSWER_BYTES_MAX {
+                return Err(DialError::Protocol("answer too long"));
+            }
             match kind {
                 tag::ROW_DESCRIPTION | tag::NO_DATA => found = Some(description(kind, &body)),
                 tag::PARAMETER_STATUS => self.report(&body)?,
-                tag::READY_FOR_QUERY => return Ok(found),
+                tag::NOTIFICATION_RESPONSE => self.notified(&mut body, &mut notifications),
+                tag::READY_FOR_QUERY => return Ok((found, notifications)),
                 _ => {}
             }
         }

@@ -26,4 +26,4 @@ pub use fail::DialError;
 pub use gate::{CancelGate, InFlight};
 pub use params::Params;
 pub use settings::{Settings, quote_literal};
-pub use statements::{Prepared, ServerStatements, StatementId, description};
+pub use statements::{Prepared, ServerStatements, StatementId, description, moment};

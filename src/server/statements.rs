@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// Two independent keyed hashes make an id nobody can collide on purpose.
@@ -66,10 +67,24 @@ pub fn description(tag: u8, body: &[u8]) -> u64 {
     HASHES.0.hash_one((tag, body))
 }
 
+/// A moment, later than every one before: statements are told by it to be older or younger than
+/// what a client asked for.
+pub fn moment() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// When a statement was used and made.
+#[derive(Debug)]
+struct Known {
+    used: u64,
+    made: u64,
+}
+
 /// What one server connection has prepared, oldest use first to go.
 #[derive(Debug, Default)]
 pub struct ServerStatements {
-    known: HashMap<StatementId, u64>,
+    known: HashMap<StatementId, Known>,
     tick: u64,
     /// Whether the unnamed statement is the present client's.
     unnamed: bool,
@@ -82,19 +97,26 @@ impl ServerStatements {
     pub fn touch(&mut self, id: StatementId) -> bool {
         self.tick += 1;
         let tick = self.tick;
-        self.known.get_mut(&id).map(|used| *used = tick).is_some()
+        self.known.get_mut(&id).map(|known| known.used = tick).is_some()
     }
 
     /// It is being prepared. Returns the statement that has to be closed to stay within `max`.
     pub fn insert(&mut self, id: StatementId, max: usize) -> Option<StatementId> {
         self.tick += 1;
-        self.known.insert(id, self.tick);
+        self.known.insert(id, Known { used: self.tick, made: moment() });
         if self.known.len() <= max.max(1) {
             return None;
         }
-        let oldest = self.known.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id)?;
+        let oldest = self.known.iter().min_by_key(|(_, known)| known.used).map(|(id, _)| *id)?;
         self.known.remove(&oldest);
         Some(oldest)
+    }
+
+    /// Forgets it if it was made before that [`moment`]: it is made anew when it is next used.
+    pub fn forget_older(&mut self, id: StatementId, moment: u64) {
+        if self.known.get(&id).is_some_and(|known| known.made < moment) {
+            self.known.remove(&id);
+        }
     }
 
     /// It has to be closed with the next messages that are sent.

@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::clock::Doing;
 use super::cut::Cut;
+use super::deferred::Deferred;
 use super::farewell::Farewell;
 use super::habit::Habit;
 use super::live::{Counted, Live};
@@ -284,6 +285,7 @@ fn enter(
         schema: shared.schemas.of(&tenant),
         reading: Reading::default(),
         hears_pins: false,
+        deferred: Deferred::default(),
         doing: Doing::Waiting,
         turns: 0,
         number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),

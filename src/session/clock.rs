@@ -56,7 +56,9 @@ impl Clock {
         let now = now();
         self.since.store(now << BITS | doing as u64, Ordering::Relaxed);
         match doing {
-            Doing::Idle | Doing::Waiting => self.transaction.store(0, Ordering::Relaxed),
+            Doing::Idle => self.transaction.store(0, Ordering::Relaxed),
+            // In a transaction that it has begun without a server, perhaps.
+            Doing::Waiting => {}
             Doing::Query | Doing::IdleInTransaction => {
                 // Left as it is when it is running.
                 let order = Ordering::Relaxed;

@@ -1,5 +1,7 @@
 //! Reasons to end a live session from outside.
 
+use super::live::Live;
+use super::settings::TokenExpiry;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::pool::Timeout;
 
@@ -72,6 +74,14 @@ impl Cut {
             Self::Overdue(_) => (Blame::Tenant, "the session took too long"),
         };
         Fault::new(blame, SqlState::ADMIN_SHUTDOWN, text)
+    }
+}
+
+impl Live {
+    /// Whether the transaction that the client is in, of which no server knows, is waited for.
+    pub(super) fn outlasts(&self, why: Cut) -> bool {
+        let idle_only = self.shared.parts.settings.token_expiry == TokenExpiry::Idle;
+        why == Cut::Expired && idle_only && self.deferred.is_open()
     }
 }
 

@@ -1,9 +1,11 @@
 //! What is known of the tenant's functions, and what follows for the server that ran them.
 
+use std::sync::Arc;
+
 use super::lexer::Hints;
 use super::live::Live;
 use super::relay::Relay;
-use super::routines;
+use super::routines::{self, Routines};
 use crate::server::DialError;
 
 impl Live {
@@ -20,7 +22,16 @@ impl Live {
         self.entry.card().served_by_nobody();
         lease.gate().clone().landed().await;
         self.shared.parts.metrics.readings.inc();
-        let read = routines::read(lease).await?;
+        let read = match routines::read(lease).await {
+            Ok(read) => read,
+            Err(error) => {
+                if matches!(error, DialError::Protocol(_) | DialError::Timeout) {
+                    // Not asked again by every session that comes by.
+                    self.schema.was_read(Some(Arc::new(Routines::unknown())), changes);
+                }
+                return Err(error);
+            }
+        };
         self.entry.card().served_by(lease.gate());
         // A simple query destroys it, pgusher's own too.
         lease.statements.unnamed_is_gone();

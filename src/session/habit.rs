@@ -42,13 +42,21 @@ impl Live {
     /// What another session's sequences gave it is nothing this one may be told, nor what they
     /// gave this one before another came.
     pub(super) fn forget_sequences(&mut self, relay: &mut Relay) {
-        let Some(lease) = &mut self.held else { return };
+        if self.takes_sequences_over(relay) {
+            relay.forget_sequences();
+        }
+    }
+
+    /// Whether the leased server has to forget its sequences, and does so.
+    pub(super) fn takes_sequences_over(&mut self, relay: &Relay) -> bool {
+        let Some(lease) = &mut self.held else { return false };
         let strange = !lease.is_return();
         // A function out of sight may have advanced them, too.
-        if strange && (lease.knows_sequences || relay.reads_sequence(&self.statements)) {
-            relay.forget_sequences();
+        let knows = strange && (lease.knows_sequences || relay.reads_sequence(&self.statements));
+        if knows {
             lease.knows_sequences = false;
         }
+        knows
     }
 
     /// Takes note of what was done to sequences.

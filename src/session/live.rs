@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::clock::Doing;
+use super::deferred::Deferred;
 use super::farewell::Farewell;
 use super::habit::Habit;
 use super::relay::{Relay, Stocked};
@@ -24,7 +24,7 @@ use crate::net::Stream;
 use crate::pool::{Asker, Lease, Membership, Pin};
 use crate::server::{Params, Server, Settings, send_cancel};
 use crate::tenant::PoolMode;
-use crate::wire::{Malformed, tag};
+use crate::wire::Malformed;
 
 pub(super) type ServerLease = Lease<Box<Server>>;
 
@@ -51,8 +51,10 @@ pub(super) struct Live {
     pub(super) reading: Reading,
     /// The client wants to hear when it is pinned.
     pub(super) hears_pins: bool,
+    /// A transaction it has begun and nothing else.
+    pub(super) deferred: Deferred,
     /// What it is at, as its card tells the time by.
-    pub(super) doing: Doing,
+    pub(super) doing: super::clock::Doing,
     /// How often the server had been ready for a query by then.
     pub(super) turns: u32,
     /// The session's own number, never used twice.
@@ -176,10 +178,11 @@ impl Live {
     /// Waits until a whole message is there, or as much of a long one as the buffer takes: who
     /// sends half a message and stalls gets no server for it.
     async fn wait(&mut self, kept: &mut Option<Stocked>) -> Result<(), End> {
-        self.now_at(Doing::Idle);
+        self.now_at(self.deferred.doing());
         let mut woken = false;
         poll_fn(|cx| {
             if let Poll::Ready(why) = self.entry.card().poll_cut(cx)
+                && !self.outlasts(why)
                 && self.still_cut(why, None)
             {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
@@ -218,7 +221,8 @@ impl Live {
     pub(super) async fn refuse(&mut self, relay: &mut Relay, fault: &Fault) -> Result<(), End> {
         self.shared.parts.metrics.fault(fault);
         fault.log();
-        let simple = matches!(relay.next_tag(), Some(tag::QUERY | tag::FUNCTION_CALL));
+        let simple = relay.is_simple();
+        self.deferred.fail();
         relay.say().error("ERROR", fault);
         self.skip_to_sync(relay, simple).await
     }
@@ -244,7 +248,7 @@ impl Live {
             })
             .await?;
         }
-        relay.say().ready_for_query(b'I');
+        relay.say().ready_for_query(self.deferred.status());
         Ok(())
     }
 }

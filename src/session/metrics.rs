@@ -14,6 +14,7 @@ pub struct SessionMetrics {
     pub(super) lease_seconds: Histogram,
     pub(super) looks: IntCounter,
     pub(super) readings: IntCounter,
+    pub(super) repeats: IntCounter,
     pub(super) cancels: IntCounterVec,
     faults: IntCounterVec,
 }
@@ -53,6 +54,10 @@ impl SessionMetrics {
                 "pgusher_session_function_readings_total",
                 "Times the functions of a tenant's database were read from its catalog.",
             )?,
+            repeats: IntCounter::new(
+                "pgusher_session_stale_statements_healed_total",
+                "Prepared statements that PostgreSQL refused as stale and that were prepared anew.",
+            )?,
             cancels: IntCounterVec::new(
                 Opts::new(
                     "pgusher_session_cancels_total",
@@ -72,6 +77,7 @@ impl SessionMetrics {
         registry.register(Box::new(metrics.lease_seconds.clone()))?;
         registry.register(Box::new(metrics.looks.clone()))?;
         registry.register(Box::new(metrics.readings.clone()))?;
+        registry.register(Box::new(metrics.repeats.clone()))?;
         registry.register(Box::new(metrics.cancels.clone()))?;
         registry.register(Box::new(metrics.faults.clone()))?;
         Ok(metrics)

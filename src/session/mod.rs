@@ -9,6 +9,7 @@ mod cancel;
 mod clock;
 mod console;
 mod cut;
+mod deferred;
 mod door;
 mod farewell;
 mod functions;

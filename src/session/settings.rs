@@ -60,6 +60,9 @@ pub struct SessionSettings {
     pub oauth_scope: String,
     /// What becomes of a live session when its token expires: `keep`, `idle` or `cut`.
     pub token_expiry: TokenExpiry,
+    /// In transaction mode, whether a BEGIN by itself (a simple query, without comments) takes no
+    /// server before the first statement behind it. `now()` is then the time of that.
+    pub deferred_begin: bool,
     /// Settings a client may put in its startup packet, besides dotted ones. Any case.
     pub startup_settings: Vec<String>,
     /// Startup parameters dropped without a word: what ORMs leave in URLs.
@@ -81,6 +84,7 @@ impl Default for SessionSettings {
             oauth_issuer: String::new(),
             oauth_scope: String::new(),
             token_expiry: TokenExpiry::Keep,
+            deferred_begin: false,
             startup_settings: words(
                 "application_name backslash_quote bytea_output client_connection_check_interval \
                  client_encoding client_min_messages compute_query_id datestyle \

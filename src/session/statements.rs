@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lexer::{Facts, Hints};
-use crate::server::{Prepared, StatementId};
+use crate::server::{Prepared, StatementId, moment};
 
 type Named = HashMap<Box<[u8]>, Entry>;
 
@@ -13,6 +13,29 @@ struct Entry {
     prepared: Arc<Prepared>,
     told: Told,
     read: Read,
+    /// When the client prepared it.
+    asked: u64,
+    /// It has been bound since.
+    bound: bool,
+}
+
+/// What is to be known of a statement when the client uses it.
+#[derive(Debug)]
+pub(super) struct Use {
+    pub(super) prepared: Arc<Prepared>,
+    /// The client was told what it returns.
+    pub(super) told: bool,
+    /// When the client prepared it.
+    pub(super) asked: u64,
+    /// It is bound for the first time.
+    pub(super) first: bool,
+}
+
+impl Entry {
+    fn used(&self) -> Use {
+        let told = self.told != Told::Nothing;
+        Use { prepared: Arc::clone(&self.prepared), told, asked: self.asked, first: false }
+    }
 }
 
 /// What the text of a statement says, and which reading of the tenant's functions that goes by.
@@ -68,6 +91,18 @@ impl ClientStatements {
     pub(super) fn was_told(&self, name: &[u8]) -> bool {
         let entry = self.named.as_ref().and_then(|map| map.get(name));
         entry.is_some_and(|entry| entry.told != Told::Nothing)
+    }
+
+    /// The statement of that name, which is bound.
+    pub(super) fn bind(&mut self, name: &[u8]) -> Option<Use> {
+        let entry = self.named.as_mut()?.get_mut(name)?;
+        let first = !std::mem::replace(&mut entry.bound, true);
+        Some(Use { first, ..entry.used() })
+    }
+
+    /// The statement of that name, which is described.
+    pub(super) fn describe(&self, name: &[u8]) -> Option<Use> {
+        self.named.as_ref()?.get(name).map(Entry::used)
     }
 
     /// The client was told what a statement returns.
@@ -135,7 +170,8 @@ impl ClientStatements {
     /// Takes a named statement in.
     pub(super) fn insert(&mut self, name: &[u8], prepared: Arc<Prepared>, read: Read) {
         self.bytes += name.len() + prepared.body.len();
-        let entry = Entry { prepared, told: Told::Nothing, read };
+        let (told, asked, bound) = (Told::Nothing, moment(), false);
+        let entry = Entry { prepared, told, read, asked, bound };
         let replaced = self.named.get_or_insert_default().insert(name.into(), entry);
         if let Some(old) = replaced {
             self.bytes -= name.len() + old.prepared.body.len();

@@ -75,7 +75,7 @@ impl Live {
     /// Whether a reason to end the session still holds: what was overdue when it was looked may
     /// have come to its end since.
     pub(super) fn still_cut(&self, why: Cut, relay: Option<&Relay>) -> bool {
-        let doing = relay.map_or(Doing::Idle, Relay::doing);
+        let doing = relay.map_or(self.deferred.doing(), Relay::doing);
         let holds = match why {
             Cut::Overdue(Timeout::ClientIdle) => doing == Doing::Idle,
             Cut::Overdue(Timeout::IdleInTransaction) => doing == Doing::IdleInTransaction,

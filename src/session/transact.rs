@@ -30,6 +30,9 @@ impl Live {
         if relay.next_tag() == Some(tag::TERMINATE) {
             return Err(End::Silent);
         }
+        if self.defer(relay) {
+            return Ok(());
+        }
         self.now_at(Doing::Waiting);
         let mut lost = 0;
         loop {
@@ -52,9 +55,14 @@ impl Live {
                 Err(error) => return Err(self.lose(error)),
             }
         }
-        self.schema.refresh(&mut self.reading);
-        relay.begin(&self.params, &self.reading);
-        self.forget_sequences(relay);
+        if self.deferred.is_open() {
+            let Some(status) = Box::pin(self.begin_late(relay)).await? else { return Ok(()) };
+            self.serve(relay);
+            relay.begun(status);
+        } else {
+            self.serve(relay);
+            self.forget_sequences(relay);
+        }
         self.exchange(relay, false).await
     }
 
@@ -83,10 +91,16 @@ impl Live {
         if !lease.statements.is_empty() && relay.lists_statements() {
             Box::pin(self.forget_others(relay)).await?;
         }
-        let Some(lease) = &self.held else { return Ok(()) };
+        Ok(())
+    }
+
+    /// The leased server is ready for the client, and hears it from here on.
+    fn serve(&mut self, relay: &mut Relay) {
+        let Some(lease) = &self.held else { return };
         self.entry.card().served_by(lease.gate());
         self.tell_params(relay);
-        Ok(())
+        self.schema.refresh(&mut self.reading);
+        relay.begin(&self.params, &self.reading);
     }
 
     /// Tells the client what the server has reported to pgusher alone.
@@ -162,6 +176,8 @@ impl Live {
         let event = relay.poll(cx, &mut ends, hold).map(Ok);
         if relay.take_migrated() {
             self.schema.migrated();
+            let repeated = u64::from(relay.take_repeated());
+            self.shared.parts.metrics.repeats.inc_by(repeated);
             if let Some(lease) = &mut self.held {
                 lease.wear();
             }
@@ -219,10 +235,11 @@ impl Live {
         let salt = self.schema.salt(&self.settings);
         let fresh = old.under(salt);
         let Some(lease) = &mut self.held else { return Ok(false) };
-        let described = match Box::pin(lease.describe(&fresh)).await {
-            Ok(described) => described,
+        let (described, notifications) = match Box::pin(lease.describe(&fresh)).await {
+            Ok(answer) => answer,
             Err(error) => return Err(self.lose(error)),
         };
+        relay.say().raw(&notifications);
         if described.is_some() {
             let max = self.shared.parts.dialer.prepared_statements_max();
             if let Some(oldest) = lease.statements.insert(fresh.id, max) {

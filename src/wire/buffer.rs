@@ -17,12 +17,14 @@ pub struct Buffer {
     done: usize,
     parse: usize,
     recv: usize,
+    /// What has been handed on from here is not overwritten before there is no other room.
+    kept: Option<usize>,
 }
 
 impl Buffer {
     /// An empty buffer of `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { data: vec![0; capacity], done: 0, parse: 0, recv: 0 }
+        Self { data: vec![0; capacity], done: 0, parse: 0, recv: 0, kept: None }
     }
 
     /// Bytes it can hold.
@@ -44,7 +46,36 @@ impl Buffer {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        (self.done, self.parse, self.recv) = (0, 0, 0);
+        (self.done, self.parse, self.recv, self.kept) = (0, 0, 0, None);
+    }
+
+    /// Keeps what comes next, as long as there is room behind it: see [`Self::put_back`]. Gives its
+    /// place.
+    pub fn keep(&mut self) -> usize {
+        self.kept.get_or_insert(self.parse);
+        self.parse
+    }
+
+    /// Whether what was to be kept is all still here.
+    pub fn is_keeping(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Nothing need be kept any more.
+    pub fn release(&mut self) {
+        self.kept = None;
+        self.rewind();
+    }
+
+    /// What was handed on from this place is to be understood again. `false` when it is not there
+    /// any more, or was not all handed on.
+    pub fn put_back(&mut self, at: usize) -> bool {
+        let here = self.kept.is_some_and(|kept| kept <= at);
+        if !here || at > self.done || self.done != self.parse {
+            return false;
+        }
+        (self.done, self.parse, self.kept) = (at, at, None);
+        true
     }
 
     /// Received, not yet understood.
@@ -94,7 +125,7 @@ impl Buffer {
     }
 
     fn rewind(&mut self) {
-        if self.done == self.recv {
+        if self.done == self.recv && self.kept.is_none() {
             self.clear();
         }
     }
@@ -106,6 +137,7 @@ impl Buffer {
 
     /// Moves what is held to the front, to make room behind.
     pub fn compact(&mut self) {
+        self.kept = None;
         if self.done > 0 {
             self.data.copy_within(self.done..self.recv, 0);
             self.parse -= self.done;

@@ -33,6 +33,11 @@ impl Relay {
         self.up.read_with(reading);
     }
 
+    /// The server has been told to begin a transaction, which has this status.
+    pub(in crate::session) fn begun(&mut self, status: u8) {
+        self.exchange.begun(status);
+    }
+
     /// The tenant's functions were read anew.
     pub(in crate::session) fn read_with(&mut self, reading: &Reading) {
         self.up.read_with(reading);
@@ -59,6 +64,11 @@ impl Relay {
     /// Whether a command has changed the schema since the last call.
     pub(in crate::session) fn take_migrated(&mut self) -> bool {
         std::mem::take(&mut self.heard.migrated)
+    }
+
+    /// Whether since the last call something was refused that is sent again.
+    pub(in crate::session) fn take_repeated(&mut self) -> bool {
+        std::mem::take(&mut self.heard.repeated)
     }
 
     /// What was done to session state since the last call, and which custom settings were named.

@@ -3,6 +3,7 @@
 
 use super::exchange::{Doubt, Exchange, Undo, Verdict};
 use super::outbox::Outbox;
+use super::repeat::{Ahead, Repeat, is_stale};
 use super::sequences::SequenceUse;
 use crate::server::{Params, Server, description};
 use crate::session::lexer::Hints;
@@ -20,6 +21,8 @@ pub(super) struct Downstream {
     rest: usize,
     /// Whether they are dropped instead of forwarded.
     dropping: bool,
+    /// How often something was sent again since the client was told that the server is ready.
+    pub(super) repeats: u8,
 }
 
 /// What the server's messages tell about the session.
@@ -34,6 +37,10 @@ pub(super) struct Heard {
     pub(super) turns: u32,
     /// A command changed the schema.
     pub(super) migrated: bool,
+    /// What is to be sent again.
+    pub(super) repeat: Option<Repeat>,
+    /// Something was.
+    pub(super) repeated: bool,
     /// What was done to sequences.
     pub(super) sequences: SequenceUse,
     /// A command changed functions.
@@ -69,18 +76,22 @@ pub(super) struct Listener<'a> {
     pub(super) params: &'a mut Params,
     pub(super) client: &'a mut ClientStatements,
     pub(super) heard: &'a mut Heard,
+    /// What the client sent last is still in its buffer.
+    pub(super) keeps: bool,
+    /// The server has been sent all that was understood, and whole messages only.
+    pub(super) whole: bool,
 }
 
 impl Downstream {
     pub(super) fn new(capacity: usize) -> Self {
         let buffer = Buffer::with_capacity(capacity);
-        Self { buffer, outbox: Outbox::default(), rest: 0, dropping: false }
+        Self { buffer, outbox: Outbox::default(), rest: 0, dropping: false, repeats: 0 }
     }
 
     pub(super) fn reset(&mut self) {
         self.buffer.clear();
         self.outbox.reset();
-        (self.rest, self.dropping) = (0, false);
+        (self.rest, self.dropping, self.repeats) = (0, false, 0);
     }
 
     /// Nothing waits to be sent to the client.
@@ -111,6 +122,17 @@ impl Downstream {
                 self.buffer.pass(HEADER_BYTES);
                 (self.rest, self.dropping) = (header.body, false);
                 continue;
+            }
+            if with.keeps && matches!(header.tag, tag::ERROR_RESPONSE | tag::PARAMETER_DESCRIPTION)
+            {
+                match self.ahead(with) {
+                    Ahead::Answer => {}
+                    Ahead::Stale(bytes) if with.whole => {
+                        self.take_refusal(bytes, with);
+                        continue;
+                    }
+                    Ahead::Unknown | Ahead::Stale(_) => return Ok(()),
+                }
             }
             let here = self.buffer.unparsed().len();
             let small = header.body <= SMALL_BYTES_MAX;
@@ -182,6 +204,7 @@ impl Downstream {
             tag::READY_FOR_QUERY if verdict == Verdict::Forward => {
                 with.heard.ends += u32::from(status == b'I');
                 with.heard.turns = with.heard.turns.wrapping_add(1);
+                self.repeats = 0;
             }
             tag::FUNCTION_CALL_RESPONSE => with.heard.sequences.advanced = true,
             _ => {}
@@ -204,7 +227,7 @@ impl Downstream {
 }
 
 /// What was thrown away by an error was not done.
-fn take_back(with: &mut Listener<'_>) {
+pub(super) fn take_back(with: &mut Listener<'_>) {
     for id in with.exchange.unmade() {
         with.server.statements.remove(id);
     }
@@ -220,7 +243,7 @@ fn take_back(with: &mut Listener<'_>) {
 /// believed any more. Every statement is closed and prepared anew when it is next used.
 fn doubt_statements(fields: &ErrorFields<'_>, with: &mut Listener<'_>) {
     let ours = fields.message.is_some_and(|m| m.windows(8).any(|w| w == b"pgusher_"));
-    let stale = fields.routine == Some(b"RevalidateCachedQuery");
+    let stale = is_stale(fields);
     if stale || (ours && matches!(fields.code, Some(b"26000" | b"42P05"))) {
         with.server.statements.clear();
         with.heard.migrated |= stale;

@@ -8,7 +8,9 @@
 mod account;
 mod downstream;
 mod exchange;
+mod next;
 mod outbox;
+mod repeat;
 mod sequences;
 mod statement_messages;
 mod stock;
@@ -82,6 +84,8 @@ pub(super) struct Relay {
     client_ended: bool,
     /// The server takes nothing more. What it said before is still to be read.
     server_deaf: bool,
+    /// What the client sent is sent again when the server has come to its Sync.
+    repeating: bool,
 }
 
 impl Relay {
@@ -93,6 +97,7 @@ impl Relay {
             heard: Heard::default(),
             client_ended: false,
             server_deaf: false,
+            repeating: false,
         }
     }
 
@@ -101,7 +106,7 @@ impl Relay {
         self.down.reset();
         self.exchange.reset();
         self.heard = Heard::default();
-        (self.client_ended, self.server_deaf) = (false, false);
+        (self.client_ended, self.server_deaf, self.repeating) = (false, false, false);
         for buffer in [&mut self.up.buffer, &mut self.down.buffer] {
             if buffer.capacity() != BUFFER_BYTES {
                 buffer.resize(BUFFER_BYTES);
@@ -207,11 +212,6 @@ impl Relay {
         self.up.is_asked()
     }
 
-    /// The next message's type, if its first byte is there.
-    pub(super) fn next_tag(&self) -> Option<u8> {
-        self.up.next_tag()
-    }
-
     /// See [`Upstream::lists_statements`].
     pub(super) fn lists_statements(&self) -> bool {
         self.up.lists_statements()
@@ -244,6 +244,7 @@ impl Relay {
                 return Poll::Ready(event);
             }
             if self.is_finished() {
+                self.repeating = false;
                 return Poll::Ready(Event::Done);
             }
         }
@@ -256,7 +257,7 @@ impl Relay {
                 return Poll::Ready(event);
             }
             if self.is_finished() {
-                if !hold {
+                if std::mem::take(&mut self.repeating) || !hold {
                     return Poll::Ready(Event::Done);
                 }
                 if ends.shared && (self.up.hints | self.heard.hints).intersects(ends.watched) {
@@ -298,13 +299,16 @@ impl Relay {
         if self.server_deaf {
             return None;
         }
+        if self.up.buffer.is_keeping() && self.exchange.is_quiet() {
+            self.up.buffer.release();
+        }
         // Room is needed behind what waits to be sent, or is made by a message that has to be
         // seen whole growing the buffer.
         let full = self.up.outbox.is_long()
             || self.up.buffer.is_full()
                 && (!self.up.is_flushed()
                     || self.up.buffer.unparsed().len() == self.up.buffer.capacity());
-        let asks = !self.client_ended && !full && self.exchange.has_room();
+        let asks = !self.client_ended && !full && !self.repeating && self.exchange.has_room();
         if asks {
             match self.up.buffer.poll_fill(cx, ends.client) {
                 Poll::Ready(Ok(0)) => self.client_ended = true,
@@ -325,7 +329,9 @@ impl Relay {
             server_statements_max: ends.server_statements_max,
             client_max: ends.client_max,
         };
-        let stop = match self.up.parse(&mut desk) {
+        // What is to be sent again waits for the next lease.
+        let parsed = if self.repeating { Ok(Stop::Starved) } else { self.up.parse(&mut desk) };
+        let stop = match parsed {
             Ok(stop) => stop,
             Err(malformed) => return Some(Event::ClientBroke(malformed)),
         };
@@ -342,6 +348,8 @@ impl Relay {
                 None
             }
             Stop::TooManyStatements => Some(Event::TooManyStatements),
+            // Asked about on a server that says and is told nothing else.
+            Stop::Stale(_) if !self.up.is_flushed() || self.down.is_inside_message() => None,
             Stop::Stale(prepared) => Some(Event::Stale(prepared)),
         }
     }
@@ -367,10 +375,13 @@ impl Relay {
             params: ends.params,
             client: ends.statements,
             heard: &mut self.heard,
+            keeps: self.up.buffer.is_keeping(),
+            whole: self.up.is_flushed() && !self.up.is_inside_message(),
         };
         if self.down.parse(&mut listener).is_err() {
             return Some(Event::ServerBroke);
         }
+        *moved |= self.put_back();
         match self.down.outbox.poll_send(cx, &mut self.down.buffer, ends.client) {
             Poll::Ready(Ok(some)) => *moved |= some && !(asks && self.down.buffer.is_empty()),
             Poll::Ready(Err(_)) => return Some(Event::ClientGone),

@@ -7,8 +7,8 @@ use super::{Routines, sql};
 use crate::server::{Answer, DialError, Server};
 use crate::session::lexer::{Hints, Words, body_settings};
 
-/// Pages of bodies that are read: 8 MiB of code.
-const PAGES_MAX: usize = 16;
+/// Pages of bodies that are read: 8 MiB of code, and more.
+const PAGES_MAX: usize = 48;
 
 /// Steps from a function to what calls it in the end.
 const STEPS_MAX: usize = 12;
@@ -145,6 +145,9 @@ impl Found {
             let words: Vec<&str> = self.words.names().collect();
             let question = sql::callers(&functions, &relations, &words);
             let Some(answer) = self.ask(server, &question).await? else { return Ok(()) };
+            if answer.rows.len() > sql::CALLERS_MAX {
+                break;
+            }
             let mut news = false;
             for row in &answer.rows {
                 news |= self.take_caller(row);
@@ -162,7 +165,9 @@ impl Found {
     fn take_caller(&mut self, row: &[Option<String>]) -> bool {
         let [Some(kind), Some(oid), Some(name), Some(leads)] = row else { return false };
         let oid = oid.parse().unwrap_or(0_u32);
-        let hints = if kind == "w" {
+        let hints = if leads == sql::TOO_MANY {
+            self.functions.values().fold(Hints::ROUTINE, |all, hints| all | *hints)
+        } else if kind == "w" {
             let words = leads.split('\u{1}');
             words.fold(Hints::NONE, |all, word| all | self.words.of(word))
         } else {

@@ -26,6 +26,13 @@ pub(super) struct Routines {
     pub(super) always: Hints,
 }
 
+impl Routines {
+    /// They could not be read: any statement may come to one that touches session state.
+    pub(super) fn unknown() -> Self {
+        Self { always: Hints::ROUTINE, ..Self::default() }
+    }
+}
+
 /// What was read.
 #[derive(Debug)]
 pub(super) struct Read {

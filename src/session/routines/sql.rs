@@ -20,8 +20,23 @@ const STATEFUL_EXTENSIONS: &str = "'pg_variables','set_user','orafce','dblink'";
 /// Bytes of a body that are read.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes of bodies in one answer.
-const PAGE_BYTES: usize = 512 << 10;
+/// Of a longer one so many characters are, at most as many bytes in any of PostgreSQL's encodings.
+const BODY_CHARACTERS_MAX: usize = BODY_BYTES_MAX / 4;
+
+/// Bytes of bodies in one answer, as PostgreSQL stores them. As UTF-8 they may be three times that.
+const PAGE_BYTES: usize = 192 << 10;
+
+/// What a function costs besides its body.
+const ROW_BYTES: usize = 128;
+
+/// Rows in one answer of [`callers`]; with one more of them it is not the whole answer.
+pub(super) const CALLERS_MAX: usize = 1_000;
+
+/// Bytes of what a caller leads to; longer lists are [`TOO_MANY`].
+const LEADS_BYTES_MAX: usize = 128;
+
+/// Stands for more words than are told.
+pub(super) const TOO_MANY: &str = "\u{2}";
 
 /// Functions that may touch session state, behind the object id `after`: object id, name, whether
 /// the body can be read, the body, its length, how many there are in all.
@@ -29,9 +44,12 @@ pub(super) fn suspects(after: u32) -> String {
     let likely = quote_literal(LIKELY);
     format!(
         "{UNTOUCHED}\
-         SELECT oid, proname, readable, left(body, {BODY_BYTES_MAX}), octet_length(body), of_all \
+         SELECT oid, proname, readable, \
+                CASE WHEN octet_length(body) <= {BODY_BYTES_MAX} THEN body \
+                     ELSE left(body, {BODY_CHARACTERS_MAX}) END, octet_length(body), of_all \
          FROM (SELECT *, count(*) OVER () AS of_all, \
-                      sum(least(octet_length(body), {BODY_BYTES_MAX})) OVER (ORDER BY oid) AS sum \
+                      sum({ROW_BYTES} + least(octet_length(body), {BODY_BYTES_MAX})) \
+                          OVER (ORDER BY oid) AS sum \
                FROM (SELECT p.oid, p.proname, l.lanname IN ('sql', 'plpgsql') AS readable, \
                             CASE WHEN p.prosqlbody IS NULL THEN p.prosrc \
                                  ELSE pg_get_function_sqlbody(p.oid) END AS body \
@@ -45,7 +63,8 @@ pub(super) fn suspects(after: u32) -> String {
                               AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' \
                               AND e.extname NOT IN ({STATEFUL_EXTENSIONS})))) all_of_them \
                WHERE NOT readable OR body ~* {likely}) suspects \
-         WHERE sum - least(octet_length(body), {BODY_BYTES_MAX}) < {PAGE_BYTES} ORDER BY oid"
+         WHERE sum - {ROW_BYTES} - least(octet_length(body), {BODY_BYTES_MAX}) < {PAGE_BYTES} \
+         ORDER BY oid"
     )
 }
 
@@ -79,7 +98,9 @@ pub(super) fn callers(functions: &[u32], relations: &[u32], words: &[&str]) -> S
              UNION SELECT c.confrelid, c.conrelid FROM pg_constraint c JOIN r ON r.oid = c.conrelid \
              WHERE c.contype = 'f' \
                AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))) \
-         SELECT 'r', c.oid, c.relname::text, t.refobjid::text \
+         SELECT kind, oid, name, CASE WHEN octet_length(leads) <= {LEADS_BYTES_MAX} THEN leads \
+                                      ELSE chr(2) END FROM (\
+         SELECT 'r' AS kind, c.oid, c.relname::text AS name, t.refobjid::text AS leads \
          FROM tables t JOIN pg_class c ON c.oid = t.oid \
          UNION ALL SELECT 'f', p.oid, p.proname::text, d.refobjid::text \
          FROM d JOIN pg_proc p ON p.oid = d.objid WHERE d.classid = 'pg_proc'::regclass \
@@ -91,7 +112,7 @@ pub(super) fn callers(functions: &[u32], relations: &[u32], words: &[&str]) -> S
          WHERE d.classid IN ('pg_operator'::regclass, 'pg_cast'::regclass, 'pg_type'::regclass, \
                              'pg_amproc'::regclass) \
             OR (d.classid = 'pg_constraint'::regclass AND EXISTS (SELECT FROM pg_constraint c \
-                WHERE c.oid = d.objid AND c.contypid <> 0))"
+                WHERE c.oid = d.objid AND c.contypid <> 0))) callers LIMIT {CALLERS_MAX} + 1"
     )
 }
 

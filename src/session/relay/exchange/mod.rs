@@ -4,8 +4,12 @@
 //! It knows when nothing is outstanding, which answers belong to messages pgusher put in itself,
 //! and when the server says what it cannot be saying: then it is in [`Doubt`].
 
+mod kept;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use kept::Kept;
 
 use crate::server::{Prepared, StatementId};
 use crate::wire::tag;
@@ -71,6 +75,7 @@ pub(super) struct Doubt;
 
 /// The outstanding answers of one lease, in order.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of the protocol by itself")]
 pub(super) struct Exchange {
     owed: VecDeque<(Sent, Reply)>,
     /// The server met an error and reads nothing but Sync.
@@ -79,6 +84,8 @@ pub(super) struct Exchange {
     copying: bool,
     /// The last message that counts was no Sync, Query or FunctionCall: an implicit transaction is open.
     unsynced: bool,
+    /// It has bound or executed something since.
+    acted: bool,
     /// Syncs of which it is not known whether the server read them in copy mode.
     doubtful: usize,
     status: u8,
@@ -92,6 +99,8 @@ pub(super) struct Exchange {
     undone: Vec<Undo>,
     /// The renamed statement whose description has just come.
     described: Option<StatementId>,
+    /// What may be sent again, oldest first.
+    kept: Vec<Kept>,
 }
 
 /// More answers than a client may leave outstanding before it is read no further. The server
@@ -105,6 +114,7 @@ impl Default for Exchange {
             skipping: false,
             copying: false,
             unsynced: false,
+            acted: false,
             doubtful: 0,
             status: b'I',
             unmade: Vec::new(),
@@ -112,6 +122,7 @@ impl Default for Exchange {
             undo: VecDeque::new(),
             undone: Vec::new(),
             described: None,
+            kept: Vec::new(),
         }
     }
 }
@@ -125,7 +136,8 @@ impl Exchange {
         self.undone.clear();
         self.numbers = (0, 0);
         (self.skipping, self.copying, self.status) = (false, false, b'I');
-        (self.unsynced, self.doubtful) = (false, 0);
+        (self.unsynced, self.acted, self.doubtful) = (false, false, 0);
+        self.kept.clear();
         if self.owed.capacity() > 256 {
             self.owed = VecDeque::new();
         }
@@ -134,16 +146,6 @@ impl Exchange {
     /// Nothing is outstanding and no transaction is open.
     pub(super) fn is_done(&self) -> bool {
         self.owed.is_empty() && self.status == b'I' && !self.skipping && !self.unsynced
-    }
-
-    /// No transaction is open, and nothing of the client's is outstanding.
-    pub(super) fn is_between(&self) -> bool {
-        let ours = |owed: &(Sent, Reply)| *owed == (Sent::Query, Reply::Drop);
-        self.status == b'I'
-            && !self.skipping
-            && !self.unsynced
-            && self.owed.len() < 2
-            && self.owed.iter().all(ours)
     }
 
     /// Whether a transaction is open and the client has to go on with it.
@@ -204,8 +206,11 @@ impl Exchange {
             _ => {}
         }
         match sent {
-            Sent::Sync | Sent::Query | Sent::Function => self.unsynced = false,
+            Sent::Sync | Sent::Query | Sent::Function => {
+                (self.unsynced, self.acted) = (false, false);
+            }
             Sent::CopyEnd => {}
+            Sent::Bind | Sent::Execute => (self.unsynced, self.acted) = (true, true),
             _ => self.unsynced = true,
         }
         self.owed.push_back((sent, reply));

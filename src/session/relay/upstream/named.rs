@@ -10,7 +10,7 @@ use crate::server::Prepared;
 use crate::session::lexer::Hints;
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
-use crate::session::statements::Read;
+use crate::session::statements::{Read, Use};
 use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
 
 impl Upstream {
@@ -142,15 +142,16 @@ impl Upstream {
                 own::parse(&old.id.server_name(), &prepared.body, out);
                 desk.exchange.sent(Sent::Parse(None), Reply::Forward);
             }
-        } else if desk.server.touch(prepared.id) {
+        } else if desk.exchange.is_harmless() && desk.server.touch(prepared.id) {
             own::close_nothing(out);
             let undo = Undo::Made(name.as_slice().into());
             desk.exchange.sent_undoable(Sent::Close, Reply::AsParse, undo);
             insert(&name, prepared, read, desk);
         } else {
+            // Asked for first, made then.
             let undo = Undo::Made(name.as_slice().into());
+            insert(&name, Arc::clone(&prepared), read, desk);
             own::prepare(&prepared, Some(undo), out, desk);
-            insert(&name, prepared, read, desk);
         }
         self.buffer.skip(header.total());
         Ok(None)
@@ -159,13 +160,18 @@ impl Upstream {
     fn bind(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
         let names = portal.len() + name.len() + 2;
         self.note_bound(name, desk);
-        let prepared = self.refreshed(name, desk);
+        let used = desk.client.bind(name);
         if name.is_empty() {
             self.ensure_unnamed(desk);
         }
-        if let Some(prepared) = prepared {
+        if let Some(used) = used {
+            let free = used.first || used.told;
+            let (prepared, kept) = self.fresh(name, used, desk);
             let out = self.outbox.after(&mut self.buffer);
             own::ensure(&prepared, out, desk);
+            if let Some(at) = kept {
+                desk.exchange.keep(at, free);
+            }
             own::bind_head(&prepared.id.server_name(), portal, header.body - names, out);
             self.buffer.skip(HEADER_BYTES + names);
         } else {
@@ -214,30 +220,60 @@ impl Upstream {
         }
     }
 
-    /// The client's statement of that name if it was read under something else, before a migration
-    /// say, and may be prepared anew: outside a transaction.
-    fn outdated(&self, name: &[u8], desk: &Desk<'_>) -> Option<(Arc<Prepared>, u64)> {
-        let prepared = desk.client.named(name)?;
+    /// What statements are read under now, where that is certain.
+    fn certain_salt(&self, desk: &Desk<'_>) -> Option<u64> {
         let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
-        let salt = desk.salt.filter(|salt| certain && *salt != prepared.salt)?;
-        desk.exchange.is_between().then(|| (Arc::clone(prepared), salt))
+        desk.salt.filter(|_| certain)
+    }
+
+    /// What a statement of the client's that was read under something else, before a migration say,
+    /// is to be read under, if it may be prepared anew: outside a transaction.
+    fn outdated(&self, prepared: &Prepared, desk: &Desk<'_>) -> Option<u64> {
+        let salt = self.certain_salt(desk).filter(|salt| *salt != prepared.salt)?;
+        desk.exchange.is_between().then_some(salt)
     }
 
     /// An outdated statement whose description the client goes by: it has to be compared first.
     fn stale(&self, name: &[u8], desk: &Desk<'_>) -> Option<Arc<Prepared>> {
-        let (prepared, _) = self.outdated(name, desk)?;
-        desk.client.was_told(name).then_some(prepared)
+        let prepared = desk.client.named(name)?;
+        self.outdated(prepared, desk)?;
+        desk.client.was_told(name).then(|| Arc::clone(prepared))
     }
 
-    /// The client's statement of that name, prepared anew if it is outdated: nobody goes by what
-    /// it was.
-    fn refreshed(&self, name: &[u8], desk: &mut Desk<'_>) -> Option<Arc<Prepared>> {
-        if let Some((prepared, salt)) = self.outdated(name, desk) {
+    /// The statement to be used where the client uses its own, and the place of this message if it
+    /// may be sent again.
+    ///
+    /// An outdated one is prepared anew: nobody goes by what it was. One that has become stale past
+    /// pgusher PostgreSQL refuses. Where the message could not be sent again, in a transaction say,
+    /// only what was prepared since the client asked for it is used: by then its text was read as it
+    /// would be read directly. One that was described is left to PostgreSQL: nothing compares it.
+    fn fresh(
+        &mut self,
+        name: &[u8],
+        used: Use,
+        desk: &mut Desk<'_>,
+    ) -> (Arc<Prepared>, Option<usize>) {
+        let Use { prepared, told, asked, .. } = used;
+        if desk.exchange.is_harmless() {
+            let kept = self.certain_salt(desk).map(|_| self.keep(desk));
+            let Some(salt) = self.outdated(&prepared, desk) else { return (prepared, kept) };
             let fresh = prepared.under(salt);
             desk.client.replace(name, &fresh);
-            return Some(fresh);
+            return (fresh, kept);
         }
-        desk.client.named(name).map(Arc::clone)
+        if !told && self.certain_salt(desk).is_some() {
+            desk.server.forget_older(prepared.id, asked);
+        }
+        (prepared, None)
+    }
+
+    /// The place of the next message, which is kept there.
+    fn keep(&mut self, desk: &mut Desk<'_>) -> usize {
+        if !self.buffer.is_keeping() {
+            // Their places are others' now.
+            desk.exchange.forget_kept();
+        }
+        self.buffer.keep()
     }
 
     /// The unnamed statement on the server is whoever's used it last. Puts the client's own there,
@@ -262,14 +298,19 @@ impl Upstream {
     }
 
     fn describe(&mut self, header: Header, kind: u8, name: &[u8], desk: &mut Desk<'_>) {
-        let prepared = if kind == b'S' { self.refreshed(name, desk) } else { None };
-        let described = prepared.as_ref().map(|prepared| prepared.id);
+        let used = if kind == b'S' { desk.client.describe(name) } else { None };
+        let mut described = None;
         if kind == b'S' && name.is_empty() {
             self.ensure_unnamed(desk);
         }
-        if let Some(prepared) = prepared {
+        if let Some(used) = used {
+            let (prepared, kept) = self.fresh(name, used, desk);
+            described = Some(prepared.id);
             let out = self.outbox.after(&mut self.buffer);
             own::ensure(&prepared, out, desk);
+            if let Some(at) = kept {
+                desk.exchange.keep(at, true);
+            }
             own::describe(&prepared.id.server_name(), out);
             self.buffer.skip(header.total());
         } else {

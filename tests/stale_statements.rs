@@ -1,0 +1,321 @@
+//! A prepared statement whose tables are changed past pgusher: who prepares it afterwards, or is
+//! told what it returns, never hears "cached plan must not change result type" of another's.
+#![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use std::process::Command;
+
+use world::wire::{self, Conn, Message, Refusal, columns};
+use world::{Plan, World, bare, tools};
+
+const TEXT: &str = "select * from shape";
+
+/// All clients of the tenant share so many servers.
+fn small(servers: &str) -> World {
+    World::start(Plan::tenants(1).set("limits.server_max", servers))
+}
+
+/// Works past pgusher. Its connection counts for the tenant's cap, too.
+fn outside(world: &World, sql: &str) {
+    let mut superuser = world.superuser(&world.tenants[0].database());
+    superuser.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+}
+
+fn furnished(servers: &str) -> World {
+    let world = small(servers);
+    outside(
+        &world,
+        "create table shape (a int); insert into shape values (7); create table log (n int);
+         grant all on shape, log to public",
+    );
+    world
+}
+
+fn describe(kind: u8, name: &str) -> Vec<u8> {
+    wire::message(b'D', &[&[kind], name.as_bytes(), b"\0"].concat())
+}
+
+fn flush() -> Vec<u8> {
+    wire::message(b'H', b"")
+}
+
+fn run(name: &str) -> Vec<u8> {
+    [wire::bind(name, &[]), describe(b'P', ""), wire::execute()].concat()
+}
+
+/// Says this and hears up to a message of `last`.
+fn exchange(conn: &mut Conn, said: &[Vec<u8>], last: u8) -> Vec<Message> {
+    conn.say(&said.concat()).unwrap();
+    let mut heard = Vec::new();
+    loop {
+        let message = conn.hear().unwrap_or_else(|e| panic!("{e}: after {heard:?}"));
+        let tag = message.tag;
+        heard.push(message);
+        if tag == last {
+            return heard;
+        }
+        assert!(heard.len() < 50, "{heard:?}");
+    }
+}
+
+fn tags(heard: &[Message]) -> String {
+    heard.iter().map(|m| m.tag as char).collect()
+}
+
+/// How many columns the last row had.
+fn width(heard: &[Message]) -> usize {
+    heard.iter().filter(|m| m.tag == b'D').map(|m| columns(&m.body).len()).next_back().unwrap_or(0)
+}
+
+fn healed(world: &World) -> u64 {
+    let metrics = world.metrics();
+    let name = "pgusher_session_stale_statements_healed_total ";
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+}
+
+/// What a newcomer says, and what it hears: one answer for every group.
+type Shape = (&'static str, fn() -> Vec<(Vec<Vec<u8>>, u8, &'static str)>);
+
+/// The ways drivers have to prepare and run a statement.
+const SHAPES: [Shape; 8] = [
+    ("as pgx", || {
+        vec![
+            (vec![wire::parse("s", TEXT), describe(b'S', "s"), wire::sync()], b'Z', "1tTZ"),
+            (vec![run("s"), wire::sync()], b'Z', "2TDCZ"),
+        ]
+    }),
+    ("as node-postgres", || {
+        vec![(vec![wire::parse("s", TEXT), run("s"), wire::sync()], b'Z', "12TDCZ")]
+    }),
+    ("as psycopg", || {
+        vec![
+            (vec![wire::parse("s", TEXT), wire::sync()], b'Z', "1Z"),
+            (vec![run("s"), wire::sync()], b'Z', "2TDCZ"),
+        ]
+    }),
+    ("as asyncpg", || {
+        vec![
+            (vec![wire::parse("s", TEXT), describe(b'S', "s"), flush()], b'T', "1tT"),
+            (vec![wire::bind("s", &[]), wire::execute(), wire::sync()], b'Z', "2DCZ"),
+        ]
+    }),
+    ("without asking what it returns", || {
+        vec![(
+            vec![wire::parse("s", TEXT), wire::bind("s", &[]), wire::execute(), wire::sync()],
+            b'Z',
+            "12DCZ",
+        )]
+    }),
+    ("in a transaction", || {
+        vec![
+            (vec![wire::query("begin")], b'Z', "CZ"),
+            (vec![wire::parse("s", TEXT), describe(b'S', "s"), wire::sync()], b'Z', "1tTZ"),
+            (vec![run("s"), wire::sync()], b'Z', "2TDCZ"),
+            (vec![wire::query("commit")], b'Z', "CZ"),
+        ]
+    }),
+    ("prepared before a transaction, run in it", || {
+        vec![
+            (vec![wire::parse("s", TEXT), wire::sync()], b'Z', "1Z"),
+            (vec![wire::query("begin")], b'Z', "CZ"),
+            (vec![run("s"), wire::sync()], b'Z', "2TDCZ"),
+            (vec![wire::query("commit")], b'Z', "CZ"),
+        ]
+    }),
+    ("behind something else, all at once", || {
+        let insert = wire::parse("", "insert into log values (1)");
+        let first = [insert, wire::bind("", &[]), wire::execute(), wire::sync()].concat();
+        let second = [wire::parse("s", TEXT), run("s"), wire::sync()].concat();
+        vec![(vec![first, second], b'Z', "12CZ"), (vec![], b'Z', "12TDCZ")]
+    }),
+];
+
+#[test]
+fn who_prepares_after_a_change_hears_nothing_of_it() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("1");
+    let mut first = world.session(0);
+    for (turn, (name, shape)) in SHAPES.iter().enumerate() {
+        let prepared = format!("p{turn}");
+        let said = [wire::parse(&prepared, TEXT), run(&prepared), wire::sync()];
+        assert_eq!(width(&exchange(&mut first, &said, b'Z')), turn + 1, "{name}");
+        outside(&world, &format!("alter table shape add c{turn} int default 1"));
+        let mut newcomer = world.session(0);
+        let mut seen = 0;
+        for (said, last, wanted) in shape() {
+            let heard = exchange(&mut newcomer, &said, last);
+            assert_eq!(tags(&heard), wanted, "{name}: {heard:?}");
+            seen = seen.max(width(&heard));
+        }
+        assert_eq!(seen, turn + 2, "{name}");
+    }
+    assert_eq!(first.one("select count(*) from log").unwrap(), "1", "nothing is done twice");
+    assert!(healed(&world) >= 5, "{}", healed(&world));
+    world.assert_no_panic();
+}
+
+/// One that is bound in a lease on another server than it was prepared on, which has it of before.
+#[test]
+fn what_was_prepared_after_a_change_is_not_served_from_before_it() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("2");
+    let mut both: Vec<_> = (0..2).map(|_| world.session(0)).collect();
+    for one in &mut both {
+        one.query("begin").unwrap();
+        exchange(one, &[wire::parse("s", TEXT), run("s"), wire::sync()], b'Z');
+    }
+    for one in &mut both {
+        one.query("commit").unwrap();
+    }
+    outside(&world, "alter table shape alter a type bigint");
+    // Each on a server of its own again.
+    let mut late: Vec<_> = (0..2).map(|_| world.session(0)).collect();
+    for one in &mut late {
+        let heard = exchange(one, &[wire::parse("s", TEXT), wire::sync()], b'Z');
+        assert_eq!(tags(&heard), "1Z");
+    }
+    for transaction in [true, false] {
+        for one in &mut late {
+            if transaction {
+                one.query("begin").unwrap();
+            }
+            let heard = exchange(one, &[run("s"), wire::sync()], b'Z');
+            assert_eq!(tags(&heard), "2TDCZ", "{heard:?}");
+        }
+        for one in &mut late {
+            one.query("commit").unwrap();
+        }
+    }
+    world.assert_no_panic();
+}
+
+fn refusal(heard: &[Message]) -> String {
+    let error = heard.iter().find(|m| m.tag == b'E').unwrap_or_else(|| panic!("{heard:?}"));
+    Refusal::parse(&error.body).text()
+}
+
+/// Who was told what it returns is told as PostgreSQL tells it, and can prepare it anew.
+#[test]
+fn who_goes_by_a_description_is_told_that_it_has_changed() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("1");
+    for through in [false, true] {
+        let mut client = world.session(0);
+        let prepare = [wire::parse("s", TEXT), describe(b'S', "s"), wire::sync()];
+        exchange(&mut client, &prepare, b'Z');
+        let use_it = [wire::bind("s", &[]), wire::execute(), wire::sync()];
+        exchange(&mut client, &use_it, b'Z');
+        if through {
+            let mut other = world.session(0);
+            other.query("create table if not exists unrelated (n int)").unwrap();
+        }
+        // Nothing of its shape has changed.
+        assert_eq!(tags(&exchange(&mut client, &use_it, b'Z')), "2DCZ");
+        outside(&world, &format!("alter table shape add through_{through} int"));
+        let heard = exchange(&mut client, &use_it, b'Z');
+        assert_eq!(tags(&heard), "EZ", "{heard:?}");
+        assert!(refusal(&heard).contains("0A000 cached plan must not change result type"));
+        let again = [wire::parse("again", TEXT), describe(b'S', "again"), wire::sync()];
+        assert_eq!(tags(&exchange(&mut client, &again, b'Z')), "1tTZ");
+        let use_it = [wire::bind("again", &[]), wire::execute(), wire::sync()];
+        assert_eq!(tags(&exchange(&mut client, &use_it, b'Z')), "2DCZ");
+    }
+    world.assert_no_panic();
+}
+
+/// A client that is told with every run what it returns.
+#[test]
+fn who_asks_every_time_is_served_across_any_change() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("1");
+    outside(
+        &world,
+        "create function widen() returns void security definer language sql as \
+                   $$ alter table shape add by_function int $$",
+    );
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    exchange(&mut client, &[wire::parse("s", TEXT), run("s"), wire::sync()], b'Z');
+    let run = [run("s"), wire::sync()];
+    outside(&world, "alter table shape add directly int");
+    assert_eq!(width(&exchange(&mut client, &run, b'Z')), 2);
+    other.query("select widen()").unwrap();
+    assert_eq!(width(&exchange(&mut client, &run, b'Z')), 3);
+    outside(&world, "alter table shape alter a type text");
+    assert_eq!(width(&exchange(&mut client, &run, b'Z')), 3);
+    // In a transaction nothing can be done about it; behind it all is well.
+    outside(&world, "alter table shape add late int");
+    client.query("begin").unwrap();
+    let heard = exchange(&mut client, &run, b'Z');
+    assert!(refusal(&heard).contains("0A000"), "{heard:?}");
+    client.query("rollback").unwrap();
+    assert_eq!(width(&exchange(&mut client, &run, b'Z')), 4);
+    world.assert_no_panic();
+}
+
+/// What is longer than the relay's buffer is not kept: the client is told, and the next time works.
+#[test]
+fn what_is_too_long_to_be_sent_again_is_told() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("1");
+    let mut client = world.session(0);
+    let text = "select *, length($1::text) from shape";
+    let long = vec![b'x'; 100_000];
+    let run = |value: &[u8]| {
+        [wire::bind("s", &[value]), describe(b'P', ""), wire::execute(), wire::sync()]
+    };
+    let heard =
+        exchange(&mut client, &[vec![wire::parse("s", text)], run(&long).into()].concat(), b'Z');
+    assert_eq!(width(&heard), 2);
+    outside(&world, "alter table shape add more int");
+    let heard = exchange(&mut client, &run(&long), b'Z');
+    assert!(refusal(&heard).contains("0A000"), "{heard:?}");
+    assert_eq!(width(&exchange(&mut client, &run(&long), b'Z')), 3);
+    outside(&world, "alter table shape add most int");
+    assert_eq!(width(&exchange(&mut client, &run(b"short"), b'Z')), 4);
+    world.assert_no_panic();
+}
+
+/// Two drivers, new connections after every change, beside some that stay.
+#[test]
+fn drivers_hear_nothing_of_a_change_past_the_pool() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("3");
+    let login = world.tenants[0].login();
+    let mut command = Command::new("timeout");
+    command.arg("120").arg(tools::python()).arg(tools::file("drivers/stale_asyncpg.py"));
+    command.envs([
+        ("T_HOST", "127.0.0.1"),
+        ("T_PORT", &world.listen.port().to_string()),
+        ("T_USER", &login.user),
+        ("T_PASSWORD", &login.password),
+        ("T_DATABASE", &world.tenants[0].database()),
+        ("T_OUTSIDE", world.superuser_name()),
+        ("T_OUTSIDE_PORT", &world.server_addr().port().to_string()),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+    ]);
+    let told = tools::run(&mut command);
+    let mut wanted = String::new();
+    for turn in 0..4 {
+        let inside = if turn % 2 == 1 { "True" } else { "False" };
+        let (width, kept) = (2 * turn + 2, vec![2 * turn + 3; turn + 1]);
+        wanted += &format!("asyncpg {inside} {width}\npsycopg {inside} {}\n", width + 1);
+        wanted += &format!("kept {kept:?}\n");
+    }
+    assert_eq!(told, wanted + "== end\n");
+    world.assert_no_panic();
+}
