@@ -55,6 +55,12 @@ impl Prepared {
         Arc::new(Self { id, salt, body: body.into(), notes, executes: other })
     }
 
+    /// How many bytes keeping it takes, what it executes among them.
+    pub fn bytes(&self) -> usize {
+        let executes = self.executes.as_ref().map_or(0, |other| other.body.len());
+        self.body.len().saturating_add(executes)
+    }
+
     /// The same statement, read under something else.
     pub fn under(&self, salt: u64) -> Arc<Self> {
         Self::executing(self.executes.clone(), &self.body, salt, self.notes)
@@ -161,6 +167,13 @@ mod tests {
         assert_ne!(a.id, Prepared::new(b"select 2\0\0\0", 0, 0).id);
         assert_ne!(a.id, Prepared::new(b"select 1\0\0\0", 1, 0).id);
         assert!(a.id.server_name().iter().all(u8::is_ascii));
+    }
+
+    #[test]
+    fn a_statement_takes_what_it_executes_with_it() {
+        let other = Prepared::new(&[0; 1_000], 0, 0);
+        assert_eq!(other.bytes(), 1_000);
+        assert_eq!(Prepared::executing(Some(other), &[0; 10], 0, 0).bytes(), 1_010);
     }
 
     #[test]
