@@ -186,7 +186,11 @@ impl Live {
         if self.schema.is_outdated(&self.reading) || self.schema.is_due() {
             let blind = runs && self.schema.is_outdated(&self.reading);
             match Box::pin(self.read_functions(relay)).await {
-                Ok(missed) => hints |= if runs { missed } else { Hints::NONE },
+                Ok(missed) if runs && !missed.is_empty() => {
+                    hints |= missed;
+                    self.may_have_advanced();
+                }
+                Ok(_) => {}
                 Err(error) if hold || blind || hints.intersects(Hints::STATE) => {
                     return Err(self.lose(error));
                 }

@@ -284,8 +284,7 @@ mod tests {
     use crate::pool::Limits;
 
     fn kept(server: u32, parked: Instant) -> Kept<u32> {
-        let stamp =
-            Stamp { since: parked, retires: None, epoch: 0, lent: parked, is_worn: false };
+        let stamp = Stamp { since: parked, retires: None, epoch: 0, lent: parked, is_worn: false };
         Kept { server, stamp, parked, session: 1 }
     }
 
@@ -300,7 +299,9 @@ mod tests {
         let held = u64::try_from(HOLD.as_millis()).unwrap_or(u64::MAX);
         assert_eq!(ledger.wakes(at(5)), None, "nobody waits");
         assert!(ledger.join(Class::new(0), at(5), ()).is_ok());
-        for (now, next) in [(5, Some(0)), (held, Some(20)), (held + 20, Some(40)), (held + 40, None)] {
+        for (now, next) in
+            [(5, Some(0)), (held, Some(20)), (held + 20, Some(40)), (held + 40, None)]
+        {
             assert_eq!(ledger.wakes(at(now)), next.map(|parked| at(parked + held)), "{now}");
         }
     }

@@ -262,6 +262,8 @@ pub(super) fn named(key: Key, text: &[u8]) -> Hints {
 }
 
 const PG_TEMP: &[u8] = b"pg_temp";
+/// The view, and the function behind it.
+const PREPARED: &[u8] = b"pg_prepared_statement";
 /// `pg_advisory_lock` is the shortest of its kind.
 const ADVISORY_BYTES_MIN: usize = 16;
 const ADVISORY: &[u8] = b"advisory_";
@@ -270,6 +272,9 @@ const XACT: &[u8] = b"xact_";
 fn long(text: &[u8]) -> Hints {
     if starts_with(text, PG_TEMP) {
         return Hints::TEMP;
+    }
+    if starts_with(text, PREPARED) {
+        return Hints::LISTS;
     }
     if text.len() < ADVISORY_BYTES_MIN {
         return Hints::NONE;

@@ -228,7 +228,7 @@ fn doubt_statements(fields: &ErrorFields<'_>, with: &mut Listener<'_>) {
 }
 
 /// The first words of the tags of commands that advance no sequence by themselves.
-const STILL: [&[u8]; 16] = [
+const STILL: [&[u8]; 13] = [
     b"SELECT",
     b"BEGIN",
     b"START",
@@ -242,9 +242,6 @@ const STILL: [&[u8]; 16] = [
     b"LOCK",
     b"NOTIFY",
     b"DISCARD",
-    b"VACUUM",
-    b"ANALYZE",
-    b"CHECKPOINT",
 ];
 
 /// Command tags tell what a statement did even where its text was out of sight: inside an EXECUTE,

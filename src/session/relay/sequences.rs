@@ -7,9 +7,14 @@ use crate::session::statements::ClientStatements;
 
 /// What a session has done to what its server knows of sequences.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was done")]
 pub(in crate::session) struct SequenceUse {
-    /// It may have advanced one.
+    /// It has advanced one, by what it says of itself.
     pub(in crate::session) advanced: bool,
+    /// It may have, out of sight.
+    pub(in crate::session) perhaps: bool,
+    /// Before that, something was known already that was its own.
+    pub(in crate::session) knew: bool,
     /// It had the server forget them, and has advanced none since.
     pub(in crate::session) forgot: bool,
     /// Something it asked for was refused.
@@ -32,7 +37,9 @@ impl Relay {
     /// What was done to sequences since the last call.
     pub(in crate::session) fn take_sequences(&mut self) -> SequenceUse {
         let mut done = std::mem::take(&mut self.heard.sequences);
-        done.advanced |= self.up.done().contains(Hints::SEQ_NEXT);
+        let hints = self.up.done();
+        done.advanced |= hints.contains(Hints::SEQ_NEXT);
+        done.perhaps |= done.advanced || hints.intersects(Hints::ADVANCES);
         done
     }
 }

@@ -141,7 +141,7 @@ impl Reader {
             }
             self.call.begin();
         } else {
-            self.add(named(known, token.text));
+            self.add(named(known, token.text) | writes(known));
         }
         self.prev2 = self.prev;
         self.prev = key;
@@ -378,5 +378,13 @@ impl Reader {
 
     fn notes(&mut self) -> &mut Notes {
         self.notes.get_or_insert_default()
+    }
+}
+
+/// What a word says of a statement, also where it stands in the middle, behind WITH.
+fn writes(key: Key) -> Hints {
+    match key {
+        Key::Word(Known::Insert | Known::Update | Known::Delete | Known::Merge) => Hints::WRITE,
+        _ => Hints::NONE,
     }
 }

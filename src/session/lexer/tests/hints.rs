@@ -41,6 +41,22 @@ fn ordinary_statements_name_nothing() {
 }
 
 #[test]
+fn a_text_that_writes_says_so_wherever_it_does() {
+    for (text, writes) in [
+        ("INSERT INTO t VALUES (1)", true),
+        ("with x as (insert into t values (1) returning a) select a from x", true),
+        ("EXPLAIN ANALYZE UPDATE t SET a = 1", true),
+        ("COPY (DELETE FROM t RETURNING *) TO STDOUT", true),
+        ("MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", true),
+        ("SELECT 'insert', inserted FROM t", false),
+    ] {
+        assert_eq!(read(text).hints.contains(H::WRITE), writes, "{text}");
+    }
+    let text = "CREATE FUNCTION f() RETURNS void BEGIN ATOMIC INSERT INTO t VALUES (1); END";
+    assert!(read(text).latent.contains(H::WRITE));
+}
+
+#[test]
 fn settings_are_session_wide_unless_local() {
     check(&[
         ("SET x = 1", H::SET),
@@ -104,6 +120,9 @@ fn what_a_session_keeps_is_named() {
         ("SELECT pg_create_physical_replication_slot('a', false, true)", H::SESSION_FUNCTION),
         ("COPY t FROM STDIN", H::COPY),
         ("LOCK TABLE t", H::LOCK),
+        ("SELECT * FROM PG_Prepared_Statements", H::LISTS),
+        ("SELECT * FROM \"pg_prepared_statements\", pg_catalog.pg_prepared_statement()", H::LISTS),
+        ("TABLE pg_prepared_xacts", NONE),
     ]);
 }
 

@@ -129,7 +129,7 @@ impl Upstream {
         let read = Read::new(facts, self.reading);
         let taken = desk.client.named(&name).is_some();
         let (count_max, bytes_max) = desk.client_max;
-        let bytes = desk.client.bytes().saturating_add(prepared.body.len());
+        let bytes = desk.client.bytes().saturating_add(name.len()).saturating_add(prepared.bytes());
         if !taken && (desk.client.len() >= count_max || bytes > bytes_max) {
             return Ok(Some(Stop::TooManyStatements));
         }
@@ -197,9 +197,9 @@ impl Upstream {
         }
         if let Some(facts) = desk.client.read(name) {
             self.note(facts);
-        } else if desk.client.named(name).is_some() {
+        } else if let Some(hints) = desk.client.hints(name) {
             self.runs = true;
-            self.hints |= self.always;
+            self.hints |= self.always | hints;
         }
     }
 
