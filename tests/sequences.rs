@@ -252,6 +252,50 @@ fn a_number_taken_out_of_sight_is_not_told_to_another() {
     other.query("rollback").unwrap();
 }
 
+/// A cancel or a timeout may hit what pgusher asks for itself: nobody's session ends by that, and
+/// nobody is told another's number.
+#[test]
+fn a_server_that_is_disturbed_while_it_forgets_is_asked_again() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("1");
+    let (mut one, mut other) = (world.session(0), world.session(0));
+    let mut superuser = world.superuser("postgres");
+    let storm = "do $$ declare till timestamptz := clock_timestamp() + interval '3 s'; begin \
+                 while clock_timestamp() < till loop perform pg_cancel_backend(pid) \
+                 from pg_stat_activity where backend_type = 'client backend' \
+                 and pid <> pg_backend_pid() and datname = '$'; \
+                 perform pg_stat_clear_snapshot(), pg_sleep(0.003); end loop; end $$";
+    let storm = storm.replace('$', "\u{1}").replace("\u{1}\u{1}", "$$");
+    let storm = storm.replace('\u{1}', &world.tenants[0].database());
+    let mut asked = 0;
+    thread::scope(|scope| {
+        let raging = scope.spawn(move || superuser.query(&storm).unwrap());
+        let patiently = |conn: &mut Conn, sql: &str| loop {
+            match conn.query(sql) {
+                Ok(rows) => return Ok(rows),
+                Err(refusal) if refusal.code == "57014" => {}
+                Err(refusal) => return Err(refusal),
+            }
+        };
+        while !raging.is_finished() {
+            patiently(&mut one, "insert into items (who) values (1)").unwrap();
+            for sql in ["select 1", "select lastval()", "begin", "select lastval()", "rollback"] {
+                match patiently(&mut other, sql) {
+                    Ok(_) => assert_ne!(sql, "select lastval()", "it is told another's"),
+                    // A cancel has ended the transaction.
+                    Err(refusal) if refusal.code == "25P02" => {}
+                    Err(refusal) => assert_eq!(refusal.code, NOT_DEFINED, "{sql}: {refusal:?}"),
+                }
+            }
+            asked += 1;
+        }
+    });
+    report(&format!("{asked} rounds under a storm of cancels"));
+    assert!(asked > 0);
+}
+
 /// The unnamed statement is bound behind another Sync, with others on the server in between.
 #[test]
 fn a_long_unnamed_statement_is_there_in_the_next_transaction() {

@@ -108,6 +108,21 @@ impl ServerStatements {
         self.doomed.push(id);
     }
 
+    /// Whether some have to be closed.
+    pub fn has_doomed(&self) -> bool {
+        !self.doomed.is_empty()
+    }
+
+    /// Whether there is none on the server, not even one that has to be closed.
+    pub fn is_clear(&self) -> bool {
+        self.known.is_empty() && self.doomed.is_empty()
+    }
+
+    /// It was to be closed, and was not.
+    pub fn restore(&mut self, id: StatementId) {
+        self.known.insert(id, self.tick);
+    }
+
     /// One that has to be closed.
     pub fn next_doomed(&mut self) -> Option<StatementId> {
         self.doomed.pop()

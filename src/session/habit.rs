@@ -53,9 +53,8 @@ impl Live {
 
     /// Takes note of what was done to sequences.
     pub(super) fn note_sequences(&mut self, relay: &mut Relay) -> SequenceUse {
-        let mut done = relay.take_sequences();
+        let done = relay.take_sequences();
         if let Some(lease) = &mut self.held {
-            done.knew = lease.knows_sequences && !done.forgot;
             lease.knows_sequences = done.perhaps || lease.knows_sequences && !done.forgot;
         }
         done
@@ -80,7 +79,7 @@ impl Live {
         // It was answered: something out of sight has advanced one.
         let answered = !done.failed && !done.forgot;
         lease.knows_sequences |= answered;
-        answered || done.advanced || done.knew
+        answered || done.advanced
     }
 }
 

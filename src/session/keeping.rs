@@ -32,6 +32,13 @@ impl Live {
         self.entry.card().served_by_nobody();
         let Some(lease) = &mut self.held else { return Ok(Pins::default()) };
         lease.gate().clone().landed().await;
+        if relay.is_unforgotten() {
+            match lease.ask_surely("DISCARD SEQUENCES").await {
+                Ok(answer) if answer.is_clean() => relay.say().raw(&answer.notifications),
+                Ok(_) => return Err(self.lose(DialError::Protocol("DISCARD SEQUENCES failed"))),
+                Err(error) => return Err(self.lose(error)),
+            };
+        }
         self.shared.parts.metrics.looks.inc();
         let state = match probe::look(lease, custom).await {
             Ok(state) => state,

@@ -80,10 +80,6 @@ impl Live {
             Box::pin(lease.apply_again(&self.settings)).await?;
             self.settings = lease.settings.clone();
         }
-        if !lease.statements.is_empty() && relay.lists_statements() {
-            Box::pin(self.forget_others(relay)).await?;
-        }
-        let Some(lease) = &self.held else { return Ok(()) };
         self.entry.card().served_by(lease.gate());
         self.tell_params(relay);
         Ok(())
@@ -257,7 +253,7 @@ impl Live {
     pub(super) fn release(&mut self, relay: &Relay, advanced: bool) {
         self.entry.card().served_by_nobody();
         let Some(lease) = self.held.take() else { return };
-        if !relay.is_certain() || lease.gate().is_doubtful() {
+        if !relay.is_certain() || relay.is_unforgotten() || lease.gate().is_doubtful() {
             lease.destroy();
         } else if lease.gate().is_busy() {
             hold_until_landed(lease, self.asker);

@@ -164,7 +164,7 @@ impl Downstream {
             tag::NOTIFICATION_RESPONSE => {
                 with.server.name_sender(&mut self.buffer.unparsed_mut()[HEADER_BYTES..here]);
             }
-            tag::ERROR_RESPONSE => {
+            tag::ERROR_RESPONSE if verdict != Verdict::Drop => {
                 take_back(with);
                 with.heard.sequences.failed = true;
                 let fields = ErrorFields::parse(body);
@@ -211,6 +211,7 @@ fn take_back(with: &mut Listener<'_>) {
     for undo in with.exchange.undone() {
         match undo {
             Undo::Made(name) => with.client.remove(&name),
+            Undo::Forgotten(id) => with.server.statements.restore(id),
             Undo::Closed(name, prepared) => with.client.insert(&name, prepared, Read::later()),
         }
     }

@@ -212,11 +212,6 @@ impl Relay {
         self.up.next_tag()
     }
 
-    /// See [`Upstream::lists_statements`].
-    pub(super) fn lists_statements(&self) -> bool {
-        self.up.lists_statements()
-    }
-
     /// See [`Upstream::skip_refused`].
     pub(super) fn skip_refused(&mut self, simple: bool) -> Result<bool, Malformed> {
         self.up.skip_refused(simple)
@@ -255,7 +250,8 @@ impl Relay {
             if let Some(event) = self.poll_down(cx, ends, &mut moved) {
                 return Poll::Ready(event);
             }
-            if self.is_finished() {
+            // What waits for the last answer is sent now that it is there.
+            if self.is_finished() && !self.up.waits() {
                 if !hold {
                     return Poll::Ready(Event::Done);
                 }
@@ -263,7 +259,7 @@ impl Relay {
                     return Poll::Ready(Event::Done);
                 }
             }
-            if self.client_ended && self.is_over() {
+            if self.client_ended && self.is_over() && !self.up.waits() {
                 return Poll::Ready(Event::ClientGone);
             }
             if !moved {
@@ -342,6 +338,7 @@ impl Relay {
                 None
             }
             Stop::TooManyStatements => Some(Event::TooManyStatements),
+            Stop::Never => Some(Event::ServerGone(false)),
             Stop::Stale(prepared) => Some(Event::Stale(prepared)),
         }
     }

@@ -1,7 +1,8 @@
 //! What passes through a relay about sequences.
 
 use super::Relay;
-use super::exchange::{Reply, Sent};
+use super::exchange::{Own, Reply, Sent};
+use super::upstream::FORGET;
 use crate::session::lexer::Hints;
 use crate::session::statements::ClientStatements;
 
@@ -13,8 +14,6 @@ pub(in crate::session) struct SequenceUse {
     pub(in crate::session) advanced: bool,
     /// It may have, out of sight.
     pub(in crate::session) perhaps: bool,
-    /// Before that, something was known already that was its own.
-    pub(in crate::session) knew: bool,
     /// It had the server forget them, and has advanced none since.
     pub(in crate::session) forgot: bool,
     /// Something it asked for was refused.
@@ -25,8 +24,13 @@ impl Relay {
     /// Has the server forget what another session left in its sequences, before anything of this
     /// one is read. In one write with that: nobody waits for the answer.
     pub(in crate::session) fn forget_sequences(&mut self) {
-        self.up.outbox.after(&mut self.up.buffer).query("DISCARD SEQUENCES");
+        self.up.outbox.after(&mut self.up.buffer).query(FORGET);
         self.exchange.sent(Sent::Query, Reply::Drop);
+    }
+
+    /// Whether the server refused to forget: it still knows, for all anybody knows.
+    pub(in crate::session) fn is_unforgotten(&self) -> bool {
+        self.exchange.own().0 == Own::Refused
     }
 
     /// Whether the client's next message names `currval` or `lastval`.

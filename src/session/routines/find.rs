@@ -16,6 +16,9 @@ const STEPS_MAX: usize = 12;
 /// Names that are told apart. With more of them every statement counts as naming one.
 const NAMES_MAX: usize = 1_000;
 
+/// Views whose definition is read.
+const VIEWS_MAX: usize = 200;
+
 /// Names of what may advance a sequence. With more of them every statement may.
 const ADVANCERS_MAX: usize = 1_000;
 
@@ -57,7 +60,8 @@ impl Found {
     pub(super) async fn read(server: &mut Server) -> Result<Self, DialError> {
         let mut found = Self::default();
         found.read_bodies(server).await?;
-        if !found.functions.is_empty() {
+        found.read_views(server).await?;
+        if !(found.functions.is_empty() && found.relations.is_empty()) {
             found.follow(server).await?;
         }
         // Behind that: who calls these is found by the same question.
@@ -96,6 +100,32 @@ impl Found {
         // More code than anybody wants to read on the way.
         self.always |= UNREAD;
         Ok(())
+    }
+
+    /// Views that name session state themselves.
+    async fn read_views(&mut self, server: &mut Server) -> Result<(), DialError> {
+        let Some(answer) = self.ask(server, &sql::views(VIEWS_MAX)).await? else { return Ok(()) };
+        if answer.rows.len() == VIEWS_MAX {
+            self.always |= UNREAD;
+        }
+        answer.rows.iter().for_each(|row| self.take_view(row));
+        Ok(())
+    }
+
+    /// One row of [`sql::views`].
+    fn take_view(&mut self, row: &[Option<String>]) {
+        let [Some(oid), Some(name), Some(definition)] = row else { return };
+        let (told, settings) = body_settings(definition.as_bytes());
+        let cut = definition.len() >= sql::BODY_BYTES_MAX;
+        let hints = if cut { UNREAD.or(Hints::LISTS) } else { told.and(PASSED_ON) };
+        if told.contains(Hints::SET) {
+            self.keep_settings(settings);
+        }
+        if cut || told.intersects(TELLING) {
+            let hints = hints | Hints::ROUTINE;
+            self.relations.insert(oid.parse().unwrap_or(0), hints);
+            self.words.insert(name, hints);
+        }
     }
 
     /// The names of what a SELECT may advance a sequence by.

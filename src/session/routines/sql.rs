@@ -11,7 +11,12 @@ const UNTOUCHED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
     SET LOCAL client_encoding TO 'UTF8';SET LOCAL search_path TO pg_catalog, pg_temp;";
 
 /// Whatever the lexer would find has one of these words in it. Case does not count.
-const LIKELY: &str = r"set_config|setseed|currval|lastval|pg_prepared_statement|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
+const LIKELY: &str = r"set_config|setseed|currval|lastval|pg_prepared_statement|_to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
+
+/// PostgreSQL's own functions that say something of a view that calls them.
+const BUILT_IN: &str = "^(set_config|setseed|currval|lastval|pg_prepared_statement|\
+    pg_(try_)?advisory_(un)?lock(_shared|_all)?|ts_stat|ts_rewrite|\
+    (query|table|schema|database)_to_xml(_and_xmlschema)?)$";
 
 /// Calls of PostgreSQL's own `nextval` and `setval` in a query tree.
 const TAKING: &str = ":funcid (1574|1576|1765) ";
@@ -49,6 +54,21 @@ pub(super) fn suspects(after: u32) -> String {
                               AND e.extname NOT IN ({STATEFUL_EXTENSIONS})))) all_of_them \
                WHERE NOT readable OR body ~* {likely}) suspects \
          WHERE sum - least(octet_length(body), {BODY_BYTES_MAX}) < {PAGE_BYTES} ORDER BY oid"
+    )
+}
+
+/// Views that name session state themselves: object id, name, definition.
+pub(super) fn views(max: usize) -> String {
+    format!(
+        "{UNTOUCHED}\
+         SELECT c.oid, c.relname::text, left(pg_get_ruledef(w.oid), {BODY_BYTES_MAX}) \
+         FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class \
+         WHERE w.oid >= 16384 AND w.ev_action::text ~ (\
+             SELECT ':(funcid|relid) (' || string_agg(oid::text, '|') || ') ' FROM (\
+                 SELECT oid FROM pg_proc WHERE oid < 16384 AND proname ~ {names} \
+                 UNION ALL SELECT 'pg_catalog.pg_prepared_statements'::regclass) named) \
+         ORDER BY c.oid LIMIT {max}",
+        names = quote_literal(BUILT_IN)
     )
 }
 

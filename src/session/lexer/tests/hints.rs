@@ -123,6 +123,9 @@ fn what_a_session_keeps_is_named() {
         ("SELECT * FROM PG_Prepared_Statements", H::LISTS),
         ("SELECT * FROM \"pg_prepared_statements\", pg_catalog.pg_prepared_statement()", H::LISTS),
         ("TABLE pg_prepared_xacts", NONE),
+        ("SELECT query_to_xml($1, true, true, ''), xpath('a', x)", H::DYNAMIC),
+        ("SELECT table_to_xml_and_xmlschema('t', true, true, '')", H::DYNAMIC),
+        ("SELECT * FROM ts_stat('SELECT v FROM t')", H::DYNAMIC),
     ]);
 }
 

@@ -4,70 +4,14 @@
 //! It knows when nothing is outstanding, which answers belong to messages pgusher put in itself,
 //! and when the server says what it cannot be saying: then it is in [`Doubt`].
 
+mod words;
+
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use crate::server::{Prepared, StatementId};
+pub(super) use words::{Doubt, Own, Reply, Sent, Undo, Verdict};
+
+use crate::server::StatementId;
 use crate::wire::tag;
-
-/// A message sent to the server, as far as its answer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// Parse, of a statement known by content if it is a named one.
-    Parse(Option<StatementId>),
-    /// Bind.
-    Bind,
-    /// Describe, of a renamed statement known by content if it is one.
-    Describe(Option<StatementId>),
-    /// Execute.
-    Execute,
-    /// Close.
-    Close,
-    /// Sync.
-    Sync,
-    /// Query.
-    Query,
-    /// FunctionCall.
-    Function,
-    /// CopyDone or CopyFail sent before the server asked for data.
-    CopyEnd,
-}
-
-/// What becomes of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reply {
-    /// The client asked: it gets the answer.
-    Forward,
-    /// pgusher asked: nobody gets it.
-    Drop,
-    /// A Close stood in for a Parse the server no longer needed: the client gets ParseComplete.
-    AsParse,
-}
-
-/// What to do with a message from the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Forward it.
-    Forward,
-    /// Drop it.
-    Drop,
-    /// Forward it as ParseComplete.
-    AsParse,
-}
-
-/// What a message did to the client's statements before the server had its say.
-#[derive(Debug)]
-pub(super) enum Undo {
-    /// A statement of this name was made.
-    Made(Box<[u8]>),
-    /// A statement of this name was closed.
-    Closed(Box<[u8]>, Arc<Prepared>),
-}
-
-/// The server said what it cannot be saying. The connection must be closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server's message does not answer anything that was sent")]
-pub(super) struct Doubt;
 
 /// The outstanding answers of one lease, in order.
 #[derive(Debug)]
@@ -92,6 +36,9 @@ pub(super) struct Exchange {
     undone: Vec<Undo>,
     /// The renamed statement whose description has just come.
     described: Option<StatementId>,
+    own: Own,
+    /// How often the server has refused.
+    refusals: u32,
 }
 
 /// More answers than a client may leave outstanding before it is read no further. The server
@@ -112,6 +59,8 @@ impl Default for Exchange {
             undo: VecDeque::new(),
             undone: Vec::new(),
             described: None,
+            own: Own::Settled,
+            refusals: 0,
         }
     }
 }
@@ -126,6 +75,7 @@ impl Exchange {
         self.numbers = (0, 0);
         (self.skipping, self.copying, self.status) = (false, false, b'I');
         (self.unsynced, self.doubtful) = (false, 0);
+        (self.own, self.refusals) = (Own::Settled, 0);
         if self.owed.capacity() > 256 {
             self.owed = VecDeque::new();
         }
@@ -187,6 +137,21 @@ impl Exchange {
         self.skipping
     }
 
+    /// Whether the client has sent something it has not ended by a Sync.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// Whether the server takes CopyData.
+    pub(super) fn is_copying(&self) -> bool {
+        self.copying
+    }
+
+    /// What became of pgusher's own question, and how often it was refused.
+    pub(super) fn own(&self) -> (Own, u32) {
+        (self.own, self.refusals)
+    }
+
     /// Notes that `sent` goes to the server.
     pub(super) fn sent(&mut self, sent: Sent, reply: Reply) {
         match sent {
@@ -207,6 +172,9 @@ impl Exchange {
             Sent::Sync | Sent::Query | Sent::Function => self.unsynced = false,
             Sent::CopyEnd => {}
             _ => self.unsynced = true,
+        }
+        if (sent, reply) == (Sent::Query, Reply::Drop) {
+            self.own = Own::Asked;
         }
         self.owed.push_back((sent, reply));
         self.numbers.0 += 1;
@@ -336,7 +304,11 @@ impl Exchange {
         self.drop_copy_ends();
         match self.owed.front() {
             // A question of pgusher's own has no answer that the client could be told.
-            Some((Sent::Query, Reply::Drop)) => return Err(Doubt),
+            Some((Sent::Query, Reply::Drop)) => {
+                self.own = Own::Refused;
+                self.refusals = self.refusals.saturating_add(1);
+                return Ok(Verdict::Drop);
+            }
             Some((Sent::Query | Sent::Function | Sent::Sync, _)) | None => {
                 return Ok(Verdict::Forward);
             }
@@ -365,8 +337,11 @@ impl Exchange {
         loop {
             match self.pop() {
                 Some((Sent::CopyEnd, _)) => {}
-                Some((Sent::Sync | Sent::Query | Sent::Function, reply)) => {
+                Some((sent @ (Sent::Sync | Sent::Query | Sent::Function), reply)) => {
                     self.status = status;
+                    if sent == Sent::Query && reply == Reply::Drop && self.own == Own::Asked {
+                        self.own = Own::Settled;
+                    }
                     self.drop_copy_ends();
                     if self.owed.is_empty() {
                         self.unsynced = false;
