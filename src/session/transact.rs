@@ -37,6 +37,11 @@ impl Live {
                 Ok(lease) => lease,
                 Err(fault) => return self.refuse(relay, &fault).await,
             };
+            if lease.is_spoiled && lease.marked_by != Some(self.number) {
+                // There are no more of these than servers: each is closed once.
+                lease.destroy();
+                continue;
+            }
             // Held from here on: whatever way the session ends, `run` finds the lease there.
             self.held = Some(lease);
             match self.prepare(relay).await {

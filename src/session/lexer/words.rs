@@ -19,7 +19,7 @@ pub struct Words {
 
 /// Which bit of which word of [`Words::shapes`] stands for a name.
 fn shape(name: &[u8]) -> (usize, u64) {
-    let first = name.first().map_or(0, |b| b.to_ascii_lowercase());
+    let first = name.first().map_or(0, u8::to_ascii_lowercase);
     let bit = usize::from(first).wrapping_add(name.len().wrapping_mul(37)) % 256;
     (bit / 64, 1 << (bit % 64))
 }

@@ -222,6 +222,8 @@ fn a_body_is_read_for_what_it_names() {
         ("DO E'BEGIN\\nPERFORM set_config(''a'', ''b'', false); END'", body | H::SET),
         ("DO E'BEGIN \\x73et_config(); END'", H::DO | H::UNSURE),
         ("DO 'BEGIN PERFORM set_'\n'config(a, b, c); END'", computed),
+        ("DO LANGUAGE plperl $$ $_SHARED{x} = 1 $$", H::DO | H::FOREIGN),
+        ("DO $$ GD['x'] = 1 $$ LANGUAGE \"plpython3u\"", H::DO | H::FOREIGN),
         ("DO $$ BEGIN DISCARD TEMP; END $$", body | H::DISCARD),
         ("DO $$ DECLARE c CURSOR FOR SELECT 1; BEGIN OPEN c; CLOSE c; COMMIT; END $$", H::DO),
         ("DO $a$ $b$ set_config $b$ $$ $a $a$", body | H::SET),

@@ -221,7 +221,7 @@ impl Exchange {
             tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE | tag::PARAMETER_STATUS => {
                 return Ok(Verdict::Forward);
             }
-            tag::ERROR_RESPONSE => return self.failed(),
+            tag::ERROR_RESPONSE => return Ok(self.failed()),
             tag::READY_FOR_QUERY => return self.ready(status),
             _ => {}
         }
@@ -299,7 +299,7 @@ impl Exchange {
 
     /// After an error in the extended protocol the server skips to the next Sync; a simple query
     /// or a function call is ended by its own ReadyForQuery.
-    fn failed(&mut self) -> Result<Verdict, Doubt> {
+    fn failed(&mut self) -> Verdict {
         self.copying = false;
         self.drop_copy_ends();
         match self.owed.front() {
@@ -307,10 +307,10 @@ impl Exchange {
             Some((Sent::Query, Reply::Drop)) => {
                 self.own = Own::Refused;
                 self.refusals = self.refusals.saturating_add(1);
-                return Ok(Verdict::Drop);
+                return Verdict::Drop;
             }
             Some((Sent::Query | Sent::Function | Sent::Sync, _)) | None => {
-                return Ok(Verdict::Forward);
+                return Verdict::Forward;
             }
             Some(_) => {}
         }
@@ -326,7 +326,7 @@ impl Exchange {
             }
             self.throw_away();
         }
-        Ok(Verdict::Forward)
+        Verdict::Forward
     }
 
     fn ready(&mut self, status: u8) -> Result<Verdict, Doubt> {

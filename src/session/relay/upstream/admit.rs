@@ -4,11 +4,11 @@
 //! to forget that and has not done so yet, and the statements it has prepared. A text that may tell
 //! of these waits for the first, and has the second closed before it.
 
-use super::{Desk, Upstream};
+use super::{Body, Desk, Stop, Upstream};
 use crate::session::lexer::{Facts, Hints};
 use crate::session::relay::exchange::{Own, Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
-use crate::wire::Header;
+use crate::wire::{HEADER_BYTES, Header};
 
 /// Whether a message may go.
 pub(super) enum Admission {
@@ -25,6 +25,40 @@ pub(super) enum Admission {
 const REFUSALS_MAX: u32 = 1_000;
 
 impl Upstream {
+    /// A simple query in transaction mode.
+    pub(super) fn query(&mut self, header: Header, desk: &mut Desk<'_>) -> Option<Stop> {
+        let read = match self.admit_text(header, HEADER_BYTES, desk) {
+            Admission::Go(read) => read,
+            Admission::Wait => return Some(Stop::Starved),
+            Admission::Never => return Some(Stop::Never),
+        };
+        if self.rename_in_query(header, desk) {
+            return None;
+        }
+        desk.exchange.sent(Sent::Query, Reply::Forward);
+        // A simple query destroys the unnamed statement (PostgreSQL documentation, 55.2.3).
+        desk.client.forget_unnamed();
+        desk.server.unnamed_is_here();
+        if let Some(facts) = &read {
+            self.note(facts);
+        }
+        self.begin_body(header.body, if read.is_some() { Body::Forward } else { Body::Lex });
+        None
+    }
+
+    /// A function call in transaction mode.
+    pub(super) fn function_call(&mut self, header: Header, desk: &mut Desk<'_>) -> Option<Stop> {
+        match self.admit(Hints::UNSURE, desk) {
+            Admission::Go(_) => {}
+            Admission::Wait => return Some(Stop::Starved),
+            Admission::Never => return Some(Stop::Never),
+        }
+        // It names the function by its object id.
+        (self.hints, self.runs) = (self.hints | Hints::CALL, true);
+        self.plain_message(header, desk);
+        None
+    }
+
     /// Looks at the message at hand, whose text begins `from` bytes in. Where nothing of another
     /// session's is on the server it is not read here.
     pub(super) fn admit_text(
@@ -62,7 +96,7 @@ impl Upstream {
             return Admission::Go(None);
         }
         if hints.intersects(Hints::OBSCURE | Hints::SEQ_READ) {
-            match self.have_forgotten(desk) {
+            match self.have_forgotten(hints, desk) {
                 Admission::Go(_) => {}
                 other => return other,
             }
@@ -74,19 +108,23 @@ impl Upstream {
     }
 
     /// The server has forgotten another session's sequences, or is asked again.
-    fn have_forgotten(&mut self, desk: &mut Desk<'_>) -> Admission {
+    fn have_forgotten(&mut self, hints: Hints, desk: &mut Desk<'_>) -> Admission {
         let (own, refusals) = desk.exchange.own();
         match own {
             Own::Settled => return Admission::Go(None),
-            Own::Asked => {}
             Own::Refused if refusals > REFUSALS_MAX => return Admission::Never,
+            Own::Refused if desk.exchange.is_quiet() && desk.exchange.status() == b'E' => {
+                // It reads nothing, unless it ends the transaction first.
+                let never = hints.intersects(ENDS | Hints::UNSURE);
+                return if never { Admission::Never } else { Admission::Go(None) };
+            }
             Own::Refused if desk.exchange.is_quiet() => {
                 self.outbox.after(&mut self.buffer).query(FORGET);
                 desk.exchange.sent(Sent::Query, Reply::Drop);
             }
             // In the middle of a batch nothing can be asked.
             Own::Refused if desk.exchange.is_unsynced() => return Admission::Never,
-            Own::Refused => {}
+            Own::Refused | Own::Asked => {}
         }
         self.waits = true;
         Admission::Wait
@@ -116,6 +154,9 @@ impl Upstream {
         Admission::Go(None)
     }
 }
+
+/// What ends a transaction that has failed, or the failed part of it.
+const ENDS: Hints = Hints::COMMIT.or(Hints::ROLLBACK).or(Hints::ROLLBACK_TO);
 
 /// What makes a server forget sequences.
 pub(in crate::session::relay) const FORGET: &str = "DISCARD SEQUENCES";

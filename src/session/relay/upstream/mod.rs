@@ -357,40 +357,6 @@ impl Upstream {
         self.begin_body(header.body, Body::Forward);
     }
 
-    /// A simple query in transaction mode.
-    fn query(&mut self, header: Header, desk: &mut Desk<'_>) -> Option<Stop> {
-        let read = match self.admit_text(header, HEADER_BYTES, desk) {
-            Admission::Go(read) => read,
-            Admission::Wait => return Some(Stop::Starved),
-            Admission::Never => return Some(Stop::Never),
-        };
-        if self.rename_in_query(header, desk) {
-            return None;
-        }
-        desk.exchange.sent(Sent::Query, Reply::Forward);
-        // A simple query destroys the unnamed statement (PostgreSQL documentation, 55.2.3).
-        desk.client.forget_unnamed();
-        desk.server.unnamed_is_here();
-        if let Some(facts) = &read {
-            self.note(facts);
-        }
-        self.begin_body(header.body, if read.is_some() { Body::Forward } else { Body::Lex });
-        None
-    }
-
-    /// A function call in transaction mode.
-    fn function_call(&mut self, header: Header, desk: &mut Desk<'_>) -> Option<Stop> {
-        match self.admit(Hints::UNSURE, desk) {
-            Admission::Go(_) => {}
-            Admission::Wait => return Some(Stop::Starved),
-            Admission::Never => return Some(Stop::Never),
-        }
-        // It names the function by its object id.
-        (self.hints, self.runs) = (self.hints | Hints::CALL, true);
-        self.plain_message(header, desk);
-        None
-    }
-
     fn begin_body(&mut self, rest: usize, body: Body) {
         self.buffer.pass(HEADER_BYTES);
         (self.rest, self.body) = (rest, body);
