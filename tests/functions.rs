@@ -241,3 +241,45 @@ fn code_of_any_length_ends_no_session() {
     mine_alone(&world, &mut client, "select long_11('eleven')", APP, "eleven");
     world.assert_no_panic();
 }
+
+/// What is in a server's process and in no catalog goes with its session: dblink's connections, the
+/// memory of C functions and interpreters, the seed of `random()`.
+#[test]
+fn what_no_command_undoes_is_lent_to_nobody() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small();
+    let mut superuser = world.superuser(&world.tenants[0].database());
+    superuser.query("create extension dblink").unwrap();
+    // It counts for the database's connection limit.
+    drop(superuser);
+    let mut client = world.session(0);
+    client
+        .query("create function seed() returns void language sql as 'select setseed(0.5)'")
+        .unwrap();
+    let mut others: Vec<_> = (0..3).map(|_| world.session(0)).collect();
+    let pid = "select pg_backend_pid()";
+    for round in 0..3 {
+        client.query("select dblink_get_connections()").unwrap();
+        let own = value(&mut client, pid);
+        for other in &mut others {
+            assert_ne!(value(other, pid), own, "round {round}");
+        }
+    }
+    for sql in ["select setseed(0.5)", "select seed()", "select dblink_disconnect('nosuch')"] {
+        let mut client = world.session(0);
+        let _ = client.query(sql);
+        let own = value(&mut client, pid);
+        for other in others.iter_mut().chain(&mut [world.session(0)]) {
+            assert_ne!(value(other, pid), own, "{sql}");
+        }
+        if !sql.contains("dblink") {
+            assert_eq!(value(&mut client, pid), own, "{sql}: it keeps its server");
+        }
+        drop(client);
+        for other in &mut others {
+            assert_ne!(value(other, pid), own, "{sql}: nor behind it");
+        }
+    }
+}

@@ -163,3 +163,66 @@ fn a_session_sees_its_own_prepared_statements_only() {
         assert_eq!(session.rows().unwrap()[0][0].as_deref(), Some("1"));
     }
 }
+
+/// However it is asked for, and whoever asked for something else before: no text of another
+/// client's is shown, and the other client goes on with its statement.
+#[test]
+fn no_way_to_ask_shows_another_client_s_statements() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "1"));
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let secret = "select 'not for others'";
+    client.say(&[wire::parse("mine", secret), wire::sync()].concat()).unwrap();
+    client.rows().unwrap();
+    for sql in [
+        "create view shown as select * from pg_prepared_statements",
+        "create view shown_too as select s.statement from shown s",
+        "create function told() returns setof text language sql as \
+         'select statement from pg_prepared_statements'",
+        "create function any_text(t text) returns setof text language plpgsql as \
+         $$ begin return query execute t; end $$",
+    ] {
+        other.query(sql).unwrap();
+    }
+    let asked = "select statement from pg_prepared_statements";
+    other.say(&[wire::parse("lists", asked), wire::sync()].concat()).unwrap();
+    other.rows().unwrap();
+    let long = format!("select '{}', statement from pg_prepared_statements", "x".repeat(40_000));
+    let texts = [
+        asked,
+        "select statement from PG_Prepared_Statements",
+        "select statement from \"pg_prepared_statements\"",
+        "select statement from U&\"pg\\005fprepared_statements\"",
+        "select statement from pg_prepared_statement()",
+        "select statement from shown",
+        "select statement from shown_too",
+        "select told()",
+        "select any_text('select statement from pg_prep' || 'ared_statements')",
+        "select query_to_xml('select statement from pg_prep' || 'ared_statements', true, true, '')",
+        "select table_to_xml('pg_prepared_statements', true, true, '')",
+        "select word from ts_stat('select to_tsvector(statement) from pg_prepared_statements')",
+        &long,
+    ];
+    let batch = |sql: &str| [wire::parse("", sql), wire::bind("", &[]), wire::execute()].concat();
+    let bound = [wire::bind("lists", &[]), wire::execute()].concat();
+    let mut asks = vec![[bound, wire::sync()].concat(), wire::query("execute lists")];
+    asks.extend(texts.iter().map(|sql| wire::query(sql)));
+    asks.extend(texts.iter().map(|sql| [batch(sql), wire::sync()].concat()));
+    asks.extend(texts.iter().map(|sql| [batch("select 1"), batch(sql), wire::sync()].concat()));
+    for (n, ask) in asks.iter().enumerate() {
+        for inside in [false, true] {
+            let run = [wire::bind("mine", &[]), wire::execute(), wire::sync()].concat();
+            client.say(&run).unwrap();
+            assert_eq!(client.rows().unwrap()[0][0].as_deref(), Some("not for others"), "{n}");
+            if inside {
+                other.query("begin").unwrap();
+            }
+            other.say(ask).unwrap();
+            let rows = other.rows().unwrap_or_else(|e| panic!("{n}: {e:?}"));
+            let shown = format!("{rows:?}");
+            assert!(!shown.contains("for others") && !shown.contains("other'"), "{n}: {shown}");
+            if inside {
+                other.query("commit").unwrap();
+            }
+        }
+    }
+}

@@ -165,6 +165,137 @@ fn a_prepared_statement_is_watched_whenever_it_is_run() {
     assert_eq!(one.one("select pg_advisory_unlock(7)").as_deref(), Ok("t"));
 }
 
+fn run_with(conn: &mut Conn, messages: &[Vec<u8>]) -> Result<wire::Rows, Refusal> {
+    conn.say(&[messages.concat(), wire::sync()].concat())?;
+    conn.rows()
+}
+
+/// Execute of the unnamed portal, one row.
+fn execute_one() -> Vec<u8> {
+    wire::message(b'E', b"\0\0\0\0\x01")
+}
+
+/// What a session does that advances a sequence where no command tag says so.
+const TAKES: [&str; 9] = [
+    "bound",
+    "executed",
+    "executed by protocol",
+    "select by_insert()",
+    "select by_nextval()",
+    "select around()",
+    "table taker",
+    "failed",
+    "suspended",
+];
+
+fn take(conn: &mut Conn, how: &str) {
+    let done = match how {
+        "bound" => run_with(conn, &[wire::bind("take", &[]), wire::execute()]),
+        "executed" => conn.query("execute take"),
+        "executed by protocol" => {
+            run_with(conn, &[wire::parse("", "execute take"), wire::bind("", &[]), wire::execute()])
+        }
+        "failed" => {
+            let sql = "insert into items (who) select 1 / (1 - n) from generate_series(0, 1) n";
+            assert_eq!(code(conn.query(sql)), "22012");
+            return;
+        }
+        "suspended" => {
+            let sql = "insert into items (who) values (1), (2) returning id";
+            run_with(conn, &[wire::parse("", sql), wire::bind("", &[]), execute_one()])
+        }
+        sql => conn.query(sql),
+    };
+    done.unwrap_or_else(|e| panic!("{how}: {e:?}"));
+}
+
+/// However a session came to its number, and however another asks for it.
+#[test]
+fn a_number_taken_out_of_sight_is_not_told_to_another() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("1");
+    let (mut one, mut other) = (world.session(0), world.session(0));
+    for sql in [
+        "create function by_insert() returns void language sql as \
+         'insert into items (who) values (1)'",
+        "create function by_nextval() returns bigint language plpgsql stable as \
+         $$ begin return nextval('items_id_seq'); end $$",
+        "create function around() returns bigint language plpgsql as \
+         $$ begin return by_nextval(); end $$",
+        "create function peek() returns bigint language sql as 'select lastval()'",
+        "create view behind as select nextval('items_id_seq') as id",
+        "create view taker as select * from behind",
+    ] {
+        one.query(sql).unwrap();
+    }
+    run_with(&mut one, &[wire::parse("take", "select nextval('items_id_seq')")]).unwrap();
+    let with = "with x as (insert into items (who) values (1) returning id) select id from x";
+    run_with(&mut one, &[wire::parse("with", with)]).unwrap();
+    for how in TAKES.iter().chain(&[with]) {
+        for ask in ["select lastval()", "select currval('items_id_seq')", "select peek()"] {
+            other.query("select 1").unwrap();
+            take(&mut one, how);
+            other.query("begin").unwrap();
+            assert_eq!(code(other.one(ask)), NOT_DEFINED, "{how}: {ask}");
+            other.query("rollback").unwrap();
+            take(&mut one, how);
+            assert_eq!(code(other.one(ask)), NOT_DEFINED, "{how}: {ask}");
+        }
+    }
+    other.query("select 1").unwrap();
+    run_with(&mut one, &[wire::bind("with", &[]), wire::execute()]).unwrap();
+    let asked = [wire::parse("", "begin"), wire::bind("", &[]), wire::execute()].concat();
+    let ask = [wire::parse("", "select lastval()"), wire::bind("", &[]), wire::execute()].concat();
+    assert_eq!(code(run_with(&mut other, &[asked, ask])), NOT_DEFINED);
+    other.query("rollback").unwrap();
+}
+
+/// A cancel or a timeout may hit what pgusher asks for itself: nobody's session ends by that, and
+/// nobody is told another's number.
+#[test]
+fn a_server_that_is_disturbed_while_it_forgets_is_asked_again() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("1");
+    let (mut one, mut other) = (world.session(0), world.session(0));
+    let mut superuser = world.superuser("postgres");
+    let storm = "do $$ declare till timestamptz := clock_timestamp() + interval '3 s'; begin \
+                 while clock_timestamp() < till loop perform pg_cancel_backend(pid) \
+                 from pg_stat_activity where backend_type = 'client backend' \
+                 and pid <> pg_backend_pid() and datname = '$'; \
+                 perform pg_stat_clear_snapshot(), pg_sleep(0.003); end loop; end $$";
+    let storm = storm.replace('$', "\u{1}").replace("\u{1}\u{1}", "$$");
+    let storm = storm.replace('\u{1}', &world.tenants[0].database());
+    let mut asked = 0;
+    thread::scope(|scope| {
+        let raging = scope.spawn(move || superuser.query(&storm).unwrap());
+        let patiently = |conn: &mut Conn, sql: &str| loop {
+            match conn.query(sql) {
+                Ok(rows) => return Ok(rows),
+                Err(refusal) if refusal.code == "57014" => {}
+                Err(refusal) => return Err(refusal),
+            }
+        };
+        while !raging.is_finished() {
+            patiently(&mut one, "insert into items (who) values (1)").unwrap();
+            for sql in ["select 1", "select lastval()", "begin", "select lastval()", "rollback"] {
+                match patiently(&mut other, sql) {
+                    Ok(_) => assert_ne!(sql, "select lastval()", "it is told another's"),
+                    // A cancel has ended the transaction.
+                    Err(refusal) if refusal.code == "25P02" => {}
+                    Err(refusal) => assert_eq!(refusal.code, NOT_DEFINED, "{sql}: {refusal:?}"),
+                }
+            }
+            asked += 1;
+        }
+    });
+    report(&format!("{asked} rounds under a storm of cancels"));
+    assert!(asked > 0);
+}
+
 /// The unnamed statement is bound behind another Sync, with others on the server in between.
 #[test]
 fn a_long_unnamed_statement_is_there_in_the_next_transaction() {

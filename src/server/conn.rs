@@ -34,6 +34,9 @@ pub struct Server {
     /// The session that did something here of which nobody knows what it left. Others get the
     /// server only when it was cleaned.
     pub marked_by: Option<u64>,
+    /// What that left may be in the process itself, where no command undoes it: nobody else gets
+    /// the server.
+    pub is_spoiled: bool,
     gate: Arc<CancelGate>,
     backend: Backend,
     class: Class,
@@ -75,6 +78,7 @@ impl Server {
             statements: ServerStatements::default(),
             knows_sequences: false,
             marked_by: None,
+            is_spoiled: false,
             backend: backends.enter(&gate),
             gate,
             class: account.class,

@@ -56,6 +56,12 @@ impl Prepared {
         Arc::new(Self { id, salt, body: body.into(), notes, executes: other })
     }
 
+    /// How many bytes keeping it takes, what it executes among them.
+    pub fn bytes(&self) -> usize {
+        let executes = self.executes.as_ref().map_or(0, |other| other.body.len());
+        self.body.len().saturating_add(executes)
+    }
+
     /// The same statement, read under something else.
     pub fn under(&self, salt: u64) -> Arc<Self> {
         Self::executing(self.executes.clone(), &self.body, salt, self.notes)
@@ -124,6 +130,22 @@ impl ServerStatements {
         self.doomed.push(id);
     }
 
+    /// Whether some have to be closed.
+    pub fn has_doomed(&self) -> bool {
+        !self.doomed.is_empty()
+    }
+
+    /// Whether there is none on the server, not even one that has to be closed.
+    pub fn is_clear(&self) -> bool {
+        self.known.is_empty() && self.doomed.is_empty()
+    }
+
+    /// It was to be closed, and was not.
+    pub fn restore(&mut self, id: StatementId) {
+        // When it was made is not known any more.
+        self.known.insert(id, Known { used: self.tick, made: 0 });
+    }
+
     /// One that has to be closed.
     pub fn next_doomed(&mut self) -> Option<StatementId> {
         self.doomed.pop()
@@ -183,6 +205,13 @@ mod tests {
         assert_ne!(a.id, Prepared::new(b"select 2\0\0\0", 0, 0).id);
         assert_ne!(a.id, Prepared::new(b"select 1\0\0\0", 1, 0).id);
         assert!(a.id.server_name().iter().all(u8::is_ascii));
+    }
+
+    #[test]
+    fn a_statement_takes_what_it_executes_with_it() {
+        let other = Prepared::new(&[0; 1_000], 0, 0);
+        assert_eq!(other.bytes(), 1_000);
+        assert_eq!(Prepared::executing(Some(other), &[0; 10], 0, 0).bytes(), 1_010);
     }
 
     #[test]

@@ -70,6 +70,12 @@ impl Server {
             }
             let mut answer = self.ask(sql).await?;
             let ended = self.ask("COMMIT").await?;
+            if answer.was_cut_short() || ended.was_cut_short() {
+                // By a cancel this time.
+                let undone = self.ask_until_answered("ROLLBACK").await?;
+                heard.extend([answer, ended, undone].into_iter().flat_map(|a| a.notifications));
+                continue;
+            }
             answer.status = ended.status;
             answer.error = answer.error.or(ended.error);
             heard.append(&mut answer.notifications);

@@ -57,6 +57,11 @@ impl Live {
             && let Some(lease) = &mut self.held
         {
             lease.marked_by = Some(self.number);
+            // A library's memory, an interpreter's: closed when the session ends.
+            if hints.contains(Hints::FOREIGN) {
+                lease.is_spoiled = true;
+                lease.wear();
+            }
         }
     }
 }

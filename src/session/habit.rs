@@ -63,9 +63,16 @@ impl Live {
     pub(super) fn note_sequences(&mut self, relay: &mut Relay) -> SequenceUse {
         let done = relay.take_sequences();
         if let Some(lease) = &mut self.held {
-            lease.knows_sequences = done.advanced || lease.knows_sequences && !done.forgot;
+            lease.knows_sequences = done.perhaps || lease.knows_sequences && !done.forgot;
         }
         done
+    }
+
+    /// What ran was not known to leave sequences alone.
+    pub(super) fn may_have_advanced(&mut self) {
+        if let Some(lease) = &mut self.held {
+            lease.knows_sequences = true;
+        }
     }
 
     /// Whether the session asks for what its server knows of sequences, and will again. Who asks
@@ -78,8 +85,9 @@ impl Live {
         }
         self.habit.asked();
         // It was answered: something out of sight has advanced one.
-        lease.knows_sequences |= !done.failed && !done.forgot;
-        lease.knows_sequences
+        let answered = !done.failed && !done.forgot;
+        lease.knows_sequences |= answered;
+        answered || done.advanced
     }
 }
 

@@ -10,7 +10,11 @@ use crate::pool::{Pin, Pins};
 use crate::server::DialError;
 
 /// What loads libraries into the server's process, or makes its temporary schema.
-const WEARING: Hints = Hints::DO.or(Hints::TEMP).or(Hints::LOAD).or(Hints::SESSION_FUNCTION);
+const WEARING: Hints = Hints::DO.or(Hints::TEMP).or(Hints::LOAD).or(TYING);
+
+/// What ties something to the server's process that no catalog lists and no command undoes: a
+/// connection of dblink's, the seed of `random()`.
+const TYING: Hints = Hints::SESSION_FUNCTION.or(Hints::SETSEED);
 
 impl Live {
     /// Whether what keeps the server may be gone by what was done.
@@ -32,6 +36,13 @@ impl Live {
         self.entry.card().served_by_nobody();
         let Some(lease) = &mut self.held else { return Ok(Pins::default()) };
         lease.gate().clone().landed().await;
+        if relay.is_unforgotten() {
+            match lease.ask_surely("DISCARD SEQUENCES").await {
+                Ok(answer) if answer.is_clean() => relay.say().raw(&answer.notifications),
+                Ok(_) => return Err(self.lose(DialError::Protocol("DISCARD SEQUENCES failed"))),
+                Err(error) => return Err(self.lose(error)),
+            };
+        }
         self.shared.parts.metrics.looks.inc();
         let state = match probe::look(lease, custom).await {
             Ok(state) => state,
@@ -46,6 +57,9 @@ impl Live {
         let (mut pins, before) = (state.pins, lease.pins());
         if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
             pins = pins.with(Pin::Load);
+        }
+        if hints.intersects(TYING) || before.has(Pin::Function) {
+            pins = pins.with(Pin::Function);
         }
         if hints.contains(Hints::COMPUTED) || before.has(Pin::Setting) {
             pins = pins.with(Pin::Setting);

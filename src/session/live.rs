@@ -132,7 +132,7 @@ async fn flush(relay: &mut Option<Stocked>, client: &mut Stream) -> bool {
 fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
     let dialer = shared.parts.dialer.clone();
     tokio::spawn(async move {
-        if lease.pins().has(Pin::Load) || quiet && lease.is_worn() {
+        if lease.is_spoiled || lease.pins().has(Pin::Load) || quiet && lease.is_worn() {
             // What was done to its process nothing undoes.
             lease.destroy();
             return;

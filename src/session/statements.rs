@@ -41,8 +41,9 @@ impl Entry {
 /// What the text of a statement says, and which reading of the tenant's functions that goes by.
 #[derive(Debug)]
 pub(super) struct Read {
-    /// `None` for most: nothing to note.
+    /// `None` for most: nothing to note but the hints.
     facts: Option<Box<Facts>>,
+    hints: Hints,
     reading: u64,
 }
 
@@ -50,12 +51,13 @@ impl Read {
     /// The text was read.
     pub(super) fn new(facts: Facts, reading: u64) -> Self {
         let telling = facts.hints.intersects(Hints::STATE | Hints::CLOSE | Hints::DROP);
-        Self { facts: telling.then(|| Box::new(facts)), reading }
+        let hints = facts.hints;
+        Self { facts: telling.then(|| Box::new(facts)), hints, reading }
     }
 
     /// The text is to be read when the statement is next bound.
     pub(super) fn later() -> Self {
-        Self { facts: None, reading: u64::MAX }
+        Self { facts: None, hints: Hints::NONE, reading: u64::MAX }
     }
 }
 
@@ -141,7 +143,12 @@ impl ClientStatements {
         self.named.iter().flat_map(|map| map.values()).any(|entry| entry.prepared.id == id)
     }
 
-    /// What the text of the named statement says, if anything of note.
+    /// What the text of the named statement names.
+    pub(super) fn hints(&self, name: &[u8]) -> Option<Hints> {
+        Some(self.named.as_ref()?.get(name)?.read.hints)
+    }
+
+    /// What else the text of the named statement says, if anything of note.
     pub(super) fn read(&self, name: &[u8]) -> Option<&Facts> {
         self.named.as_ref()?.get(name)?.read.facts.as_deref()
     }
@@ -169,12 +176,12 @@ impl ClientStatements {
 
     /// Takes a named statement in.
     pub(super) fn insert(&mut self, name: &[u8], prepared: Arc<Prepared>, read: Read) {
-        self.bytes += name.len() + prepared.body.len();
+        self.bytes += name.len() + prepared.bytes();
         let (told, asked, bound) = (Told::Nothing, moment(), false);
         let entry = Entry { prepared, told, read, asked, bound };
         let replaced = self.named.get_or_insert_default().insert(name.into(), entry);
         if let Some(old) = replaced {
-            self.bytes -= name.len() + old.prepared.body.len();
+            self.bytes -= name.len() + old.prepared.bytes();
         }
     }
 
@@ -182,7 +189,7 @@ impl ClientStatements {
     pub(super) fn remove(&mut self, name: &[u8]) {
         if let Some(map) = &mut self.named {
             if let Some(old) = map.remove(name) {
-                self.bytes -= name.len() + old.prepared.body.len();
+                self.bytes -= name.len() + old.prepared.bytes();
             }
             if map.is_empty() {
                 self.named = None;

@@ -40,9 +40,14 @@ impl Live {
                 Ok(lease) => lease,
                 Err(fault) => return self.refuse(relay, &fault).await,
             };
+            if lease.is_spoiled && lease.marked_by != Some(self.number) {
+                // There are no more of these than servers: each is closed once.
+                lease.destroy();
+                continue;
+            }
             // Held from here on: whatever way the session ends, `run` finds the lease there.
             self.held = Some(lease);
-            match self.prepare(relay).await {
+            match self.prepare().await {
                 Ok(()) => break,
                 // The client has said nothing to it yet, so another does as well.
                 Err(error @ (DialError::Unreachable(_) | DialError::Timeout)) => {
@@ -77,7 +82,7 @@ impl Live {
     }
 
     /// Makes a leased server the client's: its settings, its unnamed statement, its cancels.
-    async fn prepare(&mut self, relay: &mut Relay) -> Result<(), DialError> {
+    async fn prepare(&mut self) -> Result<(), DialError> {
         let Some(lease) = &mut self.held else { return Ok(()) };
         lease.come_here()?;
         if lease.marked_by.is_some_and(|session| session != self.number) {
@@ -87,9 +92,6 @@ impl Live {
         if !lease.settings.same(&self.settings) {
             Box::pin(lease.apply_again(&self.settings)).await?;
             self.settings = lease.settings.clone();
-        }
-        if !lease.statements.is_empty() && relay.lists_statements() {
-            Box::pin(self.forget_others(relay)).await?;
         }
         Ok(())
     }
@@ -202,7 +204,11 @@ impl Live {
         if self.schema.is_outdated(&self.reading) || self.schema.is_due() {
             let blind = runs && self.schema.is_outdated(&self.reading);
             match Box::pin(self.read_functions(relay)).await {
-                Ok(missed) => hints |= if runs { missed } else { Hints::NONE },
+                Ok(missed) if runs && !missed.is_empty() => {
+                    hints |= missed;
+                    self.may_have_advanced();
+                }
+                Ok(_) => {}
                 Err(error) if hold || blind || hints.intersects(Hints::STATE) => {
                     return Err(self.lose(error));
                 }
@@ -270,7 +276,7 @@ impl Live {
     pub(super) fn release(&mut self, relay: &Relay, advanced: bool) {
         self.entry.card().served_by_nobody();
         let Some(lease) = self.held.take() else { return };
-        if !relay.is_certain() || lease.gate().is_doubtful() {
+        if !relay.is_certain() || relay.is_unforgotten() || lease.gate().is_doubtful() {
             lease.destroy();
         } else if lease.gate().is_busy() {
             hold_until_landed(lease, self.asker);

@@ -246,9 +246,9 @@ impl<W, V> Ledger<W, V> {
         if self.line.is_empty() || self.is_paused {
             return None;
         }
-        let times = self.dials.resumes().into_iter().chain(self.idle.releases());
-        let times = times.chain(self.rivals.ends());
-        times.filter(|at| *at > now).min()
+        let resumes = self.dials.resumes().filter(|at| *at > now);
+        let times = resumes.into_iter().chain(self.idle.releases(now));
+        times.chain(self.rivals.ends(now)).min()
     }
 
     /// Uses a slot for a dial by the head of the line; `None` when there is no use for it any

@@ -85,9 +85,9 @@ impl Rivals {
         self.rivals.retain(|r| now < r.until);
     }
 
-    /// When a claim ends.
-    pub(super) fn ends(&self) -> Option<Instant> {
-        self.rivals.iter().map(|r| r.until).min()
+    /// When the next claim ends.
+    pub(super) fn ends(&self, now: Instant) -> Option<Instant> {
+        self.rivals.iter().map(|r| r.until).filter(|until| *until > now).min()
     }
 
     /// This process's part where nobody holds the cap over all of them.

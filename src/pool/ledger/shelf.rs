@@ -158,10 +158,22 @@ impl<V> Shelf<V> {
         }
     }
 
-    /// When the next server is no longer held for its session.
-    pub(super) fn releases(&self) -> Option<Instant> {
-        let held = self.lanes.iter().map(|of| of.0[Lane::Held as usize].bottom);
-        held.filter_map(|at| Some(self.cells.get(index(at))?.kept.as_ref()?.parked + HOLD)).min()
+    /// When the next server is no longer held for its session: what is past has been.
+    pub(super) fn releases(&self, now: Instant) -> Option<Instant> {
+        let bottoms = self.lanes.iter().map(|of| of.0[Lane::Held as usize].bottom);
+        let next = bottoms.filter_map(|bottom| {
+            let mut at = bottom;
+            // The oldest lies at the bottom: the first that is still held is the next.
+            while let Some(cell) = self.cells.get(index(at)) {
+                let ends = cell.kept.as_ref()?.parked + HOLD;
+                if ends > now {
+                    return Some(ends);
+                }
+                at = cell.above;
+            }
+            None
+        });
+        next.min()
     }
 
     /// Takes the server at `at`.
@@ -263,4 +275,34 @@ const FOR_OTHERS: [Lane; 2] = [Lane::Free, Lane::Warm];
 
 fn index(at: u32) -> usize {
     usize::try_from(at).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ledger, Stamp};
+    use super::*;
+    use crate::pool::Limits;
+
+    fn kept(server: u32, parked: Instant) -> Kept<u32> {
+        let stamp = Stamp { since: parked, retires: None, epoch: 0, lent: parked, is_worn: false };
+        Kept { server, stamp, parked, session: 1 }
+    }
+
+    #[test]
+    fn a_hold_that_is_over_hides_none_that_is_not() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut ledger: Ledger<(), u32> = Ledger::new(Limits::default());
+        for (class, server, parked) in [(0, 1, 0), (1, 2, 20), (1, 3, 40)] {
+            ledger.idle.put(Class::new(class), kept(server, at(parked)), true);
+        }
+        let held = u64::try_from(HOLD.as_millis()).unwrap_or(u64::MAX);
+        assert_eq!(ledger.wakes(at(5)), None, "nobody waits");
+        assert!(ledger.join(Class::new(0), at(5), ()).is_ok());
+        for (now, next) in
+            [(5, Some(0)), (held, Some(20)), (held + 20, Some(40)), (held + 40, None)]
+        {
+            assert_eq!(ledger.wakes(at(now)), next.map(|parked| at(parked + held)), "{now}");
+        }
+    }
 }

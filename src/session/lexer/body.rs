@@ -249,6 +249,15 @@ pub(super) fn named(key: Key, text: &[u8]) -> Hints {
             Known::Nextval | Known::Setval => Hints::SEQ_NEXT,
             Known::Setseed => Hints::SETSEED,
             Known::PgNotify => Hints::NOTIFY,
+            Known::Connectby
+            | Known::Crosstab
+            | Known::DatabaseToXml
+            | Known::QueryToXml
+            | Known::SchemaToXml
+            | Known::TableToXml
+            | Known::TsRewrite
+            | Known::TsStat
+            | Known::XpathTable => Hints::DYNAMIC,
             Known::DblinkConnect | Known::DblinkConnectU | Known::DblinkOpen => {
                 Hints::SESSION_FUNCTION
             }
@@ -262,6 +271,10 @@ pub(super) fn named(key: Key, text: &[u8]) -> Hints {
 }
 
 const PG_TEMP: &[u8] = b"pg_temp";
+/// The view, and the function behind it.
+const PREPARED: &[u8] = b"pg_prepared_statement";
+/// The longer kind of functions that turn what a text names into XML.
+const AND_SCHEMA: &[u8] = b"_to_xml_and_xmlschema";
 /// `pg_advisory_lock` is the shortest of its kind.
 const ADVISORY_BYTES_MIN: usize = 16;
 const ADVISORY: &[u8] = b"advisory_";
@@ -271,8 +284,14 @@ fn long(text: &[u8]) -> Hints {
     if starts_with(text, PG_TEMP) {
         return Hints::TEMP;
     }
+    if starts_with(text, PREPARED) {
+        return Hints::LISTS;
+    }
     if text.len() < ADVISORY_BYTES_MIN {
         return Hints::NONE;
+    }
+    if ends_with(text, AND_SCHEMA) || starts_with(text, b"crosstab_hash") {
+        return Hints::DYNAMIC;
     }
     let advisory = text.windows(ADVISORY.len()).enumerate().any(|(at, window)| {
         window[0] | 0x20 == b'a'

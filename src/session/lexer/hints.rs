@@ -103,6 +103,13 @@ hints! {
     FOREIGN = 37,
     /// The name of a setting that is only known when it is set: `set_config($1, …)`.
     COMPUTED = 38,
+    /// INSERT, UPDATE, DELETE or MERGE, wherever the word stands: a default or a trigger may advance
+    /// a sequence.
+    WRITE = 39,
+    /// The view of what is prepared, or the function behind it.
+    LISTS = 40,
+    /// A name of [`Words`](super::Words) that stands for what may advance a sequence.
+    ADVANCER = 41,
 }
 
 impl Hints {
@@ -132,6 +139,25 @@ impl Hints {
             | Self::ROUTINE.0
             | Self::FOREIGN.0
             | Self::COMPUTED.0,
+    );
+
+    /// What may advance a sequence.
+    pub const ADVANCES: Self = Self(
+        Self::SEQ_NEXT.0
+            | Self::ADVANCER.0
+            | Self::WRITE.0
+            | Self::COPY.0
+            | Self::DO.0
+            | Self::CALL.0
+            | Self::EXECUTE.0
+            | Self::DYNAMIC.0
+            | Self::FOREIGN.0
+            | Self::UNSURE.0,
+    );
+
+    /// What may do anything, as far as a text tells.
+    pub const OBSCURE: Self = Self(
+        Self::EXECUTE.0 | Self::DYNAMIC.0 | Self::ROUTINE.0 | Self::FOREIGN.0 | Self::UNSURE.0,
     );
 
     /// These and `other`, where `|` is not to be had.

@@ -30,7 +30,7 @@ const fn fold(text: &str) -> u128 {
 }
 
 /// Chosen so that no two words share a slot; the table does not compile otherwise.
-const SPREAD: u64 = 0x964F_2B23_B747_D989;
+const SPREAD: u64 = 0xE0C5_4510_9842_EB81;
 const SLOT_BITS: u32 = 9;
 const SLOTS: usize = 1 << SLOT_BITS;
 
@@ -112,6 +112,10 @@ known! {
     Uescape = "uescape", Unlisten = "unlisten", Update = "update", Vacuum = "vacuum",
     Values = "values", Verbose = "verbose", With = "with", Work = "work", Xml = "xml",
     Zone = "zone",
+    // Functions that run the text they are given, or show the table it names.
+    Connectby = "connectby", Crosstab = "crosstab", DatabaseToXml = "database_to_xml",
+    QueryToXml = "query_to_xml", SchemaToXml = "schema_to_xml", TableToXml = "table_to_xml",
+    TsRewrite = "ts_rewrite", TsStat = "ts_stat", XpathTable = "xpath_table",
 }
 
 impl Key {

@@ -51,7 +51,9 @@ impl Relay {
     /// Whether a command has changed functions since the last call, or who calls those that are
     /// known: then it named one.
     pub(in crate::session) fn take_functions_changed(&mut self) -> bool {
-        let named = self.up.hints.intersects(Hints::ROUTINE | Hints::FOREIGN);
+        let known =
+            Hints::ROUTINE | Hints::FOREIGN | Hints::SEQ_NEXT | Hints::ADVANCER | Hints::LISTS;
+        let named = self.up.hints.intersects(known);
         let callers = std::mem::take(&mut self.heard.callers_changed) && named;
         std::mem::take(&mut self.heard.functions_changed) || callers
     }

@@ -186,7 +186,7 @@ impl Downstream {
             tag::NOTIFICATION_RESPONSE => {
                 with.server.name_sender(&mut self.buffer.unparsed_mut()[HEADER_BYTES..here]);
             }
-            tag::ERROR_RESPONSE => {
+            tag::ERROR_RESPONSE if verdict != Verdict::Drop => {
                 take_back(with);
                 with.heard.sequences.failed = true;
                 let fields = ErrorFields::parse(body);
@@ -234,6 +234,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) {
     for undo in with.exchange.undone() {
         match undo {
             Undo::Made(name) => with.client.remove(&name),
+            Undo::Forgotten(id) => with.server.statements.restore(id),
             Undo::Closed(name, prepared) => with.client.insert(&name, prepared, Read::later()),
         }
     }
@@ -251,7 +252,7 @@ fn doubt_statements(fields: &ErrorFields<'_>, with: &mut Listener<'_>) {
 }
 
 /// The first words of the tags of commands that advance no sequence by themselves.
-const STILL: [&[u8]; 16] = [
+const STILL: [&[u8]; 13] = [
     b"SELECT",
     b"BEGIN",
     b"START",
@@ -265,9 +266,6 @@ const STILL: [&[u8]; 16] = [
     b"LOCK",
     b"NOTIFY",
     b"DISCARD",
-    b"VACUUM",
-    b"ANALYZE",
-    b"CHECKPOINT",
 ];
 
 /// Command tags tell what a statement did even where its text was out of sight: inside an EXECUTE,

@@ -212,11 +212,6 @@ impl Relay {
         self.up.is_asked()
     }
 
-    /// See [`Upstream::lists_statements`].
-    pub(super) fn lists_statements(&self) -> bool {
-        self.up.lists_statements()
-    }
-
     /// See [`Upstream::skip_refused`].
     pub(super) fn skip_refused(&mut self, simple: bool) -> Result<bool, Malformed> {
         self.up.skip_refused(simple)
@@ -256,7 +251,8 @@ impl Relay {
             if let Some(event) = self.poll_down(cx, ends, &mut moved) {
                 return Poll::Ready(event);
             }
-            if self.is_finished() {
+            // What waits for the last answer is sent now that it is there.
+            if self.is_finished() && !self.up.waits() {
                 if std::mem::take(&mut self.repeating) || !hold {
                     return Poll::Ready(Event::Done);
                 }
@@ -264,7 +260,7 @@ impl Relay {
                     return Poll::Ready(Event::Done);
                 }
             }
-            if self.client_ended && self.is_over() {
+            if self.client_ended && self.is_over() && !self.up.waits() {
                 return Poll::Ready(Event::ClientGone);
             }
             if !moved {
@@ -350,6 +346,7 @@ impl Relay {
             Stop::TooManyStatements => Some(Event::TooManyStatements),
             // Asked about on a server that says and is told nothing else.
             Stop::Stale(_) if !self.up.is_flushed() || self.down.is_inside_message() => None,
+            Stop::Never => Some(Event::ServerGone(false)),
             Stop::Stale(prepared) => Some(Event::Stale(prepared)),
         }
     }

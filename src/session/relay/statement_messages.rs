@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::exchange::{Reply, Sent, Undo};
 use super::upstream::Desk;
-use crate::server::Prepared;
+use crate::server::{Prepared, StatementId};
 use crate::wire::{Writer, tag};
 
 /// A statement nobody ever makes: closing it is a question the server answers with CloseComplete.
@@ -74,6 +74,11 @@ pub(super) fn bind_head(name: &[u8], portal: &[u8], rest: usize, out: &mut Write
 /// A Describe of the statement `name`.
 pub(super) fn describe(name: &[u8], out: &mut Writer) {
     named(tag::DESCRIBE, name, out);
+}
+
+/// A Close of a statement by the name servers know it by.
+pub(super) fn close(id: StatementId, out: &mut Writer) {
+    named(tag::CLOSE, &id.server_name(), out);
 }
 
 /// A Close of a statement that does not exist: answered, and changes nothing.

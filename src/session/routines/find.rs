@@ -16,16 +16,33 @@ const STEPS_MAX: usize = 12;
 /// Names that are told apart. With more of them every statement counts as naming one.
 const NAMES_MAX: usize = 1_000;
 
+/// Views whose definition is read.
+const VIEWS_MAX: usize = 200;
+
+/// Names of what may advance a sequence. With more of them every statement may.
+const ADVANCERS_MAX: usize = 1_000;
+
 /// Settings that functions name.
 const SETTINGS_MAX: usize = 64;
 
 /// What a body says that a statement with the function's name in it has to be taken for. That a
 /// procedure is called says nothing: it is a function of its own.
-const TELLING: Hints = Hints::STATE.without(Hints::CALL).without(Hints::EXECUTE);
+const TELLING: Hints = Hints::STATE.without(Hints::CALL).without(Hints::EXECUTE).or(Hints::LISTS);
 
 /// What is passed on from a body to those who call it.
-const PASSED_ON: Hints =
-    Hints::of(&[Hints::SEQ_READ, Hints::LOAD, Hints::DYNAMIC, Hints::ROUTINE, Hints::FOREIGN]);
+const PASSED_ON: Hints = Hints::of(&[
+    Hints::SEQ_READ,
+    Hints::LOAD,
+    Hints::DYNAMIC,
+    Hints::ROUTINE,
+    Hints::FOREIGN,
+    Hints::LISTS,
+    Hints::SETSEED,
+    Hints::SESSION_FUNCTION,
+]);
+
+/// What is said of code that was not read.
+const UNREAD: Hints = Hints::ROUTINE.or(Hints::ADVANCER);
 
 /// The functions and relations found so far, by object id, each with what it leads to.
 #[derive(Debug, Default)]
@@ -43,9 +60,12 @@ impl Found {
     pub(super) async fn read(server: &mut Server) -> Result<Self, DialError> {
         let mut found = Self::default();
         found.read_bodies(server).await?;
-        if !found.functions.is_empty() {
+        found.read_views(server).await?;
+        if !(found.functions.is_empty() && found.relations.is_empty()) {
             found.follow(server).await?;
         }
+        // Behind that: who calls these is found by the same question.
+        found.read_advancers(server).await?;
         Ok(found)
     }
 
@@ -78,7 +98,46 @@ impl Found {
             }
         }
         // More code than anybody wants to read on the way.
-        self.always |= Hints::ROUTINE;
+        self.always |= UNREAD;
+        Ok(())
+    }
+
+    /// Views that name session state themselves.
+    async fn read_views(&mut self, server: &mut Server) -> Result<(), DialError> {
+        let Some(answer) = self.ask(server, &sql::views(VIEWS_MAX)).await? else { return Ok(()) };
+        if answer.rows.len() == VIEWS_MAX {
+            self.always |= UNREAD;
+        }
+        answer.rows.iter().for_each(|row| self.take_view(row));
+        Ok(())
+    }
+
+    /// One row of [`sql::views`].
+    fn take_view(&mut self, row: &[Option<String>]) {
+        let [Some(oid), Some(name), Some(definition)] = row else { return };
+        let (told, settings) = body_settings(definition.as_bytes());
+        let cut = definition.len() >= sql::BODY_BYTES_MAX;
+        let hints = if cut { UNREAD.or(Hints::LISTS) } else { told.and(PASSED_ON) };
+        if told.contains(Hints::SET) {
+            self.keep_settings(settings);
+        }
+        if cut || told.intersects(TELLING) {
+            let hints = hints | Hints::ROUTINE;
+            self.relations.insert(oid.parse().unwrap_or(0), hints);
+            self.words.insert(name, hints);
+        }
+    }
+
+    /// The names of what a SELECT may advance a sequence by.
+    async fn read_advancers(&mut self, server: &mut Server) -> Result<(), DialError> {
+        let question = sql::advancers(ADVANCERS_MAX + 1);
+        let Some(answer) = self.ask(server, &question).await? else { return Ok(()) };
+        if answer.rows.len() > ADVANCERS_MAX {
+            self.always |= Hints::ADVANCER;
+            return Ok(());
+        }
+        let names = answer.rows.iter().filter_map(|row| row.first()?.as_deref());
+        names.for_each(|name| self.words.insert(name, Hints::ADVANCER));
         Ok(())
     }
 
@@ -93,7 +152,7 @@ impl Found {
         if answer.status != b'I' {
             return Err(DialError::Protocol("transaction left open"));
         }
-        self.always |= Hints::ROUTINE;
+        self.always |= UNREAD;
         Ok(None)
     }
 
@@ -110,6 +169,9 @@ impl Found {
         }
         if told.intersects(TELLING) || length > sql::BODY_BYTES_MAX {
             hints |= Hints::ROUTINE;
+        }
+        if length > sql::BODY_BYTES_MAX {
+            hints |= Hints::ADVANCER | Hints::LISTS;
         }
         if hints.intersects(Hints::ROUTINE | Hints::FOREIGN) {
             if told.contains(Hints::SET) {
@@ -156,8 +218,8 @@ impl Found {
                 return Ok(());
             }
         }
-        let all = self.functions.values().fold(Hints::ROUTINE, |all, hints| all | *hints);
-        self.always |= all.and(PASSED_ON);
+        let all = self.functions.values().fold(UNREAD, |all, hints| all | *hints);
+        self.always |= all.and(PASSED_ON.or(UNREAD));
         Ok(())
     }
 

@@ -11,7 +11,15 @@ const UNTOUCHED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
     SET LOCAL client_encoding TO 'UTF8';SET LOCAL search_path TO pg_catalog, pg_temp;";
 
 /// Whatever the lexer would find has one of these words in it. Case does not count.
-const LIKELY: &str = r"set_config|setseed|currval|lastval|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
+const LIKELY: &str = r"set_config|setseed|currval|lastval|pg_prepared_statement|_to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
+
+/// PostgreSQL's own functions that say something of a view that calls them.
+const BUILT_IN: &str = "^(set_config|setseed|currval|lastval|pg_prepared_statement|\
+    pg_(try_)?advisory_(un)?lock(_shared|_all)?|ts_stat|ts_rewrite|\
+    (query|table|schema|database)_to_xml(_and_xmlschema)?)$";
+
+/// Calls of PostgreSQL's own `nextval` and `setval` in a query tree.
+const TAKING: &str = ":funcid (1574|1576|1765) ";
 
 /// Of these extensions the C functions keep something in the session. Those of other extensions
 /// compute; a C function outside an extension may do anything.
@@ -65,6 +73,58 @@ pub(super) fn suspects(after: u32) -> String {
                WHERE NOT readable OR body ~* {likely}) suspects \
          WHERE sum - {ROW_BYTES} - least(octet_length(body), {BODY_BYTES_MAX}) < {PAGE_BYTES} \
          ORDER BY oid"
+    )
+}
+
+/// Views that name session state themselves: object id, name, definition.
+pub(super) fn views(max: usize) -> String {
+    format!(
+        "{UNTOUCHED}\
+         SELECT c.oid, c.relname::text, left(pg_get_ruledef(w.oid), {BODY_BYTES_MAX}) \
+         FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class \
+         WHERE w.oid >= 16384 AND w.ev_action::text ~ (\
+             SELECT ':(funcid|relid) (' || string_agg(oid::text, '|') || ') ' FROM (\
+                 SELECT oid FROM pg_proc WHERE oid < 16384 AND proname ~ {names} \
+                 UNION ALL SELECT 'pg_catalog.pg_prepared_statements'::regclass) named) \
+         ORDER BY c.oid LIMIT {max}",
+        names = quote_literal(BUILT_IN)
+    )
+}
+
+/// Names that lead to an advanced sequence from a SELECT, no more than `max`: functions that may
+/// write, or name `nextval`, and views and policies that lead to these or name it themselves. What
+/// else a table does it does when it is written to, and that is seen.
+pub(super) fn advancers(max: usize) -> String {
+    format!(
+        "{UNTOUCHED}\
+         WITH RECURSIVE f AS MATERIALIZED (\
+             SELECT p.oid, p.proname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
+             WHERE p.oid >= 16384 AND p.prokind IN ('f', 'w') AND p.prorettype NOT IN \
+                   ('pg_catalog.trigger'::regtype, 'pg_catalog.event_trigger'::regtype) \
+               AND p.pronamespace NOT IN \
+                   (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_temp_') \
+               AND (p.provolatile = 'v' OR p.prosrc ~* 'nextval|setval' \
+                    OR p.prosqlbody::text ~ {taking}) \
+               AND NOT (l.lanname IN ('c', 'internal') AND EXISTS \
+                   (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass \
+                      AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass \
+                      AND d.deptype = 'e'))), \
+         d AS MATERIALIZED (\
+             SELECT d.classid, d.objid FROM pg_depend d JOIN f ON f.oid = d.refobjid \
+             WHERE d.refclassid = 'pg_proc'::regclass), \
+         v(oid) AS (\
+             SELECT w.ev_class FROM pg_rewrite w WHERE w.oid >= 16384 \
+                AND (w.ev_action::text ~ {taking} OR EXISTS (SELECT FROM d \
+                     WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid)) \
+             UNION SELECT l.polrelid FROM pg_policy l \
+             WHERE l.polqual::text ~ {taking} OR EXISTS (SELECT FROM d \
+                     WHERE d.classid = 'pg_policy'::regclass AND d.objid = l.oid) \
+             UNION SELECT w.ev_class FROM v JOIN pg_depend d ON d.refobjid = v.oid \
+                AND d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_rewrite'::regclass \
+             JOIN pg_rewrite w ON w.oid = d.objid) \
+         SELECT proname::text FROM f \
+         UNION SELECT c.relname::text FROM v JOIN pg_class c ON c.oid = v.oid LIMIT {max}",
+        taking = quote_literal(TAKING)
     )
 }
 

@@ -123,6 +123,9 @@ impl Reader {
         if known == Key::Other && self.idles() {
             // Most words: nobody waits for them, and they mean nothing but by their spelling.
             self.add(named(known, token.text));
+            if self.verb == Verb::Do && !is_read(token.text) {
+                self.add(Hints::FOREIGN);
+            }
             self.prev2 = self.prev;
             self.prev = known;
             return;
@@ -141,7 +144,7 @@ impl Reader {
             }
             self.call.begin();
         } else {
-            self.add(named(known, token.text));
+            self.add(named(known, token.text) | writes(known));
         }
         self.prev2 = self.prev;
         self.prev = key;
@@ -379,4 +382,17 @@ impl Reader {
     fn notes(&mut self) -> &mut Notes {
         self.notes.get_or_insert_default()
     }
+}
+
+/// What a word says of a statement, also where it stands in the middle, behind WITH.
+fn writes(key: Key) -> Hints {
+    match key {
+        Key::Word(Known::Insert | Known::Update | Known::Delete | Known::Merge) => Hints::WRITE,
+        _ => Hints::NONE,
+    }
+}
+
+/// Whether a word of DO says nothing, or names a language whose code is read here.
+fn is_read(text: &[u8]) -> bool {
+    text.eq_ignore_ascii_case(b"language") || text.eq_ignore_ascii_case(b"plpgsql")
 }

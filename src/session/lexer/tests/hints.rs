@@ -41,6 +41,22 @@ fn ordinary_statements_name_nothing() {
 }
 
 #[test]
+fn a_text_that_writes_says_so_wherever_it_does() {
+    for (text, writes) in [
+        ("INSERT INTO t VALUES (1)", true),
+        ("with x as (insert into t values (1) returning a) select a from x", true),
+        ("EXPLAIN ANALYZE UPDATE t SET a = 1", true),
+        ("COPY (DELETE FROM t RETURNING *) TO STDOUT", true),
+        ("MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", true),
+        ("SELECT 'insert', inserted FROM t", false),
+    ] {
+        assert_eq!(read(text).hints.contains(H::WRITE), writes, "{text}");
+    }
+    let text = "CREATE FUNCTION f() RETURNS void BEGIN ATOMIC INSERT INTO t VALUES (1); END";
+    assert!(read(text).latent.contains(H::WRITE));
+}
+
+#[test]
 fn settings_are_session_wide_unless_local() {
     check(&[
         ("SET x = 1", H::SET),
@@ -104,6 +120,12 @@ fn what_a_session_keeps_is_named() {
         ("SELECT pg_create_physical_replication_slot('a', false, true)", H::SESSION_FUNCTION),
         ("COPY t FROM STDIN", H::COPY),
         ("LOCK TABLE t", H::LOCK),
+        ("SELECT * FROM PG_Prepared_Statements", H::LISTS),
+        ("SELECT * FROM \"pg_prepared_statements\", pg_catalog.pg_prepared_statement()", H::LISTS),
+        ("TABLE pg_prepared_xacts", NONE),
+        ("SELECT query_to_xml($1, true, true, ''), xpath('a', x)", H::DYNAMIC),
+        ("SELECT table_to_xml_and_xmlschema('t', true, true, '')", H::DYNAMIC),
+        ("SELECT * FROM ts_stat('SELECT v FROM t')", H::DYNAMIC),
     ]);
 }
 
@@ -200,6 +222,8 @@ fn a_body_is_read_for_what_it_names() {
         ("DO E'BEGIN\\nPERFORM set_config(''a'', ''b'', false); END'", body | H::SET),
         ("DO E'BEGIN \\x73et_config(); END'", H::DO | H::UNSURE),
         ("DO 'BEGIN PERFORM set_'\n'config(a, b, c); END'", computed),
+        ("DO LANGUAGE plperl $$ $_SHARED{x} = 1 $$", H::DO | H::FOREIGN),
+        ("DO $$ GD['x'] = 1 $$ LANGUAGE \"plpython3u\"", H::DO | H::FOREIGN),
         ("DO $$ BEGIN DISCARD TEMP; END $$", body | H::DISCARD),
         ("DO $$ DECLARE c CURSOR FOR SELECT 1; BEGIN OPEN c; CLOSE c; COMMIT; END $$", H::DO),
         ("DO $a$ $b$ set_config $b$ $$ $a $a$", body | H::SET),

@@ -19,11 +19,11 @@ fn read(text: &str) -> Facts {
     facts
 }
 
-/// Every text of `table` has just these hints.
+/// Every text of `table` has just these hints, whether it writes or not.
 fn check(table: &[(&str, Hints)]) {
     let wrong: Vec<String> = table
         .iter()
-        .map(|(text, hints)| (text, hints, read(text).hints))
+        .map(|(text, hints)| (text, hints, read(text).hints.without(Hints::WRITE)))
         .filter(|(_, hints, found)| *hints != found)
         .map(|(text, hints, found)| format!("{text}\n  wanted {hints:?}\n  found  {found:?}"))
         .collect();

@@ -31,7 +31,7 @@ fn the_tenant_s_own_names_are_known_however_they_are_written() {
         ("SELECT f2(1), 'f', $$f$$ /* f */ -- f", H::NONE),
         ("SELECT ff FROM order_s", H::NONE),
     ] {
-        assert_eq!(facts_with(&words, text).hints, wanted, "{text}");
+        assert_eq!(facts_with(&words, text).hints.without(H::WRITE), wanted, "{text}");
     }
     let long = "x".repeat(63);
     assert_eq!(facts_with(&[(&long, H::ROUTINE)], &format!("SELECT {long}y()")).hints, H::ROUTINE);

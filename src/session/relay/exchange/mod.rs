@@ -5,73 +5,15 @@
 //! and when the server says what it cannot be saying: then it is in [`Doubt`].
 
 mod kept;
+mod words;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use kept::Kept;
+pub(super) use words::{Doubt, Own, Reply, Sent, Undo, Verdict};
 
-use crate::server::{Prepared, StatementId};
+use crate::server::StatementId;
 use crate::wire::tag;
-
-/// A message sent to the server, as far as its answer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// Parse, of a statement known by content if it is a named one.
-    Parse(Option<StatementId>),
-    /// Bind.
-    Bind,
-    /// Describe, of a renamed statement known by content if it is one.
-    Describe(Option<StatementId>),
-    /// Execute.
-    Execute,
-    /// Close.
-    Close,
-    /// Sync.
-    Sync,
-    /// Query.
-    Query,
-    /// FunctionCall.
-    Function,
-    /// CopyDone or CopyFail sent before the server asked for data.
-    CopyEnd,
-}
-
-/// What becomes of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reply {
-    /// The client asked: it gets the answer.
-    Forward,
-    /// pgusher asked: nobody gets it.
-    Drop,
-    /// A Close stood in for a Parse the server no longer needed: the client gets ParseComplete.
-    AsParse,
-}
-
-/// What to do with a message from the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Forward it.
-    Forward,
-    /// Drop it.
-    Drop,
-    /// Forward it as ParseComplete.
-    AsParse,
-}
-
-/// What a message did to the client's statements before the server had its say.
-#[derive(Debug)]
-pub(super) enum Undo {
-    /// A statement of this name was made.
-    Made(Box<[u8]>),
-    /// A statement of this name was closed.
-    Closed(Box<[u8]>, Arc<Prepared>),
-}
-
-/// The server said what it cannot be saying. The connection must be closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server's message does not answer anything that was sent")]
-pub(super) struct Doubt;
 
 /// The outstanding answers of one lease, in order.
 #[derive(Debug)]
@@ -101,6 +43,9 @@ pub(super) struct Exchange {
     described: Option<StatementId>,
     /// What may be sent again, oldest first.
     kept: Vec<Kept>,
+    own: Own,
+    /// How often the server has refused.
+    refusals: u32,
 }
 
 /// More answers than a client may leave outstanding before it is read no further. The server
@@ -123,6 +68,8 @@ impl Default for Exchange {
             undone: Vec::new(),
             described: None,
             kept: Vec::new(),
+            own: Own::Settled,
+            refusals: 0,
         }
     }
 }
@@ -138,6 +85,7 @@ impl Exchange {
         (self.skipping, self.copying, self.status) = (false, false, b'I');
         (self.unsynced, self.acted, self.doubtful) = (false, false, 0);
         self.kept.clear();
+        (self.own, self.refusals) = (Own::Settled, 0);
         if self.owed.capacity() > 256 {
             self.owed = VecDeque::new();
         }
@@ -189,6 +137,21 @@ impl Exchange {
         self.skipping
     }
 
+    /// Whether the client has sent something it has not ended by a Sync.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// Whether the server takes CopyData.
+    pub(super) fn is_copying(&self) -> bool {
+        self.copying
+    }
+
+    /// What became of pgusher's own question, and how often it was refused.
+    pub(super) fn own(&self) -> (Own, u32) {
+        (self.own, self.refusals)
+    }
+
     /// Notes that `sent` goes to the server.
     pub(super) fn sent(&mut self, sent: Sent, reply: Reply) {
         match sent {
@@ -212,6 +175,9 @@ impl Exchange {
             Sent::CopyEnd => {}
             Sent::Bind | Sent::Execute => (self.unsynced, self.acted) = (true, true),
             _ => self.unsynced = true,
+        }
+        if (sent, reply) == (Sent::Query, Reply::Drop) {
+            self.own = Own::Asked;
         }
         self.owed.push_back((sent, reply));
         self.numbers.0 += 1;
@@ -258,7 +224,7 @@ impl Exchange {
             tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE | tag::PARAMETER_STATUS => {
                 return Ok(Verdict::Forward);
             }
-            tag::ERROR_RESPONSE => return self.failed(),
+            tag::ERROR_RESPONSE => return Ok(self.failed()),
             tag::READY_FOR_QUERY => return self.ready(status),
             _ => {}
         }
@@ -336,14 +302,18 @@ impl Exchange {
 
     /// After an error in the extended protocol the server skips to the next Sync; a simple query
     /// or a function call is ended by its own ReadyForQuery.
-    fn failed(&mut self) -> Result<Verdict, Doubt> {
+    fn failed(&mut self) -> Verdict {
         self.copying = false;
         self.drop_copy_ends();
         match self.owed.front() {
             // A question of pgusher's own has no answer that the client could be told.
-            Some((Sent::Query, Reply::Drop)) => return Err(Doubt),
+            Some((Sent::Query, Reply::Drop)) => {
+                self.own = Own::Refused;
+                self.refusals = self.refusals.saturating_add(1);
+                return Verdict::Drop;
+            }
             Some((Sent::Query | Sent::Function | Sent::Sync, _)) | None => {
-                return Ok(Verdict::Forward);
+                return Verdict::Forward;
             }
             Some(_) => {}
         }
@@ -359,7 +329,7 @@ impl Exchange {
             }
             self.throw_away();
         }
-        Ok(Verdict::Forward)
+        Verdict::Forward
     }
 
     fn ready(&mut self, status: u8) -> Result<Verdict, Doubt> {
@@ -370,8 +340,11 @@ impl Exchange {
         loop {
             match self.pop() {
                 Some((Sent::CopyEnd, _)) => {}
-                Some((Sent::Sync | Sent::Query | Sent::Function, reply)) => {
+                Some((sent @ (Sent::Sync | Sent::Query | Sent::Function), reply)) => {
                     self.status = status;
+                    if sent == Sent::Query && reply == Reply::Drop && self.own == Own::Asked {
+                        self.own = Own::Settled;
+                    }
                     self.drop_copy_ends();
                     if self.owed.is_empty() {
                         self.unsynced = false;

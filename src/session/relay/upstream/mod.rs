@@ -1,11 +1,13 @@
 //! Client → server: understand the headers, rename prepared statements, forward the rest.
 
+mod admit;
 mod execute;
 mod named;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use memchr::memmem::Finder;
+use admit::Admission;
+pub(super) use admit::FORGET;
 
 use super::exchange::{Exchange, Reply, Sent};
 use super::outbox::Outbox;
@@ -40,6 +42,8 @@ pub(super) struct Upstream {
     pub(super) settings: Vec<String>,
     /// An unnamed statement that did not come whole, as far as it has come.
     unnamed: Option<Vec<u8>>,
+    /// A message waits for answers of the server's.
+    waits: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub(super) enum Stop {
     Terminate,
     /// The client prepares more than it may.
     TooManyStatements,
+    /// The server knows what the client must not see, and cannot be made to forget it.
+    Never,
     /// The client binds a statement that was read, and described, under another schema.
     Stale(Arc<Prepared>),
 }
@@ -99,6 +105,7 @@ impl Upstream {
             unnamed_was_read: false,
             settings: Vec::new(),
             unnamed: None,
+            waits: false,
         }
     }
 
@@ -106,7 +113,7 @@ impl Upstream {
         self.buffer.clear();
         self.outbox.reset();
         (self.rest, self.body) = (0, Body::Forward);
-        self.unnamed = None;
+        (self.unnamed, self.waits) = (None, false);
         self.lexer = Lexer::default();
         self.forget_hints();
     }
@@ -198,18 +205,14 @@ impl Upstream {
         }
     }
 
-    /// Whether the next message's text names the view of what is prepared.
-    pub(super) fn lists_statements(&self) -> bool {
-        static VIEW: LazyLock<Finder<'static>> =
-            LazyLock::new(|| Finder::new("pg_prepared_statements"));
-        let bytes = self.buffer.unparsed();
-        let Some(Ok(header)) = Header::frontend(bytes) else { return false };
-        let text = &bytes[..header.total().min(bytes.len())];
-        matches!(header.tag, tag::QUERY | tag::PARSE) && VIEW.find(text).is_some()
+    /// Whether a message is here that waits for answers of the server's.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Understands as much as is there.
     pub(super) fn parse(&mut self, desk: &mut Desk<'_>) -> Result<Stop, Malformed> {
+        self.waits = false;
         loop {
             if self.rest > 0 && !self.consume(desk.shared) {
                 return Ok(Stop::Starved);
@@ -226,7 +229,8 @@ impl Upstream {
             let header = header?;
             let stop = match header.tag {
                 tag::TERMINATE => Some(Stop::Terminate),
-                tag::QUERY if desk.shared && self.rename_in_query(header, desk) => None,
+                tag::QUERY if desk.shared => self.query(header, desk),
+                tag::FUNCTION_CALL if desk.shared => self.function_call(header, desk),
                 tag::PARSE | tag::BIND | tag::DESCRIBE | tag::CLOSE if desk.shared => {
                     self.statement_message(header, desk)?
                 }
@@ -350,17 +354,7 @@ impl Upstream {
         if let Some(sent) = sent {
             desk.exchange.sent(sent, Reply::Forward);
         }
-        if header.tag == tag::FUNCTION_CALL && desk.shared {
-            // It names the function by its object id.
-            (self.hints, self.runs) = (self.hints | Hints::CALL, true);
-        }
-        let lex = header.tag == tag::QUERY && desk.shared;
-        if lex {
-            // A simple query destroys the unnamed statement (PostgreSQL documentation, 55.2.3).
-            desk.client.forget_unnamed();
-            desk.server.unnamed_is_here();
-        }
-        self.begin_body(header.body, if lex { Body::Lex } else { Body::Forward });
+        self.begin_body(header.body, Body::Forward);
     }
 
     fn begin_body(&mut self, rest: usize, body: Body) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::execute::{Executing, may_execute};
-use super::{Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream};
+use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream};
 use crate::server::Prepared;
-use crate::session::lexer::Hints;
+use crate::session::lexer::{Facts, Hints};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::{Read, Use};
@@ -26,8 +26,13 @@ impl Upstream {
         match header.tag {
             tag::PARSE => match parse_name(body) {
                 Ok(named) if named.name.is_empty() => {
+                    let read = match self.admit_text(header, HEADER_BYTES + 1, desk) {
+                        Admission::Go(read) => read,
+                        Admission::Wait => return Ok(Some(Stop::Starved)),
+                        Admission::Never => return Ok(Some(Stop::Never)),
+                    };
                     if !(whole && self.parse_executing(header, desk)) {
-                        self.parse_unnamed(header, whole, desk);
+                        self.parse_unnamed(header, whole, read.as_ref(), desk);
                     }
                     Ok(None)
                 }
@@ -41,12 +46,17 @@ impl Upstream {
                     let (portal, name) = (portal.to_vec(), named.name.to_vec());
                     if let Some(stale) = self.stale(&name, desk) {
                         // Asked about once the server has answered what pgusher put before it.
-                        let asked = if desk.exchange.is_done() {
-                            Stop::Stale(stale)
-                        } else {
-                            Stop::Starved
-                        };
-                        return Ok(Some(asked));
+                        if desk.exchange.is_done() {
+                            return Ok(Some(Stop::Stale(stale)));
+                        }
+                        self.waits = true;
+                        return Ok(Some(Stop::Starved));
+                    }
+                    let bound = self.bound(&name, desk);
+                    match self.admit(bound, desk) {
+                        Admission::Go(_) => {}
+                        Admission::Wait => return Ok(Some(Stop::Starved)),
+                        Admission::Never => return Ok(Some(Stop::Never)),
                     }
                     self.bind(header, &portal, &name, desk);
                     Ok(None)
@@ -89,7 +99,13 @@ impl Upstream {
         Ok(Some(self.starve(wanted)))
     }
 
-    fn parse_unnamed(&mut self, header: Header, whole: bool, desk: &mut Desk<'_>) {
+    fn parse_unnamed(
+        &mut self,
+        header: Header,
+        whole: bool,
+        read: Option<&Facts>,
+        desk: &mut Desk<'_>,
+    ) {
         if whole {
             let body = &self.buffer.unparsed()[HEADER_BYTES + 1..header.total()];
             desk.client.remember_unnamed(body);
@@ -103,7 +119,11 @@ impl Upstream {
         self.unnamed_was_read = true;
         desk.exchange.sent(Sent::Parse(None), Reply::Forward);
         self.buffer.pass(HEADER_BYTES + 1);
-        (self.rest, self.body) = (header.body - 1, Body::Lex);
+        if let Some(facts) = read {
+            self.note(facts);
+        }
+        let body = if read.is_some() { Body::Forward } else { Body::Lex };
+        (self.rest, self.body) = (header.body - 1, body);
         self.consume_if_empty();
     }
 
@@ -129,7 +149,7 @@ impl Upstream {
         let read = Read::new(facts, self.reading);
         let taken = desk.client.named(&name).is_some();
         let (count_max, bytes_max) = desk.client_max;
-        let bytes = desk.client.bytes().saturating_add(prepared.body.len());
+        let bytes = desk.client.bytes().saturating_add(name.len()).saturating_add(prepared.bytes());
         if !taken && (desk.client.len() >= count_max || bytes > bytes_max) {
             return Ok(Some(Stop::TooManyStatements));
         }
@@ -159,9 +179,9 @@ impl Upstream {
 
     fn bind(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
         let names = portal.len() + name.len() + 2;
-        self.note_bound(name, desk);
         let used = desk.client.bind(name);
         if name.is_empty() {
+            self.unnamed_was_read = true;
             self.ensure_unnamed(desk);
         }
         if let Some(used) = used {
@@ -181,21 +201,21 @@ impl Upstream {
         (self.rest, self.body) = (header.body - names, Body::Forward);
     }
 
-    /// A statement that was parsed in an earlier transaction does now what its text names.
-    fn note_bound(&mut self, name: &[u8], desk: &mut Desk<'_>) {
+    /// A statement that was parsed in an earlier transaction does now what its text names: takes
+    /// note of it, and says what that is.
+    fn bound(&mut self, name: &[u8], desk: &mut Desk<'_>) -> Hints {
         if name.is_empty() {
-            if std::mem::replace(&mut self.unnamed_was_read, true) {
-                return;
+            if self.unnamed_was_read {
+                return Hints::NONE;
             }
-            match desk.client.unnamed() {
-                Some(body) => {
-                    let facts = self.lexer.read(body);
-                    self.note(&facts);
-                }
+            let Some(body) = desk.client.unnamed() else {
                 // Too long to be remembered, or made by nobody we know.
-                None => self.hints |= Hints::UNSURE,
-            }
-            return;
+                self.hints |= Hints::UNSURE;
+                return Hints::UNSURE;
+            };
+            let facts = self.lexer.read(body);
+            self.note(&facts);
+            return self.meant(&facts);
         }
         if let Some(body) = desk.client.outdated_read(name, self.reading) {
             let facts = self.lexer.read(&body.body);
@@ -203,10 +223,12 @@ impl Upstream {
         }
         if let Some(facts) = desk.client.read(name) {
             self.note(facts);
-        } else if desk.client.named(name).is_some() {
-            self.runs = true;
-            self.hints |= self.always;
+            return self.meant(facts);
         }
+        let Some(hints) = desk.client.hints(name) else { return Hints::NONE };
+        self.runs = true;
+        self.hints |= self.always | hints;
+        self.always | hints
     }
 
     /// What a statement prepared now is read under. Where that is not certain it is shared with

@@ -1,0 +1,78 @@
+//! The words an [`Exchange`](super::Exchange) is told and tells by.
+
+use std::sync::Arc;
+
+use crate::server::{Prepared, StatementId};
+
+/// A message sent to the server, as far as its answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session::relay) enum Sent {
+    /// Parse, of a statement known by content if it is a named one.
+    Parse(Option<StatementId>),
+    /// Bind.
+    Bind,
+    /// Describe, of a renamed statement known by content if it is one.
+    Describe(Option<StatementId>),
+    /// Execute.
+    Execute,
+    /// Close.
+    Close,
+    /// Sync.
+    Sync,
+    /// Query.
+    Query,
+    /// FunctionCall.
+    Function,
+    /// CopyDone or CopyFail sent before the server asked for data.
+    CopyEnd,
+}
+
+/// What becomes of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session::relay) enum Reply {
+    /// The client asked: it gets the answer.
+    Forward,
+    /// pgusher asked: nobody gets it.
+    Drop,
+    /// A Close stood in for a Parse the server no longer needed: the client gets ParseComplete.
+    AsParse,
+}
+
+/// What to do with a message from the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session::relay) enum Verdict {
+    /// Forward it.
+    Forward,
+    /// Drop it.
+    Drop,
+    /// Forward it as ParseComplete.
+    AsParse,
+}
+
+/// What a message did to the client's statements before the server had its say.
+#[derive(Debug)]
+pub(in crate::session::relay) enum Undo {
+    /// A statement of this name was made.
+    Made(Box<[u8]>),
+    /// A statement of this name was closed.
+    Closed(Box<[u8]>, Arc<Prepared>),
+    /// Another client's statement was closed.
+    Forgotten(StatementId),
+}
+
+/// What became of pgusher's own question, where it asked one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::session::relay) enum Own {
+    /// None is open.
+    #[default]
+    Settled,
+    /// The server has not answered yet.
+    Asked,
+    /// The server refused: a cancel or a timeout hit it.
+    Refused,
+}
+
+/// The server said what it cannot be saying. The connection must be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server's message does not answer anything that was sent")]
+pub(in crate::session::relay) struct Doubt;

@@ -1,0 +1,162 @@
+//! What is seen to before a text goes to a server that others were on.
+//!
+//! Two things there are another session's: what its sequences gave it, where the server was asked
+//! to forget that and has not done so yet, and the statements it has prepared. A text that may tell
+//! of these waits for the first, and has the second closed before it.
+
+use super::{Body, Desk, Stop, Upstream};
+use crate::session::lexer::{Facts, Hints};
+use crate::session::relay::exchange::{Own, Reply, Sent, Undo};
+use crate::session::relay::statement_messages as own;
+use crate::wire::{HEADER_BYTES, Header};
+
+/// Whether a message may go.
+pub(super) enum Admission {
+    /// It may. What its text says, where that had to be looked at.
+    Go(Option<Facts>),
+    /// Not yet.
+    Wait,
+    /// Not to this server.
+    Never,
+}
+
+/// How often the server is asked to forget in one lease. It takes microseconds: who has it refused
+/// so often means to.
+const REFUSALS_MAX: u32 = 1_000;
+
+impl Upstream {
+    /// A simple query in transaction mode.
+    pub(super) fn query(&mut self, header: Header, desk: &mut Desk<'_>) -> Option<Stop> {
+        let read = match self.admit_text(header, HEADER_BYTES, desk) {
+            Admission::Go(read) => read,
+            Admission::Wait => return Some(Stop::Starved),
+            Admission::Never => return Some(Stop::Never),
+        };
+        if self.rename_in_query(header, desk) {
+            return None;
+        }
+        desk.exchange.sent(Sent::Query, Reply::Forward);
+        // A simple query destroys the unnamed statement (PostgreSQL documentation, 55.2.3).
+        desk.client.forget_unnamed();
+        desk.server.unnamed_is_here();
+        if let Some(facts) = &read {
+            self.note(facts);
+        }
+        self.begin_body(header.body, if read.is_some() { Body::Forward } else { Body::Lex });
+        None
+    }
+
+    /// A function call in transaction mode.
+    pub(super) fn function_call(&mut self, header: Header, desk: &mut Desk<'_>) -> Option<Stop> {
+        match self.admit(Hints::UNSURE, desk) {
+            Admission::Go(_) => {}
+            Admission::Wait => return Some(Stop::Starved),
+            Admission::Never => return Some(Stop::Never),
+        }
+        // It names the function by its object id.
+        (self.hints, self.runs) = (self.hints | Hints::CALL, true);
+        self.plain_message(header, desk);
+        None
+    }
+
+    /// Looks at the message at hand, whose text begins `from` bytes in. Where nothing of another
+    /// session's is on the server it is not read here.
+    pub(super) fn admit_text(
+        &mut self,
+        header: Header,
+        from: usize,
+        desk: &mut Desk<'_>,
+    ) -> Admission {
+        if desk.server.is_clear() && desk.exchange.own().0 == Own::Settled {
+            return Admission::Go(None);
+        }
+        let Some(text) = self.buffer.unparsed().get(from..header.total()) else {
+            // What is never here as a whole may say anything.
+            let comes = header.total() <= self.buffer.capacity();
+            return if comes { Admission::Wait } else { self.admit(Hints::UNSURE, desk) };
+        };
+        let facts = self.lexer.read(text);
+        let hints = self.meant(&facts);
+        match self.admit(hints, desk) {
+            Admission::Go(_) => Admission::Go(Some(facts)),
+            other => other,
+        }
+    }
+
+    /// What a text names and does at once.
+    pub(super) fn meant(&self, facts: &Facts) -> Hints {
+        let always = if facts.runs { self.always } else { Hints::NONE };
+        facts.hints.without(facts.latent) | always
+    }
+
+    /// Sees to it that what names `hints` meets nothing of another session's.
+    pub(super) fn admit(&mut self, hints: Hints, desk: &mut Desk<'_>) -> Admission {
+        if desk.exchange.is_skipping() || desk.exchange.is_copying() {
+            // It is not run.
+            return Admission::Go(None);
+        }
+        if hints.intersects(Hints::OBSCURE | Hints::SEQ_READ) {
+            match self.have_forgotten(hints, desk) {
+                Admission::Go(_) => {}
+                other => return other,
+            }
+        }
+        if hints.intersects(Hints::OBSCURE | Hints::LISTS) && !desk.server.is_clear() {
+            return self.close_others(desk);
+        }
+        Admission::Go(None)
+    }
+
+    /// The server has forgotten another session's sequences, or is asked again.
+    fn have_forgotten(&mut self, hints: Hints, desk: &mut Desk<'_>) -> Admission {
+        let (own, refusals) = desk.exchange.own();
+        match own {
+            Own::Settled => return Admission::Go(None),
+            Own::Refused if refusals > REFUSALS_MAX => return Admission::Never,
+            Own::Refused if desk.exchange.is_quiet() && desk.exchange.status() == b'E' => {
+                // It reads nothing, unless it ends the transaction first.
+                let never = hints.intersects(ENDS | Hints::UNSURE);
+                return if never { Admission::Never } else { Admission::Go(None) };
+            }
+            Own::Refused if desk.exchange.is_quiet() => {
+                self.outbox.after(&mut self.buffer).query(FORGET);
+                desk.exchange.sent(Sent::Query, Reply::Drop);
+            }
+            // In the middle of a batch nothing can be asked.
+            Own::Refused if desk.exchange.is_unsynced() => return Admission::Never,
+            Own::Refused | Own::Asked => {}
+        }
+        self.waits = true;
+        Admission::Wait
+    }
+
+    /// Closes what other clients have prepared on the server.
+    fn close_others(&mut self, desk: &mut Desk<'_>) -> Admission {
+        let executed = desk.client.executed().map(|other| other.id);
+        let own = |id| desk.client.has(id) || executed == Some(id);
+        let others: Vec<_> = desk.server.iter().filter(|id| !own(*id)).collect();
+        if others.is_empty() && !desk.server.has_doomed() {
+            return Admission::Go(None);
+        }
+        // Behind a query that may yet ask for data it would be taken for such. A batch without a
+        // Sync has no answers to wait for, and fails as a whole.
+        if !desk.exchange.is_quiet() && !desk.exchange.is_unsynced() {
+            self.waits = true;
+            return Admission::Wait;
+        }
+        let doomed: Vec<_> = std::iter::from_fn(|| desk.server.next_doomed()).collect();
+        let out = self.outbox.after(&mut self.buffer);
+        for id in others.into_iter().chain(doomed) {
+            own::close(id, out);
+            desk.exchange.sent_undoable(Sent::Close, Reply::Drop, Undo::Forgotten(id));
+            desk.server.remove(id);
+        }
+        Admission::Go(None)
+    }
+}
+
+/// What ends a transaction that has failed, or the failed part of it.
+const ENDS: Hints = Hints::COMMIT.or(Hints::ROLLBACK).or(Hints::ROLLBACK_TO);
+
+/// What makes a server forget sequences.
+pub(in crate::session::relay) const FORGET: &str = "DISCARD SEQUENCES";
