@@ -14,18 +14,18 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && : > src/lib.rs \
-    && cargo build --release --locked \
+    && cargo build --profile dist --locked \
     && rm -r src
 COPY config config
 COPY src src
 # Cargo goes by time, and what was copied may be older than the empty files above.
 RUN touch src/main.rs src/lib.rs \
-    && cargo build --release --locked \
-    && strip --strip-debug target/release/pgusher
+    && cargo build --profile dist --locked \
+    && strip --strip-debug target/dist/pgusher
 
 # glibc, the certificates of the public authorities, and a user without rights (65532).
 FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /build/target/release/pgusher /usr/local/bin/pgusher
+COPY --from=build /build/target/dist/pgusher /usr/local/bin/pgusher
 COPY config/pgusher.toml /etc/pgusher/pgusher.toml
 # A container's loopback is nobody's: listen on every address, and let -p decide what is seen. The
 # environment stands over the file; -e changes it. Whoever asks the ops listener for more than

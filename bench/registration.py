@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures registrations through HTTP: one at a time, and a burst beside tenants under load.
 
-    cargo build --release && target/venv/bin/python bench/registration.py [--burst 500]
+    cargo build --profile dist && target/venv/bin/python bench/registration.py [--burst 500]
 
 Starts `pgusher dev` (its PostgreSQL has fsync on) in a directory of its own and stops it again.
 Everything runs on this machine: the figures are of pgusher, PostgreSQL, the clients and whatever
@@ -236,7 +236,7 @@ def beside_load(world, count, load_clients, rate, name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--program", default=ROOT / "target/release/pgusher")
+    parser.add_argument("--program", default=ROOT / "target/dist/pgusher")
     parser.add_argument("--count", type=int, default=100, help="registrations one at a time")
     parser.add_argument("--burst", type=int, default=500, help="registrations at once; 0: none")
     parser.add_argument("--load", type=int, default=2, help="pgbench clients of each of 4 tenants")

@@ -19,11 +19,12 @@ use crate::control::keys::Keys;
 use crate::control::login::Login;
 use crate::control::mfa::Mfa;
 use crate::control::provision::Provisioner;
-use crate::control::registration::{Builder, Registration, RegistrationMetrics, Warm};
+use crate::control::registration::{AtWork, Builder, Registration, RegistrationMetrics, Warm};
 use crate::control::seams::SharedMint;
 use crate::control::stripe::{Outbox, StripeHook, StripeMetrics};
 use crate::control::{EmailIndex, Pace, Passwords, Presence, Sessions};
 use crate::http::{Ops, Public};
+use crate::pool::RoomFigures;
 use crate::session::Door;
 
 /// Doors that stand open.
@@ -176,6 +177,8 @@ impl Sidecar {
             Health::new(registry.clone(), servers.clone(), config.health.clone(), &built.metrics)
                 .map_err(unnamed)?;
         let metrics = RegistrationMetrics::new(&built.metrics).map_err(unnamed)?;
+        let pools = built.pools.clone();
+        let is_at_work = |room: &RoomFigures| room.leased > 0 || room.waiting > 0;
         let registration = Builder {
             registry: registry.clone(),
             servers,
@@ -185,6 +188,7 @@ impl Sidecar {
             sessions: sessions.clone(),
             presence: presence.clone(),
             warm: warm.clone(),
+            at_work: AtWork(Box::new(move || pools.rooms().iter().any(is_at_work))),
             metrics,
         }
         .build(&config.registration);

@@ -11,8 +11,8 @@ use pgusher::control::login::Login;
 use pgusher::control::mfa::{Mfa, MfaSettings};
 use pgusher::control::provision::{ProvisionMetrics, Provisioner, ServerSettings, Servers};
 use pgusher::control::registration::{
-    Builder, Janitor, NewOrganisation, Registration, RegistrationMetrics, RegistrationSettings,
-    Warm, WarmSettings,
+    AtWork, Builder, Janitor, NewOrganisation, Registration, RegistrationMetrics,
+    RegistrationSettings, Warm, WarmSettings,
 };
 use pgusher::control::schema::{MigrationSet, migrate_registry};
 use pgusher::control::seams::{Caller, Claims, Gate, Mint, SharedMint, TenantDoor};
@@ -185,6 +185,7 @@ impl Office {
             sessions: sessions.clone(),
             presence: presence.clone(),
             warm: warm.clone(),
+            at_work: AtWork(Box::new(|| false)),
             metrics: RegistrationMetrics::new(&prometheus).unwrap(),
         }
         .build(&RegistrationSettings::default());

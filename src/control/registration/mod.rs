@@ -6,6 +6,7 @@
 
 mod board;
 mod course;
+mod courtesy;
 mod hold;
 mod janitor;
 mod job;
@@ -20,6 +21,7 @@ mod step;
 mod view;
 mod warm;
 
+pub use courtesy::AtWork;
 pub use hold::Hold;
 pub use janitor::{Janitor, Swept};
 pub use job::KEY_VERSION;

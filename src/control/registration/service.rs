@@ -6,6 +6,7 @@ use aws_lc_rs::constant_time;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::course::Course;
+use super::courtesy::{AtWork, Courtesy};
 use super::job::{self, Claim, Claimed, Earlier, Job};
 use super::metrics::Timings;
 use super::placement::{Placement, Region};
@@ -32,6 +33,7 @@ pub struct Registration(pub(super) Arc<Parts>);
 pub(super) struct Parts {
     pub(super) course: Arc<Course>,
     passwords: Passwords,
+    courtesy: Courtesy,
     emails: EmailIndex,
     pub(super) sessions: Sessions,
     places: Arc<Semaphore>,
@@ -56,6 +58,8 @@ pub struct Builder {
     pub presence: Presence,
     /// Refilled after a claim.
     pub warm: Warm,
+    /// Whether tenants are at work: a burst of registrations leaves them the processor.
+    pub at_work: AtWork,
     /// Counts.
     pub metrics: RegistrationMetrics,
 }
@@ -77,6 +81,7 @@ impl Builder {
         Registration(Arc::new(Parts {
             course: Arc::new(course),
             passwords: self.passwords,
+            courtesy: Courtesy::new(self.at_work),
             emails: self.emails,
             sessions: self.sessions,
             places: Arc::new(Semaphore::new(settings.concurrent_max.max(1))),
@@ -230,6 +235,7 @@ impl Parts {
         let place = (place, course.warm.busy());
         let mut timings = Timings::default();
         let hash = self.passwords.hash(organisation.password.clone());
+        let hash = async { self.courtesy.in_turn(hash).await? };
         let hash = course.metrics.step("hash", &mut timings, hash).await?;
         course.hold_at.at(Hold::Hashed).await;
         let admin = NewAdmin {
