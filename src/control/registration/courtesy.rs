@@ -81,7 +81,7 @@ impl Courtesy {
 mod tests {
     use super::*;
 
-    async fn turns_left(at_work: bool, took: u64) -> usize {
+    fn turns_left(at_work: bool, took: u64) -> usize {
         let courtesy = Courtesy::new(AtWork(Box::new(move || at_work)));
         let all = courtesy.turns.available_permits();
         for micros in [10_000, took] {
@@ -93,9 +93,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_rests_where_tenants_work_and_the_processor_is_short() {
-        assert_eq!(turns_left(true, 14_000).await, 1);
-        assert_eq!(turns_left(true, 12_000).await, 0, "it is not short");
-        assert_eq!(turns_left(false, 14_000).await, 0, "nobody is at work");
+        assert_eq!(turns_left(true, 14_000), 1);
+        assert_eq!(turns_left(true, 12_000), 0, "it is not short");
+        assert_eq!(turns_left(false, 14_000), 0, "nobody is at work");
     }
 
     #[tokio::test]
