@@ -63,9 +63,22 @@ impl Params {
         self.0.shifting
     }
 
-    /// Whether both hold the same values.
-    pub fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    /// Whether both hold the same values. Equal ones are one from then on, and cost a pointer
+    /// comparison: of two the one at the lower address stays, so that all that meet become one in
+    /// the end, whoever meets whom.
+    pub fn merge(&mut self, other: &mut Self) -> bool {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return true;
+        }
+        if self.0 != other.0 {
+            return false;
+        }
+        if Arc::as_ptr(&self.0) < Arc::as_ptr(&other.0) {
+            other.0 = Arc::clone(&self.0);
+        } else {
+            self.0 = Arc::clone(&other.0);
+        }
+        true
     }
 
     /// All pairs, by name.
@@ -102,10 +115,14 @@ mod tests {
         a.set("DateStyle", "ISO, MDY");
         b.set("DateStyle", "German");
         b.set("TimeZone", "UTC");
-        assert!(!a.same(&b));
+        assert!(!a.merge(&mut b));
         assert_eq!(b.news_to(&a).collect::<Vec<_>>(), [("DateStyle", "German")]);
         b.set("DateStyle", "ISO, MDY");
-        assert!(a.same(&b));
+        assert_eq!(a.0, b.0);
         assert_eq!(b.news_to(&a).count(), 0);
+        assert!(!Arc::ptr_eq(&a.0, &b.0));
+        assert!(a.merge(&mut b) && Arc::ptr_eq(&a.0, &b.0));
+        b.set("TimeZone", "CET");
+        assert!(!a.merge(&mut b) && a.value("TimeZone") == Some("UTC"));
     }
 }

@@ -34,11 +34,34 @@ impl Settings {
 
     /// Whether both hold the same values; a pointer comparison when they have one origin.
     pub fn same(&self, other: &Self) -> bool {
+        self.is(other) || self == other
+    }
+
+    /// Whether both are one. Equal ones may be two.
+    pub fn is(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
+    }
+
+    /// As [`Self::same`]; equal ones are one from then on. Of two the one at the lower address
+    /// stays, so that all that meet become one in the end, whoever meets whom.
+    pub fn merge(&mut self, other: &mut Self) -> bool {
+        if self.is(other) {
+            return true;
+        }
+        if self != other {
+            return false;
+        }
+        let [own, others] = [&*self, &*other].map(|set| set.0.as_ref().map(Arc::as_ptr));
+        if own < others {
+            other.clone_from(self);
+        } else {
+            self.clone_from(other);
+        }
+        true
     }
 
     /// All pairs, by name.

@@ -13,7 +13,7 @@ use super::farewell::Farewell;
 use super::habit::Habit;
 use super::live::{Counted, Live};
 use super::login::Proven;
-use super::schema::Reading;
+use super::schema::{Reading, Salted};
 use super::settings::DatabaseNames;
 use super::shared::{Shared, WelcomeKey};
 use super::startup::Wish;
@@ -284,6 +284,7 @@ fn enter(
         statements: ClientStatements::default(),
         schema: shared.schemas.of(&tenant),
         reading: Reading::default(),
+        salted: Salted::default(),
         hears_pins: false,
         deferred: Deferred::default(),
         doing: Doing::Waiting,

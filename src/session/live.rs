@@ -15,7 +15,7 @@ use super::farewell::Farewell;
 use super::habit::Habit;
 use super::relay::{Relay, Stocked};
 use super::roster::Entry;
-use super::schema::{Reading, Schema};
+use super::schema::{Reading, Salted, Schema};
 use super::shared::Shared;
 use super::statements::ClientStatements;
 use super::taking::Seat;
@@ -47,6 +47,7 @@ pub(super) struct Live {
     pub(super) statements: ClientStatements,
     /// What the tenant's statements are read under.
     pub(super) schema: Schema,
+    pub(super) salted: Salted,
     /// What this session's were last read with.
     pub(super) reading: Reading,
     /// The client wants to hear when it is pinned.

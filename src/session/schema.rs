@@ -44,6 +44,15 @@ pub(super) struct Reading {
     changes: u64,
 }
 
+/// What a session's statements were last found to be read under, and what by.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Salted {
+    /// 0: nothing yet.
+    version: u64,
+    settings: Settings,
+    salt: u64,
+}
+
 /// Functions that are changed past pgusher are noticed within this.
 const READ_EVERY: Duration = Duration::from_secs(60);
 
@@ -100,22 +109,13 @@ impl Schema {
     }
 
     /// One number for the schema and for the settings that decide what a text means.
-    pub(super) fn salt(&self, settings: &Settings) -> u64 {
-        static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    pub(super) fn salt(&self, settings: &Settings, last: &mut Salted) -> u64 {
         let version = self.0.version.load(Ordering::Acquire);
-        if settings.is_empty() {
-            return version;
+        if version != last.version || !settings.is(&last.settings) {
+            let salt = salt(version, settings);
+            *last = Salted { version, settings: settings.clone(), salt };
         }
-        let read_by = |name: &str| PARSED_BY.iter().any(|one| name.eq_ignore_ascii_case(one));
-        let mut deciding = settings.iter().filter(|(name, _)| read_by(name)).peekable();
-        // Many sessions set none of them: nothing to hash.
-        if deciding.peek().is_none() {
-            return version;
-        }
-        let mut hasher = HASH.build_hasher();
-        version.hash(&mut hasher);
-        deciding.for_each(|pair| pair.hash(&mut hasher));
-        hasher.finish()
+        last.salt
     }
 
     /// A command may have changed what its functions do.
@@ -168,6 +168,20 @@ impl Schema {
     fn reading(&self) -> MutexGuard<'_, Reading> {
         self.0.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn salt(version: u64, settings: &Settings) -> u64 {
+    static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let read_by = |name: &str| PARSED_BY.iter().any(|one| name.eq_ignore_ascii_case(one));
+    let mut deciding = settings.iter().filter(|(name, _)| read_by(name)).peekable();
+    // Many sessions set none of them: nothing to hash.
+    if deciding.peek().is_none() {
+        return version;
+    }
+    let mut hasher = HASH.build_hasher();
+    version.hash(&mut hasher);
+    deciding.for_each(|pair| pair.hash(&mut hasher));
+    hasher.finish()
 }
 
 fn millis_now() -> u64 {

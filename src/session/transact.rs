@@ -89,7 +89,7 @@ impl Live {
             Box::pin(lease.clean()).await?;
         }
         lease.statements.unnamed_is_gone();
-        if !lease.settings.same(&self.settings) {
+        if !lease.settings.merge(&mut self.settings) {
             Box::pin(lease.apply_again(&self.settings)).await?;
             self.settings = lease.settings.clone();
         }
@@ -107,8 +107,8 @@ impl Live {
 
     /// Tells the client what the server has reported to pgusher alone.
     pub(super) fn tell_params(&mut self, relay: &mut Relay) {
-        let Some(lease) = &self.held else { return };
-        if !lease.params.same(&self.params) {
+        let Some(lease) = &mut self.held else { return };
+        if !lease.params.merge(&mut self.params) {
             for (name, value) in lease.params.news_to(&self.params) {
                 relay.say().parameter_status(name, value);
             }
@@ -170,7 +170,7 @@ impl Live {
             statements: &mut self.statements,
             params: &mut self.params,
             shared: self.seat.mode == PoolMode::Transaction,
-            salt: lease_is_plain.then(|| self.schema.salt(&self.settings)),
+            salt: lease_is_plain.then(|| self.schema.salt(&self.settings, &mut self.salted)),
             server_statements_max: self.shared.parts.dialer.prepared_statements_max(),
             client_max: (rules.prepared_statements_max, rules.prepared_bytes_max.get()),
             watched: if hold { Hints::STATE | Hints::CLOSE | Hints::DROP } else { Hints::STATE },
@@ -238,7 +238,7 @@ impl Live {
     /// If it returns the same now it is prepared anew and nobody notices; if not, the client is
     /// told as PostgreSQL tells it, and asks again. `false` when the lease is over.
     async fn renew(&mut self, relay: &mut Relay, old: &Arc<Prepared>) -> Result<bool, End> {
-        let salt = self.schema.salt(&self.settings);
+        let salt = self.schema.salt(&self.settings, &mut self.salted);
         let fresh = old.under(salt);
         let Some(lease) = &mut self.held else { return Ok(false) };
         let (described, notifications) = match Box::pin(lease.describe(&fresh)).await {

@@ -26,6 +26,12 @@ impl Lexer {
         self.words = words;
     }
 
+    /// What texts are read under: the names, whether plain literals have escapes, whether an ASCII
+    /// byte may be part of another character.
+    pub(in crate::session::lexer) fn manner(&self) -> (Option<&Arc<Words>>, bool, bool) {
+        (self.words.as_ref(), self.nonstandard, self.shifting)
+    }
+
     /// Hands a word to the reader.
     pub(super) fn tell(&mut self, token: Token<'_>) {
         if let Some(words) = &self.words {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::session::lexer::{Facts, Lexer, body_hints};
 
 /// Pieces that mean something to a lexer, so that random texts get deep into it.
-const PIECES: &[&str] = &[
+pub(super) const PIECES: &[&str] = &[
     "'",
     "''",
     "\"",

@@ -4,6 +4,7 @@ mod chunks;
 mod hints;
 mod lexical;
 mod names;
+mod recall;
 mod world;
 
 use super::{Facts, Hints, Lexer};

@@ -4,7 +4,7 @@
 //! to forget that and has not done so yet, and the statements it has prepared. A text that may tell
 //! of these waits for the first, and has the second closed before it.
 
-use super::{Body, Desk, Stop, Upstream};
+use super::{Body, Desk, Stop, Upstream, read};
 use crate::session::lexer::{Facts, Hints};
 use crate::session::relay::exchange::{Own, Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
@@ -59,23 +59,27 @@ impl Upstream {
         None
     }
 
-    /// Looks at the message at hand, whose text begins `from` bytes in. Where nothing of another
-    /// session's is on the server it is not read here.
+    /// Looks at the message at hand, whose text begins `from` bytes in. One that is not here as a
+    /// whole is read as it passes, where nothing of another session's is on the server.
     pub(super) fn admit_text(
         &mut self,
         header: Header,
         from: usize,
         desk: &mut Desk<'_>,
     ) -> Admission {
-        if desk.server.is_clear() && desk.exchange.own().0 == Own::Settled {
-            return Admission::Go(None);
-        }
+        let clear = desk.server.is_clear() && desk.exchange.own().0 == Own::Settled;
         let Some(text) = self.buffer.unparsed().get(from..header.total()) else {
+            if clear {
+                return Admission::Go(None);
+            }
             // What is never here as a whole may say anything.
             let comes = header.total() <= self.buffer.capacity();
             return if comes { Admission::Wait } else { self.admit(Hints::UNSURE, desk) };
         };
-        let facts = self.lexer.read(text);
+        let facts = read(&mut self.lexer, text);
+        if clear {
+            return Admission::Go(Some(facts));
+        }
         let hints = self.meant(&facts);
         match self.admit(hints, desk) {
             Admission::Go(_) => Admission::Go(Some(facts)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Desk, Upstream};
+use super::{Desk, Upstream, read};
 use crate::server::Prepared;
 use crate::session::lexer::{Facts, Target, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent};
@@ -38,7 +38,7 @@ impl Upstream {
         if desk.client.len() == 0 || !likely {
             return false;
         }
-        let facts = self.lexer.read(message);
+        let facts = read(&mut self.lexer, message);
         let by_name = facts.target.as_ref().filter(|t| facts.single && t.kind == TargetKind::Name);
         let Some(target) = by_name else { return false };
         let Some(prepared) = desk.client.named(target.name.as_bytes()).map(Arc::clone) else {
@@ -77,7 +77,7 @@ impl Upstream {
         body: &[u8],
         client: &ClientStatements,
     ) -> Option<Executing> {
-        let facts = self.lexer.read(body);
+        let facts = read(&mut self.lexer, body);
         let named = |t: &Target| t.kind == TargetKind::Name && facts.first == Verb::Execute;
         let target = facts.target.as_ref().filter(|t| facts.single && named(t))?;
         // One that executes another is not executed in its turn: no chain has to be followed.

@@ -4,15 +4,18 @@ mod admit;
 mod execute;
 mod named;
 
+use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use admit::Admission;
 pub(super) use admit::FORGET;
+use memchr::memchr2_iter;
 
 use super::exchange::{Exchange, Reply, Sent};
 use super::outbox::Outbox;
 use crate::server::{Params, Prepared, ServerStatements};
-use crate::session::lexer::{Facts, Hints, Lexer};
+use crate::session::lexer::{Facts, Hints, Lexer, Recall};
 use crate::session::schema::Reading;
 use crate::session::statements::ClientStatements;
 use crate::wire::{Buffer, HEADER_BYTES, Header, Malformed, bind_names, tag};
@@ -371,10 +374,23 @@ impl Upstream {
     }
 }
 
+thread_local! {
+    static RECALL: RefCell<Recall> = RefCell::default();
+}
+
+/// What a text says that is here as a whole. Most have been read before.
+fn read(lexer: &mut Lexer, text: &[u8]) -> Facts {
+    RECALL.with_borrow_mut(|recall| recall.read(lexer, text))
+}
+
 /// A word too many costs nothing but what is known of sequences, and a quoted one is found, too.
 fn names_read(text: &[u8]) -> bool {
-    text.windows(7).any(|w| {
-        w[4..].eq_ignore_ascii_case(b"val")
-            && (w[..4].eq_ignore_ascii_case(b"curr") || w[..4].eq_ignore_ascii_case(b"last"))
+    memchr2_iter(b'v', b'V', text).any(|at| {
+        let is = |range: Range<usize>, word: &[u8]| {
+            text.get(range).is_some_and(|there| there.eq_ignore_ascii_case(word))
+        };
+        let before = || at.checked_sub(4).map(|from| from..at);
+        is(at + 1..at + 3, b"al")
+            && before().is_some_and(|b| is(b.clone(), b"curr") || is(b, b"last"))
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::execute::{Executing, may_execute};
-use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream};
+use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::Prepared;
 use crate::session::lexer::{Facts, Hints};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
@@ -141,7 +141,7 @@ impl Upstream {
         let (body, facts, other) = if let Some(Executing { other, body, facts }) = executing {
             (body, facts, Some(other))
         } else {
-            let facts = self.lexer.read(&rest);
+            let facts = read(&mut self.lexer, &rest);
             (rest, facts, None)
         };
         let prepared = Prepared::executing(other, &body, salt, facts.hints.bits());
@@ -213,12 +213,12 @@ impl Upstream {
                 self.hints |= Hints::UNSURE;
                 return Hints::UNSURE;
             };
-            let facts = self.lexer.read(body);
+            let facts = read(&mut self.lexer, body);
             self.note(&facts);
             return self.meant(&facts);
         }
         if let Some(body) = desk.client.outdated_read(name, self.reading) {
-            let facts = self.lexer.read(&body.body);
+            let facts = read(&mut self.lexer, &body.body);
             desk.client.was_read(name, Read::new(facts, self.reading));
         }
         if let Some(facts) = desk.client.read(name) {
