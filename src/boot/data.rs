@@ -10,6 +10,8 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use crate::session::trim_stock;
+
 /// Threads that run until this is dropped.
 pub(super) struct DataThreads {
     handles: Vec<Handle>,
@@ -23,6 +25,7 @@ impl DataThreads {
         for n in 0..count.max(1) {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let (stopper, stopped) = oneshot::channel();
+            runtime.spawn(trim_stock());
             handles.push(runtime.handle().clone());
             stop.push(stopper);
             thread::Builder::new().name(format!("pgusher-data-{n}")).spawn(move || {

@@ -40,6 +40,7 @@ pub use cut::Cut;
 pub use door::Door;
 pub use half_open::{HalfOpen, HalfOpenSeat};
 pub use metrics::SessionMetrics;
+pub use relay::trim_stock;
 pub use roster::{Card, Roster};
 pub use settings::{DatabaseNames, SessionSettings, TokenExpiry, TokenMethod};
 pub use shared::{Console, LimitRules, RefusedDial, Shared, SharedParts};

@@ -24,6 +24,7 @@ use downstream::{Downstream, Heard, Listener};
 use exchange::Exchange;
 pub(super) use sequences::SequenceUse;
 pub(super) use stock::Stocked;
+pub use stock::trim_stock;
 use upstream::{Desk, Stop, Upstream};
 
 use super::lexer::Hints;

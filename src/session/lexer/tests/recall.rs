@@ -14,7 +14,7 @@ fn renumbered(text: &str, seed: u8) -> String {
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
         let end = rest[at..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |n| at + n);
         other.push_str(&rest[..at]);
-        other.push_str(&["0", "7", "42", "1000000", "9"][usize::from(seed) % 5]);
+        other.push_str(["0", "7", "42", "1000000", "9"][usize::from(seed) % 5]);
         rest = &rest[end..];
     }
     other + rest
