@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::{Ledger, Waiter, WaiterId};
+use super::{Dials, Ledger, Waiter, WaiterId};
 
 impl<W, V> Ledger<W, V> {
     /// When something may come for the line by itself: a pause of the dials is over, or a server
@@ -16,9 +16,8 @@ impl<W, V> Ledger<W, V> {
             return None;
         }
         let resumes = self.dials.resumes().filter(|at| *at > now);
-        let releases = if self.idle.len() > 0 { self.idle.releases(now) } else { None };
-        let ends = if self.has_rivals() { self.rivals.ends(now) } else { None };
-        resumes.into_iter().chain(releases).chain(ends).min()
+        let times = resumes.into_iter().chain(self.idle.releases(now));
+        times.chain(self.rivals.ends(now)).min()
     }
 
     /// When the first in line will have waited too long. All may wait for the same time, so the
@@ -40,7 +39,13 @@ impl<W, V> Ledger<W, V> {
 
     /// The alarm to set, if there is none that is early enough. From here on it counts as set.
     pub(in crate::pool) fn set_alarm(&mut self, now: Instant) -> Option<Instant> {
-        let at = self.wakes(now).into_iter().chain(self.expires()).min()?;
+        let mut at = self.expires();
+        // Most often there is nothing else to wait for: this is on the way of every transaction.
+        let is_plain = self.idle.len() == 0 && !self.has_rivals() && self.dials == Dials::Open;
+        if !is_plain && let Some(wakes) = self.wakes(now) {
+            at = Some(at.map_or(wakes, |at| at.min(wakes)));
+        }
+        let at = at?;
         if self.alarm.is_some_and(|set| set <= at) {
             return None;
         }

@@ -20,13 +20,7 @@ impl<S: Conn> Room<S> {
     }
 
     /// A client has waited too long: out of the line with it, and the reason why.
-    fn refuse_late(
-        &self,
-        book: &mut Book<S>,
-        id: WaiterId,
-        now: Instant,
-        deeds: &mut Deeds<S>,
-    ) {
+    fn refuse_late(&self, book: &mut Book<S>, id: WaiterId, now: Instant, deeds: &mut Deeds<S>) {
         let Some(position) = book.position(id) else { return };
         let counts = book.counts();
         let Some(gone) = book.abandon(id) else { return };

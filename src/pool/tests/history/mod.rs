@@ -142,7 +142,7 @@ impl World {
     fn expired(&mut self) {
         for member in &self.members {
             let late = member.room().book().overdue(self.now);
-            assert!(late.is_none(), "{:?} has waited too long", late);
+            assert!(late.is_none(), "{late:?} has waited too long");
         }
     }
 
