@@ -12,9 +12,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(5);
 
 impl<S: Conn> Pools<S> {
-    /// Runs the housekeeping until it is dropped: ends the pauses of failed dials, moves idle
-    /// servers to waiting tenants once they may be, closes what is dead or has had its time. One
-    /// such task must run, on the runtime that owns the sockets.
+    /// Runs the housekeeping until it is dropped: ends the pauses of failed dials, refuses those who
+    /// have waited too long, moves idle servers to waiting tenants once they may be, closes what is
+    /// dead or has had its time. One such task must run, on the runtime that owns the sockets.
     pub async fn keep(&self) {
         let common = &self.0.common;
         let mut sweep_at = super::now() + SWEEP_EVERY;
@@ -40,6 +40,12 @@ impl<S: Conn> Pools<S> {
                 () = common.bell.notified() => {}
             }
         }
+    }
+
+    /// When the next alarm goes off.
+    #[cfg(test)]
+    pub(super) fn next_alarm(&self) -> Option<Instant> {
+        self.0.common.next_alarm()
     }
 
     /// Ends pauses that are over and moves what may be moved.

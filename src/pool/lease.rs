@@ -32,6 +32,11 @@ impl<S: Conn> Lease<S> {
         self
     }
 
+    /// When it was lent.
+    pub(super) fn lent(&self) -> Instant {
+        self.stamp.lent
+    }
+
     /// Whether the client had this very server last, and nobody else has had it since: what
     /// PostgreSQL keeps for a session is the client's own.
     pub fn is_return(&self) -> bool {
@@ -60,19 +65,20 @@ impl<S: Conn> Lease<S> {
     /// else has taken it. With `hold`, nobody else may for a moment. How long it was lent is the
     /// answer.
     pub fn finish_for(self, asker: &mut Asker, hold: bool) -> Duration {
-        let (now, lent) = (super::now(), self.stamp.lent);
-        self.finish_for_at(asker, hold, now);
-        now.saturating_duration_since(lent)
+        self.finish_for_at(asker, hold, super::now())
     }
 
-    pub(super) fn finish_for_at(self, asker: &mut Asker, hold: bool, now: Instant) {
-        let end = Return { session: asker.session, hold };
+    pub(super) fn finish_for_at(self, asker: &mut Asker, hold: bool, now: Instant) -> Duration {
+        let lent = now.saturating_duration_since(self.stamp.lent);
+        let end = Return { session: asker.session, hold, lent };
         asker.place = self.end(end, now);
         asker.is_held = hold && asker.place.is_some();
+        lent
     }
 
     pub(super) fn finish_at(self, now: Instant) {
-        self.end(Return { session: 0, hold: false }, now);
+        let lent = now.saturating_duration_since(self.stamp.lent);
+        self.end(Return { session: 0, hold: false, lent }, now);
     }
 
     fn end(mut self, end: Return, now: Instant) -> Option<u32> {

@@ -28,6 +28,7 @@ mod news;
 mod peers;
 mod pin;
 mod pools;
+mod reach;
 mod refusal;
 mod room;
 mod settings;

@@ -254,11 +254,6 @@ pub(super) fn unreachable_after(wait: Wait) -> Fault {
     ))
 }
 
-/// The time was up while an answer was being sent.
-pub(super) fn timed_out_late() -> Fault {
-    tenant("timed out waiting for a server connection of this tenant")
-}
-
 /// Nobody answers any more: a bug.
 pub(super) fn lost() -> Fault {
     Fault::new(Blame::Proxy, SqlState::INTERNAL_ERROR, "a waiting client was forgotten")

@@ -44,6 +44,11 @@ impl<S: Conn> Slot<S> {
         Self { room: Some(room), phase: Phase::Closing, class, order: None, stamp }
     }
 
+    /// When it was granted.
+    pub(super) fn since(&self) -> Instant {
+        self.stamp.since
+    }
+
     /// The login to dial with. Plain, although a flavour was asked for, where servers have to do
     /// for everybody of the login.
     pub fn class(&self) -> Class {

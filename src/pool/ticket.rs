@@ -1,12 +1,13 @@
 //! A place in line.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use super::deeds::Deeds;
 use super::ledger::WaiterId;
+use super::reach::Reply;
 use super::room::Room;
 use super::{Conn, Lease, Slot, refusal};
 use crate::fault::Fault;
@@ -30,6 +31,14 @@ pub enum Grant<S: Conn> {
 }
 
 impl<S: Conn> Grant<S> {
+    /// When it was given.
+    fn since(&self) -> Instant {
+        match self {
+            Self::Lease(lease) => lease.lent(),
+            Self::Dial(slot) => slot.since(),
+        }
+    }
+
     /// Nobody takes it: on to the next.
     pub(super) fn pass_on(self, now: Instant, deeds: &mut Deeds<S>) {
         match self {
@@ -39,27 +48,21 @@ impl<S: Conn> Grant<S> {
     }
 }
 
-type Reply<S> = oneshot::Receiver<Result<Grant<S>, Fault>>;
-
 /// A client's place in its tenant's line. Dropping it leaves the line; what was already on its way
 /// goes to the next.
+///
+/// It has no timer: the room refuses those whose time is up ([`super::Pools::keep`]), and since
+/// everybody in a line may wait for the same time, it has to look at the first of them alone.
 pub struct Ticket<S: Conn> {
     room: Arc<Room<S>>,
     id: WaiterId,
     asked: Instant,
-    timeout: Option<Duration>,
     reply: Option<Reply<S>>,
 }
 
 impl<S: Conn> Ticket<S> {
-    pub(super) fn new(
-        room: Arc<Room<S>>,
-        id: WaiterId,
-        asked: Instant,
-        timeout: Option<Duration>,
-        reply: Reply<S>,
-    ) -> Self {
-        Self { room, id, asked, timeout, reply: Some(reply) }
+    pub(super) fn new(room: Arc<Room<S>>, id: WaiterId, asked: Instant, reply: Reply<S>) -> Self {
+        Self { room, id, asked, reply: Some(reply) }
     }
 
     /// Waits for a server or the right to dial one, for at most `queue_timeout` since the client
@@ -69,29 +72,26 @@ impl<S: Conn> Ticket<S> {
     /// 53300 or 53400 when the wait was too long, naming the limit that was in the way, 08006 when
     /// PostgreSQL cannot be reached, 57P03 when the tenant was suspended meanwhile.
     pub async fn wait(mut self) -> Result<Grant<S>, Fault> {
-        // A span that leaves the clock's range is for ever.
-        let deadline = self.timeout.and_then(|span| self.asked.checked_add(span));
-        let deadline = deadline.map(tokio::time::Instant::from_std);
-        let answered = {
-            let Some(reply) = self.reply.as_mut() else { return Err(refusal::lost()) };
-            match deadline {
-                None => Some(reply.await),
-                Some(deadline) => tokio::time::timeout_at(deadline, reply).await.ok(),
-            }
-        };
-        let now = super::now();
-        match answered {
-            Some(Ok(answer)) => {
-                self.reply = None;
-                self.room.count_wait(now.saturating_duration_since(self.asked));
-                answer
-            }
-            Some(Err(_)) => {
-                self.reply = None;
-                Err(refusal::lost())
-            }
-            None => self.expire(now),
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// As [`Ticket::wait`], for who waits for other things at once. Ready once.
+    ///
+    /// # Errors
+    /// Those of [`Ticket::wait`].
+    pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Grant<S>, Fault>> {
+        let Some(reply) = &self.reply else { return Poll::Ready(Err(refusal::lost())) };
+        let answer = ready!(reply.poll(cx));
+        self.reply = None;
+        if let Ok(grant) = &answer {
+            self.room.count_wait(grant.since().saturating_duration_since(self.asked));
         }
+        Poll::Ready(answer)
+    }
+
+    /// Since when the client waits.
+    pub fn asked(&self) -> Instant {
+        self.asked
     }
 
     /// How many stand before the caller; `None` when it has been served.
@@ -106,31 +106,26 @@ impl<S: Conn> Ticket<S> {
 
     /// What has come, without waiting for it.
     pub(super) fn claim(&mut self) -> Option<Result<Grant<S>, Fault>> {
-        let answer = self.reply.as_mut()?.try_recv().ok()?;
+        let answer = self.reply.as_ref()?.take()?;
         self.reply = None;
         Some(answer)
     }
 
     /// The time is up: the fault that explains it, unless an answer came just before.
+    #[cfg(test)]
     pub(super) fn expire(mut self, now: Instant) -> Result<Grant<S>, Fault> {
-        if let Some(fault) = self.room.timed_out(self.id, self.asked, now) {
-            self.reply = None;
-            return Err(fault);
-        }
-        // Out of the line without being told so: the answer is being sent right now.
-        let mut reply = self.reply.take().ok_or_else(refusal::lost)?;
-        reply.close();
-        reply.try_recv().unwrap_or_else(|_| Err(refusal::timed_out_late()))
+        self.room.expire(self.id, now);
+        self.claim().expect("answered one way or the other")
     }
 }
 
 impl<S: Conn> Drop for Ticket<S> {
     fn drop(&mut self) {
-        let Some(mut reply) = self.reply.take() else { return };
+        let Some(reply) = self.reply.take() else { return };
         let now = super::now();
-        reply.close();
+        let answer = reply.close();
         self.room.abandoned(self.id, now);
-        if let Ok(Ok(grant)) = reply.try_recv() {
+        if let Some(Ok(grant)) = answer {
             let mut deeds = Deeds::new();
             grant.pass_on(now, &mut deeds);
             deeds.perform(now);

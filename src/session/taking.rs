@@ -1,17 +1,20 @@
 //! Getting a server: an idle one, a new one, or the next that is free.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Sleep;
 
 use super::live::{End, Live, ServerLease};
 use super::relay::Relay;
+use super::roster::Card;
 use super::shared::{RefusedDial, Shared};
 use crate::fault::Fault;
 use crate::ident::TenantId;
+use crate::net::Stream;
 use crate::pool::{Asker, Attempt, Class, FullOf, Grant, Membership, Slot, Ticket};
 use crate::server::{Account, DialError, Endpoint, Server};
 use crate::tenant::PoolMode;
@@ -54,11 +57,19 @@ async fn finish_attempt(
     attempt: Attempt<Box<Server>>,
     seat: &Seat,
 ) -> Result<ServerLease, Fault> {
-    let mut grant = match attempt {
+    let grant = match attempt {
         Attempt::Ready(lease) => return Ok(lease),
         Attempt::Dial(slot) => Grant::Dial(slot),
         Attempt::Wait(ticket) => ticket.wait().await?,
     };
+    finish_grant(shared, grant, seat).await
+}
+
+async fn finish_grant(
+    shared: &Arc<Shared>,
+    mut grant: Grant<Box<Server>>,
+    seat: &Seat,
+) -> Result<ServerLease, Fault> {
     loop {
         let slot = match grant {
             Grant::Lease(lease) => return Ok(lease),
@@ -121,44 +132,64 @@ impl Live {
         self.asker.set_returns(returns);
         match self.membership.room().lease(self.seat.class, &self.asker) {
             Ok(Attempt::Ready(lease)) => Ok(Ok(lease)),
-            Ok(attempt) => Box::pin(self.lease_slowly(attempt, relay)).await,
+            Ok(Attempt::Dial(slot)) => self.lease_slowly(Grant::Dial(slot), relay).await,
+            Ok(Attempt::Wait(mut ticket)) => {
+                // Without an allocation: in a full room every transaction comes this way.
+                let card = self.entry.card();
+                card.waits(Some(ticket.asked()));
+                let wait = |cx: &mut Context<'_>| ticket.poll(cx);
+                let answer = unless_left(card, &mut self.client, relay, wait).await;
+                card.waits(None);
+                match answer? {
+                    Ok(Grant::Lease(lease)) => Ok(Ok(lease)),
+                    Ok(grant) => self.lease_slowly(grant, relay).await,
+                    Err(fault) => Ok(Err(fault)),
+                }
+            }
             Err(fault) => Ok(Err(fault)),
         }
     }
 
+    /// Dials, if need be more than once and with waits in between.
     async fn lease_slowly(
         &mut self,
-        attempt: Attempt<Box<Server>>,
+        grant: Grant<Box<Server>>,
         relay: &mut Relay,
     ) -> Result<Result<ServerLease, Fault>, End> {
-        let (card, client) = (self.entry.card(), &mut self.client);
-        // A dial is no place in line; whether it comes to one is seen there.
-        card.waits(matches!(attempt, Attempt::Wait(_)).then(Instant::now));
-        let mut taking = Box::pin(finish_attempt(&self.shared, attempt, &self.seat));
-        let mut left: Option<std::pin::Pin<Box<Sleep>>> = None;
-        let taken = poll_fn(|cx| {
-            if let Poll::Ready(why) = card.poll_cut(cx) {
-                return Poll::Ready(Err(End::Fatal(why.fault())));
-            }
-            if let Poll::Ready(taken) = taking.as_mut().poll(cx) {
-                return Poll::Ready(Ok(taken));
-            }
-            if let Some(left) = &mut left {
-                return left.as_mut().poll(cx).map(|()| Err(End::Silent));
-            }
-            match relay.poll_more(cx, client) {
-                // What it asked for before it left PostgreSQL would do.
-                Poll::Ready(Ok(0)) if relay.is_asked() => {
-                    let sleep = left.insert(Box::pin(tokio::time::sleep(LEFT_PATIENCE)));
-                    sleep.as_mut().poll(cx).map(|()| Err(End::Silent))
-                }
-                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Silent)),
-                // What came is kept; the poll that found it also asked to be woken for more.
-                _ => Poll::Pending,
-            }
-        })
-        .await;
-        card.waits(None);
-        taken
+        let mut taking = Box::pin(finish_grant(&self.shared, grant, &self.seat));
+        let take = |cx: &mut Context<'_>| taking.as_mut().poll(cx);
+        unless_left(self.entry.card(), &mut self.client, relay, take).await
     }
+}
+
+/// Polls `take` until it is ready, unless the session is cut or its client leaves before.
+async fn unless_left<T>(
+    card: &Card,
+    client: &mut Stream,
+    relay: &mut Relay,
+    mut take: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Result<T, End> {
+    let mut left: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(why) = card.poll_cut(cx) {
+            return Poll::Ready(Err(End::Fatal(why.fault())));
+        }
+        if let Poll::Ready(taken) = take(cx) {
+            return Poll::Ready(Ok(taken));
+        }
+        if let Some(left) = &mut left {
+            return left.as_mut().poll(cx).map(|()| Err(End::Silent));
+        }
+        match relay.poll_more(cx, client) {
+            // What it asked for before it left PostgreSQL would do.
+            Poll::Ready(Ok(0)) if relay.is_asked() => {
+                let sleep = left.insert(Box::pin(tokio::time::sleep(LEFT_PATIENCE)));
+                sleep.as_mut().poll(cx).map(|()| Err(End::Silent))
+            }
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Silent)),
+            // What came is kept; the poll that found it also asked to be woken for more.
+            _ => Poll::Pending,
+        }
+    })
+    .await
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Dials, Ledger};
+use super::{Dials, Ledger, Waiter};
 use crate::pool::{Asker, Class};
 
 /// What is known of a server connection for as long as it lives.
@@ -65,6 +65,18 @@ impl<W, V> Ledger<W, V> {
     pub(in crate::pool) fn park(&mut self, class: Class, kept: Kept<V>, hold: bool) -> u32 {
         self.leased -= 1;
         self.idle.put(class, kept, hold)
+    }
+
+    /// A lease of a server of `class` ended well, and it may be lent again: who gets it next, if it
+    /// goes straight to the head of the line. That is where it would come to from the shelf, too,
+    /// when it is the only one there.
+    pub(in crate::pool) fn hand_on(&mut self, class: Class) -> Option<Waiter<W>> {
+        let fits = self.line.head().is_some_and(|head| head.class.takes(class));
+        if !fits || self.idle.len() > 0 {
+            return None;
+        }
+        self.leases += 1;
+        self.line.pop()
     }
 
     /// Takes the server idle for longest, but none that a client of `except` may have, to be

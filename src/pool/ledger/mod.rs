@@ -10,6 +10,7 @@
 //! The ledger owns the servers (`V`) and the waiters' addresses (`W`) as values and knows neither:
 //! the room uses sockets and channels, the tests numbers.
 
+mod alarms;
 mod dials;
 mod kept;
 mod line;
@@ -62,6 +63,8 @@ pub(super) struct Ledger<W, V> {
     is_paused: bool,
     dials: Dials,
     rivals: Rivals,
+    /// What they leave of `server_max`.
+    cap: u32,
     epoch: u32,
     clients: u32,
     idle: Shelf<V>,
@@ -87,12 +90,14 @@ pub(super) struct Ledger<W, V> {
 
 impl<W, V> Ledger<W, V> {
     pub(super) fn new(limits: Limits) -> Self {
+        let rivals = Rivals::new();
         Self {
+            cap: rivals.cap(limits.server_max),
             limits,
             gate: Gate::Open,
             is_paused: false,
             dials: Dials::Open,
-            rivals: Rivals::new(),
+            rivals,
             epoch: 0,
             clients: 0,
             idle: Shelf::new(),
@@ -153,9 +158,9 @@ impl<W, V> Ledger<W, V> {
         self.idle.len() + self.leased + self.dialing + self.closing
     }
 
-    /// Whether a lease may simply end on the idle stack: nobody waits and no limit is passed.
-    pub(super) fn is_calm(&self) -> bool {
-        self.line.is_empty() && self.lends() && self.used() - self.closing <= self.cap()
+    /// Whether a server that may be lent again has nobody to go to.
+    pub(super) fn has_nobody_in_line(&self) -> bool {
+        self.line.is_empty()
     }
 
     /// Counts a client in, unless there are `most`.
@@ -204,8 +209,11 @@ impl<W, V> Ledger<W, V> {
     /// What to do for the head of the line. Called until it says `Rest`. `starved` says that no
     /// slot is to be had from the budget.
     pub(super) fn next(&mut self, starved: bool, now: Instant) -> Next<W, V> {
+        if self.idle.len() == 0 {
+            return Next::Rest;
+        }
         let excess = (self.used() - self.closing) > self.cap();
-        if self.idle.len() > 0 && (excess || !self.lends()) {
+        if excess || !self.lends() {
             return self.shut_coldest(None).map_or(Next::Rest, Next::Shut);
         }
         if self.is_paused {
@@ -222,7 +230,7 @@ impl<W, V> Ledger<W, V> {
         // but not more of them than there are clients in line.
         let bound = self.headroom() == 0 || starved;
         let hopeless = matches!(self.dials, Dials::Failing { .. });
-        if self.idle.len() > 0 && bound && !hopeless && self.closing < self.line.len() {
+        if bound && !hopeless && self.closing < self.line.len() {
             self.idle.settle_all(now);
             let Some(shut) = self.shut_coldest(Some(class)) else { return Next::Rest };
             self.clashed = Some(now);
@@ -238,17 +246,6 @@ impl<W, V> Ledger<W, V> {
         }
         let headroom = self.dials.allowed(now, self.headroom(), self.dialing);
         headroom.min(self.line.len())
-    }
-
-    /// When something may come for the line by itself: a pause of the dials is over, or a server
-    /// is no longer held for its session.
-    pub(super) fn wakes(&self, now: Instant) -> Option<Instant> {
-        if self.line.is_empty() || self.is_paused {
-            return None;
-        }
-        let resumes = self.dials.resumes().filter(|at| *at > now);
-        let times = resumes.into_iter().chain(self.idle.releases(now));
-        times.chain(self.rivals.ends(now)).min()
     }
 
     /// Uses a slot for a dial by the head of the line; `None` when there is no use for it any
@@ -303,6 +300,7 @@ impl<W, V> Ledger<W, V> {
     /// Changes the limits.
     pub(super) fn relimit(&mut self, limits: Limits) {
         self.limits = limits;
+        self.recap();
     }
 
     /// Opens or closes the gate.

@@ -126,12 +126,18 @@ impl Rivals {
 impl<W, V> Ledger<W, V> {
     /// Servers this process may hold now: `server_max`, or what other processes leave of it.
     pub(in crate::pool) fn cap(&self) -> u32 {
-        self.rivals.cap(self.limits.server_max)
+        self.cap
+    }
+
+    /// Reckons the cap anew: asked for many times in a transaction, it changes seldom.
+    pub(super) fn recap(&mut self) {
+        self.cap = self.rivals.cap(self.limits.server_max);
     }
 
     /// Another process wants servers of the tenant.
     pub(in crate::pool) fn hear(&mut self, claim: Claim, now: Instant) {
         self.rivals.hear(claim, now);
+        self.recap();
     }
 
     /// Whether another process wants some.
@@ -141,7 +147,10 @@ impl<W, V> Ledger<W, V> {
 
     /// Forgets what other processes wanted some time ago.
     pub(in crate::pool) fn forget_rivals(&mut self, now: Instant) {
-        self.rivals.forget(now);
+        if self.has_rivals() {
+            self.rivals.forget(now);
+            self.recap();
+        }
     }
 
     /// Another process has let a server of the tenant go: PostgreSQL may have room now.
@@ -154,11 +163,13 @@ impl<W, V> Ledger<W, V> {
     /// Says who holds the cap over all processes.
     pub(in crate::pool) fn set_holder(&mut self, holder: Holder) {
         self.rivals.holder = holder;
+        self.recap();
     }
 
     /// This process is number `rank`, counted from zero, of `parts`.
     pub(in crate::pool) fn set_place(&mut self, rank: u32, parts: u32) {
         self.rivals.place = (rank, parts);
+        self.recap();
     }
 }
 

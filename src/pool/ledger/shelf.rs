@@ -106,7 +106,9 @@ impl<V> Shelf<V> {
     /// neither these nor a worn one nor one without its flavour.
     pub(super) fn take(&mut self, class: Class, picky: bool, now: Instant) -> Option<Kept<V>> {
         self.settle(class, now);
-        self.settle(class.plain(), now);
+        if !class.is_plain() {
+            self.settle(class.plain(), now);
+        }
         let own = self.ends(class, Lane::Free).top;
         if picky {
             let kept = self.cells.get(index(own)).and_then(|cell| cell.kept.as_ref());

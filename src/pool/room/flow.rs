@@ -1,17 +1,16 @@
 //! How servers flow through a room: granted, dialed, lent, returned, closed.
 
 use std::sync::{Arc, MutexGuard};
-use std::time::Instant;
-
-use tokio::sync::oneshot;
+use std::time::{Duration, Instant};
 
 use super::{Book, Room};
 use crate::fault::Fault;
 use crate::pool::budget::{PinsFull, Was};
-use crate::pool::deeds::{Deed, Deeds, Reach};
+use crate::pool::deeds::{Deed, Deeds};
 use crate::pool::lease::Lease;
 use crate::pool::ledger::{FullOf, Kept, Next, Stamp, Waiter, WaiterId};
 use crate::pool::pin::Pins;
+use crate::pool::reach::{self, Reach};
 use crate::pool::settings::PinSettings;
 use crate::pool::slot::{Order, Phase, Slot};
 use crate::pool::ticket::Ticket;
@@ -23,6 +22,8 @@ pub(in crate::pool) struct Return {
     /// 0 for one that does not come again.
     pub session: u64,
     pub hold: bool,
+    /// For how long it had it.
+    pub lent: Duration,
 }
 
 impl<S: Conn> Room<S> {
@@ -44,10 +45,7 @@ impl<S: Conn> Room<S> {
             self.serve(book, true, now, deeds);
             self.seek(deeds);
         }
-        if let Some(at) = book.wakes(now)
-            && book.alarm != Some(at)
-        {
-            book.alarm = Some(at);
+        if let Some(at) = book.set_alarm(now) {
             deeds.push(Deed::Alarm(Arc::clone(self), at));
         }
         self.note_idle(book);
@@ -203,13 +201,12 @@ impl<S: Conn> Room<S> {
         of: FullOf,
         now: Instant,
     ) -> Ticket<S> {
-        let (reach, reply) = oneshot::channel();
+        let (reach, reply) = reach::reach();
         let mut deeds = Deeds::new();
         let mut book = self.book();
         book.dial_ended();
         let waiter = Waiter { id: order.id, class: order.class, asked: order.asked, reach };
         book.refused_full(waiter, of, now, self.common.pool.dial_backoff_max.get());
-        let timeout = book.limits().queue_timeout.nonzero();
         let was = match of {
             FullOf::Tenant => Was::Dialing,
             FullOf::Server => Was::Refused,
@@ -224,7 +221,7 @@ impl<S: Conn> Room<S> {
         drop(book);
         self.common.counters.dialed("full", std::time::Duration::ZERO);
         deeds.perform(now);
-        Ticket::new(Arc::clone(self), order.id, order.asked, timeout, reply)
+        Ticket::new(Arc::clone(self), order.id, order.asked, reply)
     }
 
     /// A lease ended well: the server goes to the next in line, to the idle ones, or, when another
@@ -239,17 +236,29 @@ impl<S: Conn> Room<S> {
         let class = server.class();
         let pressed = self.till.is_pressed();
         let mut book = self.book();
-        book.leased_time += now.saturating_duration_since(stamp.lent);
+        book.leased_time += end.lent;
         book.forget_rivals(now);
         let spent = book.is_spent(&stamp, now) || stamp.is_worn && end.session == 0;
         let over = self.till.is_over();
-        if !pressed && !spent && !over && book.is_calm() {
-            let kept = Kept { server, stamp, parked: now, session: end.session };
-            let place = book.park(class, kept, end.hold);
-            self.note_idle(&book);
-            return Some(place);
-        }
         let (mut deeds, mut place) = (Deeds::new(), None);
+        if !pressed && !spent && !over {
+            if book.has_nobody_in_line() {
+                let kept = Kept { server, stamp, parked: now, session: end.session };
+                let place = book.park(class, kept, end.hold);
+                self.note_idle(&book);
+                return Some(place);
+            }
+            if !end.hold
+                && let Some(waiter) = book.hand_on(class)
+            {
+                self.beg(&mut book, now, &mut deeds);
+                drop(book);
+                let lease = Lease::new(Arc::clone(self), server, stamp, now);
+                deeds.hand(waiter.reach, Grant::Lease(lease), now);
+                deeds.perform(now);
+                return None;
+            }
+        }
         let age = now.saturating_duration_since(stamp.since);
         if spent {
             book.shut_leased();
@@ -298,13 +307,6 @@ impl<S: Conn> Room<S> {
         self.note_idle(&book);
     }
 
-    /// Looks at the room again: a pause is over.
-    pub(in crate::pool) fn look(self: &Arc<Self>, now: Instant, deeds: &mut Deeds<S>) {
-        let mut book = self.book();
-        book.alarm = None;
-        self.pump(&mut book, now, deeds);
-    }
-
     /// A client gave up. What was on its way to it is passed on by whoever sends it.
     pub(in crate::pool) fn abandoned(self: &Arc<Self>, id: WaiterId, now: Instant) {
         let mut deeds = Deeds::new();
@@ -316,37 +318,6 @@ impl<S: Conn> Room<S> {
         drop(book);
         drop(gone);
         deeds.perform(now);
-    }
-
-    /// A client has waited too long: out of the line with it, and the reason why. `None` when it
-    /// was served in this very moment.
-    pub(in crate::pool) fn timed_out(
-        self: &Arc<Self>,
-        id: WaiterId,
-        asked: Instant,
-        now: Instant,
-    ) -> Option<Fault> {
-        let mut deeds = Deeds::new();
-        let mut book = self.book();
-        let position = book.position(id)?;
-        let counts = book.counts();
-        let gone = book.abandon(id);
-        let (share, totals, total) = self.till.figures(self.seat);
-        let wait = refusal::Wait { position, waited: now.saturating_duration_since(asked) };
-        let limit = refusal::limit(&book, totals.is_full);
-        let fault = match limit {
-            refusal::Limit::Paused => refusal::paused(counts, wait),
-            refusal::Limit::Tenant => refusal::tenant_full(counts, book.limits(), wait),
-            refusal::Limit::Processes => refusal::processes_full(counts, book.cap(), wait),
-            refusal::Limit::Dial(of) => refusal::postgres_full(of, counts, wait),
-            refusal::Limit::Unreachable => refusal::unreachable_after(wait),
-            refusal::Limit::Budget => refusal::budget_full(share, totals, total, wait),
-        };
-        self.pump(&mut book, now, &mut deeds);
-        drop(book);
-        drop(gone);
-        deeds.perform(now);
-        Some(self.refused(fault, limit.as_str()))
     }
 
     /// Counts a lease's reasons to be pinned from `before` to `after`.

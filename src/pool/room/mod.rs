@@ -5,6 +5,7 @@
 //! Every method takes the time, so that histories can be tested without waiting for it.
 
 mod flow;
+mod late;
 mod live;
 mod rivals;
 
@@ -14,14 +15,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::budget::Seat;
 use super::class::FLAVOURS_MAX;
 use super::common::Common;
-use super::deeds::{Deeds, Reach};
+use super::deeds::Deeds;
 use super::lease::Lease;
 use super::ledger::{Gate, Kept, Ledger, Stamp};
+use super::reach::{self, Reach};
 use super::refusal;
 use super::ticket::Ticket;
 use super::till::Till;
@@ -109,7 +109,8 @@ impl<S: Conn> Room<S> {
     /// A client was served after standing in line.
     pub(super) fn count_wait(&self, waited: Duration) {
         self.common.counters.waited(waited);
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        let micros = waited.as_secs().saturating_mul(1_000_000);
+        let micros = micros.saturating_add(u64::from(waited.subsec_micros()));
         self.waited_us.fetch_add(micros, Ordering::Relaxed);
     }
 
@@ -171,8 +172,7 @@ impl<S: Conn> Room<S> {
         }
         // What was put aside for it is for those who stand before it.
         book.let_go(asker);
-        let (reach, reply) = oneshot::channel();
-        let timeout = book.limits().queue_timeout.nonzero();
+        let (reach, reply) = reach::reach();
         let Ok(id) = book.join(class, now, reach) else {
             let fault = refusal::queue_full(book.counts(), book.limits());
             return Err(self.refused(fault, "queue_max"));
@@ -187,7 +187,7 @@ impl<S: Conn> Room<S> {
         }
         drop(book);
         deeds.perform(now);
-        let mut ticket = Ticket::new(Arc::clone(self), id, now, timeout, reply);
+        let mut ticket = Ticket::new(Arc::clone(self), id, now, reply);
         let mut claimed = ticket.claim();
         if claimed.is_none() && has_idle {
             let mut deeds = Deeds::new();

@@ -99,6 +99,8 @@ fn a_wait_that_ends_at_the_servers_budget_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_ticket_times_out_by_itself() {
     let bed = Bed::new(10);
+    let keeper = bed.pools.clone();
+    let _keeping = tokio::spawn(async move { keeper.keep().await });
     let member = bed.enter(0, &cap(1));
     let _lease = bed.dialed(&member, 0);
     let Ok(Attempt::Wait(ticket)) = member.room().lease(Class::ONLY, &Asker::STRANGER) else {

@@ -37,6 +37,10 @@ struct World {
     tickets: Vec<(Ticket<Fake>, Client)>,
     served: u64,
     refused: u64,
+    /// Those who had waited too long.
+    late: u64,
+    /// Servers that went from hand to hand.
+    handed: u64,
 }
 
 impl World {
@@ -61,6 +65,8 @@ impl World {
             tickets: Vec::new(),
             served: 0,
             refused: 0,
+            late: 0,
+            handed: 0,
         }
     }
 
@@ -120,12 +126,23 @@ impl World {
             let (ticket, client) = self.tickets.swap_remove(n);
             let room = Arc::clone(ticket.room());
             drop(ticket);
-            if let Ok(grant) = answer {
-                self.got(&room, grant, client);
-            } else {
-                self.clients.done(client);
-                self.refused += 1;
+            match answer {
+                Ok(grant) => self.got(&room, grant, client),
+                Err(fault) => {
+                    let text = fault.detail_text().unwrap_or_default();
+                    self.late += u64::from(text.contains("waited"));
+                    self.clients.done(client);
+                    self.refused += 1;
+                }
             }
+        }
+    }
+
+    /// Right after the alarms have gone off, nobody has waited too long.
+    fn expired(&mut self) {
+        for member in &self.members {
+            let late = member.room().book().overdue(self.now);
+            assert!(late.is_none(), "{late:?} has waited too long");
         }
     }
 
@@ -185,7 +202,13 @@ impl World {
                     lease.wear();
                 }
                 let hold = self.dice.below(4) == 0;
+                let room = Arc::clone(self.members[client.tenant].room());
+                let free = !hold && room.till_figures().1.waiting == 0;
+                let before = room.book().counts();
                 self.clients.returns(lease, client, hold, self.now);
+                let after = room.book().counts();
+                let moved = (after.waiting + 1, after.leased) == (before.waiting, before.leased);
+                self.handed += u64::from(free && moved && before.idle == 0);
             }
         }
         self.clients.done(client);
@@ -315,6 +338,7 @@ impl World {
             _ => {
                 self.now += Duration::from_micros(self.dice.next() % 20_000);
                 self.pools.tick(self.now);
+                self.expired();
                 if self.dice.below(50) == 0 {
                     self.pools.sweep(self.now);
                 }
@@ -345,6 +369,8 @@ fn a_million_random_steps_never_pass_a_limit_nor_lose_a_slot_or_a_waiter() {
         "only {} found their own",
         world.clients.found
     );
+    assert!(world.late > steps as u64 / 10_000, "only {} waited too long", world.late);
+    assert!(world.handed > steps as u64 / 1_000, "only {} were handed on", world.handed);
     world.now += Duration::from_secs(36_000);
     world.pools.sweep(world.now);
     for (hold, slot) in lock(&world.postgres.closing).drain(..).collect::<Vec<_>>() {
@@ -353,6 +379,6 @@ fn a_million_random_steps_never_pass_a_limit_nor_lose_a_slot_or_a_waiter() {
     }
     world.audit();
     assert_eq!(world.postgres.total(), 0, "a slot was lost");
-    println!("served {}, refused {}", world.served, world.refused);
-    println!("found their own: {}", world.clients.found);
+    println!("served {}, refused {}, late {}", world.served, world.refused, world.late);
+    println!("found their own: {}, handed on: {}", world.clients.found, world.handed);
 }

@@ -1,0 +1,104 @@
+//! Clients that wait for too long, by the room's alarm.
+
+use super::bed::{Bed, ask, cap, lease_of, slot_of, told, waits};
+use super::fake::Fake;
+use crate::fault::{Fault, SqlState};
+use crate::pool::{Attempt, Grant, Limits, Ticket};
+use crate::units::Span;
+
+fn patience(ms: u64) -> Limits {
+    Limits { queue_timeout: Span::millis(ms), ..cap(1) }
+}
+
+fn refused(ticket: &mut Ticket<Fake>) -> Fault {
+    match ticket.claim() {
+        Some(Err(fault)) => fault,
+        Some(Ok(Grant::Lease(_) | Grant::Dial(_))) => panic!("served"),
+        None => panic!("still in line"),
+    }
+}
+
+#[test]
+fn all_whose_time_is_up_are_told_and_no_others() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &patience(100));
+    let lease = bed.dialed(&member, 0);
+    let mut line: Vec<_> = [0, 10, 10, 30].map(|ms| waits(&member, bed.at(ms))).into();
+    bed.pools.tick(bed.at(99));
+    assert!(line.iter_mut().all(|ticket| ticket.claim().is_none()));
+    bed.pools.tick(bed.at(110));
+    for (n, ms) in [(0, 110), (1, 100), (2, 100)] {
+        let parts = [format!("waited {ms} ms"), format!("position 1 of {}", 4 - n)];
+        let parts = parts.each_ref().map(String::as_str);
+        told(&refused(&mut line[n]), SqlState::TOO_MANY_CONNECTIONS, &parts);
+    }
+    assert!(line[3].claim().is_none());
+    lease.finish_at(bed.at(120));
+    let last = lease_of(&mut line[3]);
+    assert_eq!(member.room().book().counts().waiting, 0);
+    drop(last);
+}
+
+#[test]
+fn a_line_that_moves_on_is_looked_at_again_in_time() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &patience(100));
+    let lease = bed.dialed(&member, 0);
+    let mut first = waits(&member, bed.at(0));
+    let mut second = waits(&member, bed.at(60));
+    lease.finish_at(bed.at(61));
+    let held = lease_of(&mut first);
+    // The alarm was set for the one that has been served.
+    bed.pools.tick(bed.at(100));
+    assert!(second.claim().is_none());
+    assert_eq!(bed.pools.next_alarm(), Some(bed.at(160)));
+    bed.pools.tick(bed.at(160));
+    told(&refused(&mut second), SqlState::TOO_MANY_CONNECTIONS, &["waited 100 ms"]);
+    drop(held);
+}
+
+#[test]
+fn a_changed_patience_is_that_of_those_who_wait_too() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &patience(0));
+    let lease = bed.dialed(&member, 0);
+    let mut ticket = waits(&member, bed.at(0));
+    assert_eq!(bed.pools.next_alarm(), None, "for ever");
+    let mut deeds = crate::pool::deeds::Deeds::new();
+    member.room().relimit(&patience(50), bed.at(10), &mut deeds);
+    deeds.perform(bed.at(10));
+    assert_eq!(bed.pools.next_alarm(), Some(bed.at(50)));
+    bed.pools.tick(bed.at(50));
+    told(&refused(&mut ticket), SqlState::TOO_MANY_CONNECTIONS, &["waited 50 ms"]);
+    drop(lease);
+}
+
+#[test]
+fn who_is_refused_by_postgresql_has_waited_all_the_while() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &patience(100));
+    let Attempt::Dial(slot) = ask(&member, bed.at(0)) else { panic!("dials") };
+    let mut ticket = slot.refused_full_at(crate::pool::FullOf::Tenant, bed.at(90));
+    bed.pools.tick(bed.at(100));
+    let why = ["tenant's database", "waited 100 ms"];
+    told(&refused(&mut ticket), SqlState::TOO_MANY_CONNECTIONS, &why);
+}
+
+#[test]
+fn a_pause_hides_no_wait_that_is_over() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &patience(100));
+    bed.pools.pause(None);
+    let mut ticket = waits(&member, bed.at(0));
+    bed.pools.tick(bed.at(100));
+    told(&refused(&mut ticket), SqlState::CANNOT_CONNECT_NOW, &["100 ms", "position 1 of 1"]);
+    bed.pools.unpause(None);
+    let Attempt::Dial(slot) = ask(&member, bed.at(101)) else { panic!("dials") };
+    drop(slot);
+    let mut next = match ask(&member, bed.at(102)) {
+        Attempt::Wait(ticket) => ticket,
+        Attempt::Dial(slot) => return drop(slot),
+        Attempt::Ready(_) => panic!("nothing is idle"),
+    };
+    drop(slot_of(&mut next));
+}
