@@ -60,6 +60,20 @@ impl<W, V> Ledger<W, V> {
         Some((kept, is_own))
     }
 
+    /// Introduces a new session to an idle server that `pick` takes: it finds that one again as if
+    /// it had had it.
+    pub(in crate::pool) fn introduce(
+        &mut self,
+        class: Class,
+        asker: &mut Asker,
+        now: Instant,
+        pick: &mut dyn FnMut(&mut V) -> bool,
+    ) {
+        if self.line.is_empty() && self.lends() {
+            asker.place = self.idle.introduce((class, asker.session), now, pick);
+        }
+    }
+
     /// A lease ended well; the server is idle. With `hold`, it is put aside for its session.
     /// Returns where it lies.
     pub(in crate::pool) fn park(&mut self, class: Class, kept: Kept<V>, hold: bool) -> u32 {
