@@ -69,6 +69,7 @@ impl<S: Conn> Lease<S> {
         let end = Return { session: asker.session, hold };
         asker.place = self.end(end, now);
         asker.is_held = hold && asker.place.is_some();
+        asker.is_introduced = false;
     }
 
     pub(super) fn finish_at(self, now: Instant) {

@@ -47,7 +47,7 @@ impl<W, V> Ledger<W, V> {
             return None;
         }
         let (kept, is_own) = match self.idle.take_own(class, asker) {
-            Some(own) => (own, true),
+            Some(own) => (own, !asker.is_introduced),
             None if !self.line.is_empty() => return None,
             None => {
                 let grows = is_roomy && !asker.is_stranger() && self.headroom() > 0;
@@ -60,8 +60,8 @@ impl<W, V> Ledger<W, V> {
         Some((kept, is_own))
     }
 
-    /// Introduces a new session to an idle server that `pick` takes: it finds that one again as if
-    /// it had had it.
+    /// Introduces a new session to an idle server that `pick` takes: it finds that one as if it had
+    /// had it, but is told that it had not.
     pub(in crate::pool) fn introduce(
         &mut self,
         class: Class,
@@ -71,6 +71,7 @@ impl<W, V> Ledger<W, V> {
     ) {
         if self.line.is_empty() && self.lends() {
             asker.place = self.idle.introduce((class, asker.session), now, pick);
+            asker.is_introduced = true;
         }
     }
 
