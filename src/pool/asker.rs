@@ -10,13 +10,16 @@ pub struct Asker {
     pub(super) place: Option<u32>,
     /// Its last server is held for it.
     pub(super) is_held: bool,
+    /// What lies there was another's last: it was introduced to it, and has not had it yet.
+    pub(super) is_introduced: bool,
     /// It asks for what only its last server can tell.
     pub(super) returns: bool,
 }
 
 impl Asker {
     /// Nobody who comes again.
-    pub const STRANGER: Self = Self { session: 0, place: None, is_held: false, returns: false };
+    pub const STRANGER: Self =
+        Self { session: 0, place: None, is_held: false, is_introduced: false, returns: false };
 
     /// A new session.
     #[must_use]

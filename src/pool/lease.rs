@@ -73,6 +73,7 @@ impl<S: Conn> Lease<S> {
         let end = Return { session: asker.session, hold, lent };
         asker.place = self.end(end, now);
         asker.is_held = hold && asker.place.is_some();
+        asker.is_introduced = false;
         lent
     }
 

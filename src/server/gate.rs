@@ -23,6 +23,8 @@ pub struct CancelGate {
     doubtful: AtomicBool,
     /// The process id told to the client it served last; 0 when it has served none.
     alias: AtomicI32,
+    /// A live session was told the server's own process id.
+    is_told: AtomicBool,
     landed: Notify,
 }
 
@@ -30,9 +32,9 @@ impl CancelGate {
     /// A gate without any cancel in flight.
     pub fn new(endpoint: Arc<Endpoint>, key: Option<CancelKey>) -> Self {
         let (in_flight, landed) = (AtomicUsize::new(0), Notify::new());
-        let doubtful = AtomicBool::new(false);
+        let (doubtful, is_told) = (AtomicBool::new(false), AtomicBool::new(false));
         let alias = AtomicI32::new(0);
-        Self { endpoint, key: Mutex::new(key), in_flight, doubtful, alias, landed }
+        Self { endpoint, key: Mutex::new(key), in_flight, doubtful, alias, is_told, landed }
     }
 
     /// Where the server is.
@@ -43,6 +45,21 @@ impl CancelGate {
     /// The server's own cancel key; `None` when it gave none.
     pub fn key(&self) -> Option<CancelKey> {
         self.key.lock().expect("invariant: no panic under this lock").clone()
+    }
+
+    /// The server's own process id; `None` when it gave none.
+    pub(super) fn pid(&self) -> Option<i32> {
+        self.key.lock().expect("invariant: no panic under this lock").as_ref().map(|key| key.pid)
+    }
+
+    /// Its process id is to be told to a session. `false` when a live one was told it.
+    pub(super) fn tell(&self) -> bool {
+        !self.is_told.swap(true, Ordering::AcqRel)
+    }
+
+    /// That session has ended.
+    pub(super) fn untell(&self) {
+        self.is_told.store(false, Ordering::Release);
     }
 
     /// From now on the server is known by the process id its client was told.

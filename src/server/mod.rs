@@ -16,6 +16,7 @@ mod params;
 mod resolve;
 mod settings;
 mod statements;
+mod told;
 mod unhurried;
 
 pub use answer::Answer;
@@ -27,3 +28,4 @@ pub use gate::{CancelGate, InFlight};
 pub use params::Params;
 pub use settings::{Settings, quote_literal};
 pub use statements::{Prepared, ServerStatements, StatementId, description, moment};
+pub use told::ToldPid;

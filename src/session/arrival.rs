@@ -11,6 +11,7 @@ use super::cut::Cut;
 use super::deferred::Deferred;
 use super::farewell::Farewell;
 use super::habit::Habit;
+use super::known::Known;
 use super::live::{Counted, Live};
 use super::login::Proven;
 use super::schema::{Reading, Salted};
@@ -24,7 +25,7 @@ use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, ServerKey};
 use crate::net::Stream;
 use crate::pool::{Asker, Class, Lease, Membership, Pin};
-use crate::server::{Account, DialError, Endpoint, Params, Server, Settings};
+use crate::server::{Account, DialError, Endpoint, Params, Server, Settings, ToldPid};
 use crate::tenant::PoolMode;
 use crate::tenant::Tenant;
 use crate::wire::{ProtocolVersion, Writer};
@@ -62,6 +63,9 @@ struct Settled {
     role: Role,
     seat: Seat,
     membership: Membership<Box<Server>>,
+    /// Who it is to its room.
+    asker: Asker,
+    known: Known,
     held: Option<Lease<Box<Server>>>,
     params: Params,
     settings: Settings,
@@ -94,12 +98,16 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
         let mut lease = take(shared, &membership, &seat).await?;
         lease.pin(Pin::Session)?;
         let params = lease.params.clone();
-        return Ok(Settled { role, seat, membership, held: Some(lease), params, settings });
+        let known = lease.gate().key().map_or(Known::Otherwise, |key| Known::As(key.pid));
+        let (asker, held) = (Asker::new(), Some(lease));
+        return Ok(Settled { role, seat, membership, asker, known, held, params, settings });
     }
     let mut seat = seat(&tenant, role);
     let (params, settings) = learn(shared, &tenant, &seat, &membership, settings).await?;
     flavour(&mut seat, &membership, &settings);
-    Ok(Settled { role, seat, membership, held: None, params, settings })
+    let mut asker = Asker::new();
+    let known = introduce(&seat, &membership, &mut asker);
+    Ok(Settled { role, seat, membership, asker, known, held: None, params, settings })
 }
 
 /// A tenant's database, as it is called or as every tenant's would be; the sidecar says the latter.
@@ -173,6 +181,18 @@ fn flavour(seat: &mut Seat, membership: &Membership<Box<Server>>, settings: &Set
         let account = Account { class, startup, ..seat.account.plain(class) };
         (seat.class, seat.account) = (class, Arc::new(account));
     }
+}
+
+/// A client that shares servers is told the process id of one that nobody was told and that is
+/// idle, and has that one first: while servers are enough, it finds itself under its own id in
+/// `pg_backend_pid()`, in notifications and in the catalog.
+fn introduce(seat: &Seat, membership: &Membership<Box<Server>>, asker: &mut Asker) -> Known {
+    let mut told = None;
+    membership.room().introduce(seat.class, asker, |server| {
+        told = ToldPid::of(server.gate());
+        told.is_some()
+    });
+    told.map_or(Known::Otherwise, Known::By)
 }
 
 /// The parameters a session with these settings is told. Known from an earlier login, or learned
@@ -262,11 +282,10 @@ fn enter(
     let random = aws_lc_rs::rand::fill(&mut secret).is_ok();
     let length = if version.has_long_keys() { LONG_SECRET_BYTES } else { 4 };
     let secret: Box<[u8]> = if random { secret[..length].into() } else { Box::default() };
-    let pid = settled.held.as_ref().and_then(|lease| lease.gate().key()).map(|key| key.pid);
     let tenant = identity.tenant().clone();
     let timeouts = Arc::clone(settled.membership.room().timeouts());
     let who = (identity, settled.role);
-    let entry = shared.parts.roster.enter(who, stream.peer(), pid, secret, timeouts);
+    let entry = shared.parts.roster.enter(who, stream.peer(), settled.known, secret, timeouts);
     let gauge = shared.parts.metrics.sessions.clone();
     gauge.inc();
     Live {
@@ -275,7 +294,7 @@ fn enter(
         seat: settled.seat,
         membership: settled.membership,
         entry,
-        asker: Asker::new(),
+        asker: settled.asker,
         habit: Habit::default(),
         held: settled.held,
         params: settled.params,

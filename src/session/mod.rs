@@ -17,6 +17,7 @@ mod greeting;
 mod habit;
 mod half_open;
 mod keeping;
+mod known;
 pub mod lexer;
 mod live;
 mod login;

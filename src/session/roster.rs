@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,10 +14,11 @@ use futures_util::task::AtomicWaker;
 use super::cancel::Pace;
 use super::clock::{Clock, Overdue};
 use super::cut::Cut;
+use super::known::{Known, MadeUp};
 use crate::auth::Identity;
 use crate::ident::{Role, TenantId};
 use crate::pool::Timeouts;
-use crate::server::{CancelGate, InFlight};
+use crate::server::{CancelGate, InFlight, ToldPid};
 use crate::wire::CancelKey;
 
 /// One live session as seen from outside.
@@ -159,12 +160,14 @@ impl Card {
     }
 }
 
+type Shard = HashMap<i32, Vec<Arc<Card>>>;
+
 /// All live sessions of the process, by the process id their clients were told.
 #[derive(Debug)]
 pub struct Roster {
-    shards: Vec<Mutex<HashMap<i32, Vec<Arc<Card>>>>>,
+    shards: Vec<Mutex<Shard>>,
     hash: RandomState,
-    next_pid: AtomicI32,
+    made_up: MadeUp,
 }
 
 /// Logins and logouts take one of these locks for a moment.
@@ -173,25 +176,22 @@ const SHARDS: usize = 64;
 impl Default for Roster {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hash: RandomState::new(), next_pid: AtomicI32::new(1) }
+        Self { shards, hash: RandomState::new(), made_up: MadeUp::default() }
     }
 }
 
 impl Roster {
-    /// Enters a session. `pid` is its server's own in session mode; else one is made up, positive
-    /// because drivers choke on others.
+    /// Enters a session. One on a server of its own is told that one's process id whoever else
+    /// is known by it, on another PostgreSQL; no other two have the same.
     pub(super) fn enter(
         self: &Arc<Self>,
         (identity, role): (Identity, Role),
         peer: Option<SocketAddr>,
-        pid: Option<i32>,
+        known: Known,
         secret: Box<[u8]>,
         timeouts: Arc<Timeouts>,
     ) -> Entry {
-        let pid = pid.unwrap_or_else(|| {
-            // Wraps within the positive numbers.
-            self.next_pid.fetch_add(1, Ordering::Relaxed) & i32::MAX
-        });
+        let (mut shard, pid, told) = self.place(known);
         let card = Arc::new(Card {
             identity,
             role,
@@ -206,8 +206,30 @@ impl Roster {
             cancels: Pace::default(),
             waits: Mutex::new(None),
         });
-        self.shard(pid).entry(pid).or_default().push(Arc::clone(&card));
-        Entry { roster: Arc::clone(self), card }
+        shard.entry(pid).or_default().push(Arc::clone(&card));
+        drop(shard);
+        Entry { roster: Arc::clone(self), card, _told: told }
+    }
+
+    /// Where a session goes, and as whom. The shard is locked: nobody else is given that id.
+    fn place(&self, known: Known) -> (MutexGuard<'_, Shard>, i32, Option<ToldPid>) {
+        match known {
+            Known::As(pid) => return (self.shard(pid), pid, None),
+            Known::By(told) => {
+                let (shard, pid) = (self.shard(told.pid()), told.pid());
+                if !shard.contains_key(&pid) {
+                    return (shard, pid, Some(told));
+                }
+            }
+            Known::Otherwise => {}
+        }
+        loop {
+            let pid = self.made_up.next();
+            let shard = self.shard(pid);
+            if !shard.contains_key(&pid) {
+                return (shard, pid, None);
+            }
+        }
     }
 
     /// The session whose client was given this key. Secrets are compared in constant time.
@@ -260,7 +282,7 @@ impl Roster {
         self.len() == 0
     }
 
-    fn shard(&self, pid: i32) -> MutexGuard<'_, HashMap<i32, Vec<Arc<Card>>>> {
+    fn shard(&self, pid: i32) -> MutexGuard<'_, Shard> {
         let at = usize::try_from(self.hash.hash_one(pid) % SHARDS as u64).unwrap_or(0);
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -285,6 +307,8 @@ impl Roster {
 pub(super) struct Entry {
     roster: Arc<Roster>,
     card: Arc<Card>,
+    /// Kept for as long as the client goes by it.
+    _told: Option<ToldPid>,
 }
 
 impl Entry {
@@ -304,16 +328,16 @@ mod tests {
     use super::*;
     use crate::pool::Timeout;
 
-    fn entry(roster: &Arc<Roster>, pid: Option<i32>, secret: u8) -> Entry {
+    fn entry(roster: &Arc<Roster>, known: Known, secret: u8) -> Entry {
         let tenant = TenantId::parse("a").expect("valid");
         let identity = Identity::unproven(&tenant, Role::App);
-        roster.enter((identity, Role::App), None, pid, vec![secret; 32].into(), Arc::default())
+        roster.enter((identity, Role::App), None, known, vec![secret; 32].into(), Arc::default())
     }
 
     #[test]
     fn a_key_finds_its_own_session_only() {
         let roster = Arc::new(Roster::default());
-        let (a, b) = (entry(&roster, Some(7), 1), entry(&roster, Some(7), 2));
+        let (a, b) = (entry(&roster, Known::As(7), 1), entry(&roster, Known::As(7), 2));
         assert!(Arc::ptr_eq(&roster.find(7, &[2; 32]).expect("there"), b.card()));
         assert!(roster.find(7, &[3; 32]).is_none());
         assert!(roster.find(7, &[1; 4]).is_none());
@@ -326,7 +350,7 @@ mod tests {
     #[test]
     fn the_first_reason_stands() {
         let roster = Arc::new(Roster::default());
-        let entry = entry(&roster, None, 1);
+        let entry = entry(&roster, Known::Otherwise, 1);
         assert_eq!(roster.cut(Cut::Revoked, |_| true), 1);
         roster.cut(Cut::Drain, |_| true);
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -336,7 +360,7 @@ mod tests {
     #[test]
     fn what_may_pass_gives_way_to_what_does_not() {
         let roster = Arc::new(Roster::default());
-        let entry = entry(&roster, None, 1);
+        let entry = entry(&roster, Known::Otherwise, 1);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let idle = Cut::Overdue(Timeout::ClientIdle);
         entry.card().cut(idle);
@@ -352,7 +376,7 @@ mod tests {
     #[test]
     fn a_flood_of_cancels_is_cut_short() {
         let roster = Arc::new(Roster::default());
-        let entry = entry(&roster, None, 1);
+        let entry = entry(&roster, Known::Otherwise, 1);
         let let_through = (0..1_000).filter(|_| entry.card().may_cancel()).count();
         assert!((20..40).contains(&let_through), "{let_through}");
     }
@@ -360,6 +384,6 @@ mod tests {
     #[test]
     fn a_session_without_a_server_cannot_be_cancelled() {
         let roster = Arc::new(Roster::default());
-        assert!(entry(&roster, None, 1).card().begin_cancel().is_none());
+        assert!(entry(&roster, Known::Otherwise, 1).card().begin_cancel().is_none());
     }
 }

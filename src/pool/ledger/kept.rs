@@ -47,7 +47,7 @@ impl<W, V> Ledger<W, V> {
             return None;
         }
         let (kept, is_own) = match self.idle.take_own(class, asker) {
-            Some(own) => (own, true),
+            Some(own) => (own, !asker.is_introduced),
             None if !self.line.is_empty() => return None,
             None => {
                 let grows = is_roomy && !asker.is_stranger() && self.headroom() > 0;
@@ -58,6 +58,21 @@ impl<W, V> Ledger<W, V> {
         self.leased += 1;
         self.leases += 1;
         Some((kept, is_own))
+    }
+
+    /// Introduces a new session to an idle server that `pick` takes: it finds that one as if it had
+    /// had it, but is told that it had not.
+    pub(in crate::pool) fn introduce(
+        &mut self,
+        class: Class,
+        asker: &mut Asker,
+        now: Instant,
+        pick: &mut dyn FnMut(&mut V) -> bool,
+    ) {
+        if self.line.is_empty() && self.lends() {
+            asker.place = self.idle.introduce((class, asker.session), now, pick);
+            asker.is_introduced = true;
+        }
     }
 
     /// A lease ended well; the server is idle. With `hold`, it is put aside for its session.

@@ -22,6 +22,9 @@ const WARM: Duration = Duration::from_secs(1);
 /// number asks at once; longer than that, others have waited long enough.
 pub(in crate::pool) const HOLD: Duration = Duration::from_millis(50);
 
+/// How many servers a new session is shown at most.
+const LOOKS: usize = 32;
+
 const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +122,30 @@ impl<V> Shelf<V> {
         let warm = [class, class.plain()].map(|class| self.ends(class, Lane::Warm).bottom);
         let at = free.into_iter().chain(warm).find(|at| *at != NOWHERE)?;
         self.take_at(at)
+    }
+
+    /// Puts aside for a new session a server that anybody may have and `pick` takes, as if it had
+    /// been the session's last. Of its very class: what it would be given first. Returns where it
+    /// lies.
+    pub(super) fn introduce(
+        &mut self,
+        (class, session): (Class, u64),
+        now: Instant,
+        pick: &mut dyn FnMut(&mut V) -> bool,
+    ) -> Option<u32> {
+        self.settle(class, now);
+        let mut at = self.ends(class, Lane::Free).top;
+        for _ in 0..LOOKS {
+            let cell = self.cells.get_mut(index(at))?;
+            let kept = cell.kept.as_mut()?;
+            if !kept.stamp.is_worn && pick(&mut kept.server) {
+                (kept.session, kept.parked) = (session, now);
+                self.shift(at, Lane::Warm);
+                return Some(at);
+            }
+            at = cell.below;
+        }
+        None
     }
 
     /// A session asks for something else, or with `leaves` has ended: the server that was put

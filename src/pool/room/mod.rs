@@ -160,6 +160,14 @@ impl<S: Conn> Room<S> {
         }
     }
 
+    /// Introduces a session that has just come to an idle server of `class` that `pick` takes: it
+    /// has that one first, while nobody else has taken it. `pick` is called under the room's lock,
+    /// until it takes one.
+    pub fn introduce(&self, class: Class, asker: &mut Asker, mut pick: impl FnMut(&S) -> bool) {
+        let mut pick = |server: &mut S| server.is_alive() && pick(server);
+        self.book().introduce(class, asker, super::now(), &mut pick);
+    }
+
     fn wait_in_line(
         self: &Arc<Self>,
         mut book: MutexGuard<'_, Book<S>>,
