@@ -104,7 +104,9 @@ mod tests {
     use super::*;
 
     fn put(stock: &mut Stock, count: usize) {
-        (0..count).for_each(|_| stock.put(Box::new(Relay::new())));
+        for _ in 0..count {
+            stock.put(Box::new(Relay::new()));
+        }
     }
 
     #[test]
@@ -115,7 +117,9 @@ mod tests {
         assert_eq!(stock.kept.len(), 100, "nothing is known of them yet");
         // Sixty are in use, now and then.
         let used: Vec<_> = (0..60).filter_map(|_| stock.take()).collect();
-        used.into_iter().for_each(|relay| stock.put(relay));
+        for relay in used {
+            stock.put(relay);
+        }
         stock.trim();
         assert_eq!(stock.kept.len(), 80);
         // None is from now on.
