@@ -145,8 +145,7 @@ def pairs(settings):
 
 
 def build():
-    subprocess.run(["cargo", "build", "--profile", "dist", "--locked", "--bin", "pgusher"], cwd=ROOT,
-                   check=True)
+    subprocess.run([ROOT / "scripts/build-dist"], check=True)
     done = subprocess.run(["cargo", "metadata", "--no-deps", "--format-version=1"], cwd=ROOT,
                           check=True, capture_output=True, text=True)
     return pathlib.Path(json.loads(done.stdout)["target_directory"]) / "dist/pgusher"
