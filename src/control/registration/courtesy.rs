@@ -32,9 +32,10 @@ pub(super) struct Courtesy {
     fastest: AtomicU64,
 }
 
-/// How many times what a turn takes at best the rest behind it takes: a twentieth of the processors is
-/// hashing then, and as much again is PostgreSQL's part. Measured: `docs/DECISIONS.md`.
-const REST: u32 = 16;
+/// How many times what a turn takes at best the rest behind it takes: a twenty-fifth of the
+/// processors is hashing then, and as much again is PostgreSQL's part. Measured:
+/// `docs/DECISIONS.md`.
+const REST: u32 = 24;
 
 /// How much longer than at best it takes where the processor is short, in tenths.
 const SHORT_TENTHS: u32 = 13;
