@@ -38,12 +38,12 @@ struct Known {
 }
 
 /// What a text is read under.
-#[derive(Debug, Clone)]
-pub(super) struct Manner {
+#[derive(Debug)]
+struct Manner {
     /// Kept alive here, so that the pointer tells it from any other.
-    pub(super) words: Option<Arc<Words>>,
-    pub(super) nonstandard: bool,
-    pub(super) shifting: bool,
+    words: Option<Arc<Words>>,
+    nonstandard: bool,
+    shifting: bool,
 }
 
 impl Manner {
