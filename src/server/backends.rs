@@ -68,20 +68,12 @@ impl Drop for Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::tls::SslMode;
-    use crate::wire::CancelKey;
-
-    fn gate(host: &str, pid: i32) -> Arc<CancelGate> {
-        let (host, ssl_mode) = (host.to_owned(), SslMode::Disable);
-        let endpoint = Endpoint { host, port: 5432, ssl_mode, ca_file: None };
-        let key = CancelKey { pid, secret: Box::new([0; 4]) };
-        Arc::new(CancelGate::new(Arc::new(endpoint), Some(key)))
-    }
 
     #[test]
     fn a_backend_goes_by_the_id_of_whom_it_served_last() {
         let all = Arc::new(Backends::default());
-        let (a, b, elsewhere) = (gate("h", 7), gate("h", 8), gate("other", 7));
+        let (a, b, elsewhere) =
+            (CancelGate::of("h", 7), CancelGate::of("h", 8), CancelGate::of("other", 7));
         let (place, listener) = (all.enter(&a), all.enter(&b));
         let _other = all.enter(&elsewhere);
         elsewhere.go_by(1_000);

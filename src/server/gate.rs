@@ -116,3 +116,14 @@ impl Drop for InFlight {
         }
     }
 }
+
+#[cfg(test)]
+impl CancelGate {
+    /// The gate of a server of which only host and process id matter.
+    pub(crate) fn of(host: &str, pid: i32) -> Arc<Self> {
+        let (host, ssl_mode) = (host.to_owned(), crate::net::tls::SslMode::Disable);
+        let endpoint = Endpoint { host, port: 5432, ssl_mode, ca_file: None };
+        let key = CancelKey { pid, secret: Box::new([0; 4]) };
+        Arc::new(Self::new(Arc::new(endpoint), Some(key)))
+    }
+}

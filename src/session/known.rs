@@ -39,16 +39,7 @@ mod tests {
     use super::*;
     use crate::auth::Identity;
     use crate::ident::{Role, TenantId};
-    use crate::net::tls::SslMode;
-    use crate::server::{CancelGate, Endpoint};
-    use crate::wire::CancelKey;
-
-    fn gate(host: &str, pid: i32) -> Arc<CancelGate> {
-        let (host, ssl_mode) = (host.to_owned(), SslMode::Disable);
-        let endpoint = Endpoint { host, port: 5432, ssl_mode, ca_file: None };
-        let key = CancelKey { pid, secret: Box::new([0; 4]) };
-        Arc::new(CancelGate::new(Arc::new(endpoint), Some(key)))
-    }
+    use crate::server::CancelGate;
 
     fn enter(roster: &Arc<Roster>, told: Option<ToldPid>, secret: u8) -> Entry {
         let tenant = TenantId::parse("a").expect("valid");
@@ -61,7 +52,7 @@ mod tests {
     #[test]
     fn two_sessions_are_never_known_by_one_id() {
         let roster = Arc::new(Roster::default());
-        let (here, there) = (gate("here", 7), gate("there", 7));
+        let (here, there) = (CancelGate::of("here", 7), CancelGate::of("there", 7));
         let first = enter(&roster, ToldPid::of(&here), 1);
         assert_eq!(first.card().pid(), 7);
         assert!(ToldPid::of(&here).is_none(), "one server, one session");
@@ -80,7 +71,7 @@ mod tests {
     fn what_is_made_up_is_no_process_and_nobody_elses() {
         let roster = Arc::new(Roster::default());
         let next = FIRST + 1;
-        let (taken, first) = (gate("here", next), enter(&roster, None, 1));
+        let (taken, first) = (CancelGate::of("here", next), enter(&roster, None, 1));
         let other = enter(&roster, ToldPid::of(&taken), 2);
         let third = enter(&roster, None, 3);
         let pids = [&first, &other, &third].map(|entry| entry.card().pid());
@@ -91,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_server_without_an_id_tells_none() {
-        assert!(ToldPid::of(&gate("here", 0)).is_none());
-        assert!(ToldPid::of(&gate("here", -3)).is_none());
+        assert!(ToldPid::of(&CancelGate::of("here", 0)).is_none());
+        assert!(ToldPid::of(&CancelGate::of("here", -3)).is_none());
     }
 }
