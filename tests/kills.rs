@@ -212,6 +212,8 @@ impl Place {
         let open = "SELECT id FROM pgusher.registrations \
                     WHERE step NOT IN ('done', 'undone') OR sealed IS NOT NULL";
         assert_eq!(self.list(open).await, [""; 0], "{context}: jobs");
+        let let_in = self.set("SELECT tenant_id FROM pgusher.refresh_families").await;
+        assert!(let_in.is_subset(&tenants), "{context}: tokens of {let_in:?}, tenants {tenants:?}");
         let half = "SELECT tenant_id FROM pgusher.warm_databases WHERE state <> 'ready'";
         assert_eq!(self.list(half).await, [""; 0], "{context}: half-made warm databases");
         for id in tenants.difference(&self.seen.clone()) {
@@ -239,7 +241,7 @@ impl Place {
             client.batch_execute(&drop).await.unwrap();
         }
         let forget = "DELETE FROM public.\"Church\"; DELETE FROM pgusher.tenants; \
-                      DELETE FROM pgusher.registrations";
+                      DELETE FROM pgusher.registrations; DELETE FROM pgusher.refresh_families";
         client.batch_execute(forget).await.unwrap();
     }
 }

@@ -252,6 +252,14 @@ async fn tenants_are_placed_where_they_asked_and_where_somebody_answers() {
     let made = registration.register(wish("e@example.org", "east"), None).await.unwrap();
     let server = api.office.directory.tenant(&made.tenant).await.unwrap().server.to_string();
     assert_eq!(server, "east2");
+    // What was written for the database it did not get there is gone, and its tokens are its own.
+    let of_others = format!(
+        "SELECT count(*) FROM pgusher.refresh_families WHERE tenant_id <> '{}'",
+        made.tenant
+    );
+    assert_eq!(api.office.count(&of_others).await, 0);
+    let refreshed = api.office.login.refresh(&made.tokens.unwrap().refresh).await.unwrap();
+    assert_eq!(refreshed.0, made.tenant);
     // In the north nobody answers, and nobody is placed elsewhere instead; the e-mail stays free.
     for _ in 0..2 {
         let refused = registration.register(wish("n@example.org", "north"), None).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Refused, failed, verifier};
 use crate::fault::Fault;
@@ -52,6 +52,13 @@ pub struct Passwords {
     dummy: Arc<str>,
 }
 
+/// A processor for one hash or comparison.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _place: OwnedSemaphorePermit,
+    _turn: OwnedSemaphorePermit,
+}
+
 /// How a password compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
@@ -89,8 +96,16 @@ impl Passwords {
     /// # Errors
     /// [`Refused::Busy`] when too many wait.
     pub async fn hash(&self, password: Secret) -> Result<Secret, Refused> {
+        self.hash_in(self.turn().await?, password).await
+    }
+
+    /// The same in a turn that was waited for before: it is refused no more.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub(super) async fn hash_in(&self, turn: Turn, password: Secret) -> Result<Secret, Refused> {
         let argon = self.argon.clone();
-        let hash = self.off_thread(move || hashed(&argon, password.expose())).await?;
+        let hash = off_thread(turn, move || hashed(&argon, password.expose())).await?;
         Ok(hash.map_err(failed::internal)?.into())
     }
 
@@ -100,7 +115,7 @@ impl Passwords {
     /// [`Refused::Busy`] when too many wait.
     pub async fn verify(&self, password: Secret, hash: Option<Secret>) -> Result<Match, Refused> {
         let (argon, dummy) = (self.argon.clone(), Arc::clone(&self.dummy));
-        self.off_thread(move || {
+        off_thread(self.turn().await?, move || {
             let compared =
                 compared(&argon, password.expose(), hash.as_ref().map_or(&dummy, Secret::expose));
             if hash.is_some() { compared } else { Match::Wrong }
@@ -108,26 +123,34 @@ impl Passwords {
         .await
     }
 
-    async fn off_thread<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Refused> {
+    /// Waits until there is a processor for one more.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`] when too many wait, or it takes too long.
+    pub(super) async fn turn(&self) -> Result<Turn, Refused> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refused::Busy)?;
         let turn = Arc::clone(&self.turns).acquire_owned();
         let turn = tokio::time::timeout(self.wait_max.get(), turn).await;
         let turn = turn.map_err(|_| Refused::Busy)?.map_err(failed::internal)?;
-        let (tell, told) = tokio::sync::oneshot::channel();
-        // A thread of its own, for its priority; it costs a thousandth of the hash. The permits go
-        // with the work: a caller who leaves does not free its thread.
-        let work = move || {
-            let _held = (place, turn);
-            yield_to_sessions();
-            let _ = tell.send(work());
-        };
-        let thread = std::thread::Builder::new().name("pgusher-hash".to_owned());
-        thread.spawn(work).map_err(failed::internal)?;
-        Ok(told.await.map_err(failed::internal)?)
+        Ok(Turn { _place: place, _turn: turn })
     }
+}
+
+async fn off_thread<T: Send + 'static>(
+    turn: Turn,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refused> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A thread of its own, for its priority; it costs a thousandth of the hash. The permits go
+    // with the work: a caller who leaves does not free its thread.
+    let work = move || {
+        let _held = turn;
+        yield_to_sessions();
+        let _ = tell.send(work());
+    };
+    let thread = std::thread::Builder::new().name("pgusher-hash".to_owned());
+    thread.spawn(work).map_err(failed::internal)?;
+    Ok(told.await.map_err(failed::internal)?)
 }
 
 /// How much this thread gives way: about a tenth of what another thread gets, if both want it all.

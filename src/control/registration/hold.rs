@@ -9,7 +9,7 @@ pub enum Hold {
     /// Nowhere.
     #[default]
     Never,
-    /// The password is hashed, nothing is written.
+    /// The password is hashed. What R1 writes is not written yet if it keeps the hash.
     Hashed,
     /// R1 is committed.
     Claimed,

@@ -308,7 +308,10 @@ pub(super) async fn undone(
                        idempotency_digest = NULL, email = NULL, church_name = NULL,
                        sealed = NULL, failure = coalesce(failure, $2), changed_at = now()
                    WHERE id = $1 AND held_by = $3 AND step IN ('claimed', 'cloned', 'written')
-                   RETURNING tenant_id)
+                   RETURNING tenant_id
+               ), families AS (
+                   DELETE FROM pgusher.refresh_families WHERE tenant_id IN (SELECT tenant_id FROM job)
+               )
                DELETE FROM pgusher.warm_databases WHERE tenant_id IN (SELECT tenant_id FROM job)";
     let row: [&(dyn ToSql + Sync); 3] = [&job.id, &why.map(Failure::as_str), &holder];
     client.execute(sql, &row).await.map_err(failed::registry)?;
@@ -328,7 +331,10 @@ pub(super) async fn abandon(
                        idempotency_digest = NULL, email = NULL, church_name = NULL,
                        sealed = NULL, changed_at = now()
                    WHERE id = $1 AND held_by = $4 AND step IN ('claimed', 'cloned', 'written')
-                   RETURNING tenant_id, server)
+                   RETURNING tenant_id, server
+               ), families AS (
+                   DELETE FROM pgusher.refresh_families WHERE tenant_id IN (SELECT tenant_id FROM job)
+               )
                INSERT INTO pgusher.warm_databases
                    (tenant_id, server, schema_version, key_version, state)
                SELECT tenant_id, server, $2, $3, 'creating' FROM job
@@ -353,7 +359,11 @@ pub(super) async fn replace(
                    UPDATE pgusher.registrations SET tenant_id = $2, server = $3, step = 'claimed',
                        was_warm = false, changed_at = now()
                    WHERE id = $1 AND held_by = $4 AND step IN ('claimed', 'cloned', 'written')
-                   RETURNING id)
+                   RETURNING id
+               ), families AS (
+                   DELETE FROM pgusher.refresh_families
+                   WHERE tenant_id IN (SELECT was.tenant_id FROM was, job)
+               )
                INSERT INTO pgusher.warm_databases
                    (tenant_id, server, schema_version, key_version, state)
                SELECT was.tenant_id, was.server, $5, $6, 'creating' FROM was, job

@@ -107,6 +107,11 @@ impl RegistrationMetrics {
 pub struct Timings(Vec<(&'static str, Duration)>);
 
 impl Timings {
+    /// Takes over the steps of `other`, which were done meanwhile.
+    pub(super) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Step and duration, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         self.0.iter().copied()

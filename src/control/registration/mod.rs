@@ -13,6 +13,7 @@ mod job;
 mod metrics;
 mod placement;
 mod request;
+mod reserve;
 mod seal;
 mod service;
 mod settings;

@@ -2,24 +2,22 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::course::Course;
 use super::courtesy::{AtWork, Courtesy};
-use super::job::{self, Claim, Claimed, Earlier, Job};
+use super::job::{self, Earlier, Job};
 use super::metrics::Timings;
 use super::placement::{Placement, Region};
+use super::reserve::{Begun, Reserved};
 use super::view::{AdminView, ChurchView, Registered};
-use super::warm::{Busy, Warm, fresh_id};
-use super::{
-    Failure, Hold, Janitor, NewOrganisation, RegistrationMetrics, RegistrationSettings, seal,
-};
+use super::warm::Warm;
+use super::{Failure, Janitor, NewOrganisation, RegistrationMetrics, RegistrationSettings};
 use crate::control::health::Health;
-use crate::control::provision::{NewAdmin, Servers};
+use crate::control::provision::Servers;
 use crate::control::seams::Claims;
 use crate::control::{
-    EmailIndex, FieldProblem, Passwords, Presence, Refused, Sessions, failed, verifier,
+    EmailIndex, FieldProblem, Passwords, Presence, Refused, Sessions, Tokens, failed,
 };
 use crate::fault::Fault;
 use crate::ident::{Role, TenantId};
@@ -32,11 +30,11 @@ pub struct Registration(pub(super) Arc<Parts>);
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) course: Arc<Course>,
-    passwords: Passwords,
-    courtesy: Courtesy,
-    emails: EmailIndex,
+    pub(super) passwords: Passwords,
+    pub(super) courtesy: Courtesy,
+    pub(super) emails: EmailIndex,
     pub(super) sessions: Sessions,
-    places: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// What a registration is built from.
@@ -91,22 +89,6 @@ impl Builder {
 
 /// The longest Idempotency-Key.
 const KEY_BYTES_MAX: usize = 255;
-
-/// A claimed job, and what is to be done for it.
-struct Begun {
-    job: Job,
-    admin: NewAdmin,
-    timings: Timings,
-    /// Held until the job is at its end.
-    _place: (OwnedSemaphorePermit, Busy),
-}
-
-/// What became of a request.
-enum Reserved {
-    Begun(Box<Begun>),
-    /// The same Idempotency-Key came before, with the same body.
-    Again(Earlier),
-}
 
 impl Registration {
     /// Makes an organisation a tenant. Once begun it goes on though the caller leaves: the work is
@@ -205,11 +187,16 @@ impl Parts {
     ) -> Result<Registered, Refused> {
         match Box::pin(self.reserved(organisation, key, false)).await? {
             Reserved::Again(earlier) => self.again(organisation, earlier).await,
-            Reserved::Begun(begun) => {
-                let (job, trial_ends_at, mut timings) = Box::pin(self.carried_out(*begun)).await?;
-                let metrics = &self.course.metrics;
-                let answer = self.answer(organisation, (job.id, job.tenant, job.admin_id), true);
-                let mut made = metrics.step("tokens", &mut timings, answer).await?;
+            Reserved::Begun(mut begun) => {
+                let (tenant, tokens) = (begun.job.tenant.clone(), begun.tokens.take());
+                let (job, trial_ends_at, timings) = Box::pin(self.carried_out(*begun)).await?;
+                let tokens = match tokens {
+                    Some(tokens) if job.tenant == tenant => tokens,
+                    // Its server went away, and with it the id it had there.
+                    _ => self.first_tokens(&job.tenant, &job.admin_id).await?,
+                };
+                let of = (job.id, job.tenant, job.admin_id);
+                let mut made = answer(organisation, of, Some(tokens));
                 made.church.trial_ends_at = Some(trial_ends_at);
                 made.timings = timings;
                 Ok(made)
@@ -217,92 +204,9 @@ impl Parts {
         }
     }
 
-    /// The password hashed and R1, or what came before under the same key.
-    async fn reserved(
-        &self,
-        organisation: &NewOrganisation,
-        key: Option<[u8; 32]>,
-        deferred: bool,
-    ) -> Result<Reserved, Refused> {
-        let course = &self.course;
-        let digest = organisation.digest(course.registry.master_key());
-        if let Some(key) = &key
-            && let Some(earlier) = self.earlier(key).await?
-        {
-            return same_body(&digest, earlier);
-        }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refused::Busy)?;
-        let place = (place, course.warm.busy());
-        let mut timings = Timings::default();
-        let hash = self.passwords.hash(organisation.password.clone());
-        let hash = async { self.courtesy.in_turn(hash).await? };
-        let hash = course.metrics.step("hash", &mut timings, hash).await?;
-        course.hold_at.at(Hold::Hashed).await;
-        let admin = NewAdmin {
-            id: verifier::random_name(24)?,
-            email: organisation.email.clone(),
-            password: hash,
-            first_name: organisation.first_name.clone(),
-            last_name: organisation.last_name.clone(),
-        };
-        let claim = self.claim(organisation, &admin, (&digest, key.as_ref()), deferred);
-        match course.metrics.step("claim", &mut timings, claim).await? {
-            Claimed::Job(job) => {
-                let what = if job.was_warm { "claimed" } else { "missing" };
-                course.metrics.warm.with_label_values(&[what]).inc();
-                if job.was_warm {
-                    course.warm.claimed();
-                }
-                Ok(Reserved::Begun(Box::new(Begun { job, admin, timings, _place: place })))
-            }
-            Claimed::EmailTaken => Err(Refused::EmailTaken),
-            Claimed::KeyTaken => {
-                let key = key.unwrap_or_default();
-                let earlier = self.earlier(&key).await?;
-                same_body(&digest, earlier.ok_or(Refused::InProgress)?)
-            }
-        }
-    }
-
-    async fn claim(
-        &self,
-        organisation: &NewOrganisation,
-        admin: &NewAdmin,
-        (body, key): (&[u8; 32], Option<&[u8; 32]>),
-        deferred: bool,
-    ) -> Result<Claimed, Refused> {
-        let course = &self.course;
-        let region = organisation.region.as_deref();
-        let candidates = course.placement.candidates(region)?;
-        let fresh = candidates.first().ok_or_else(|| failed::internal("no candidate"))?;
-        let names: Vec<String> = candidates.iter().map(|s| s.name().to_string()).collect();
-        let (id, fresh_tenant) = (registration_id()?, fresh_id()?);
-        let key_of_all = course.registry.master_key();
-        let sealed = deferred.then(|| seal::seal(key_of_all, &id, admin)).transpose()?;
-        let claim = Claim {
-            id: &id,
-            idempotency_digest: key.map(<[u8; 32]>::as_slice),
-            body_digest: body,
-            email: &organisation.email,
-            email_hashes: &self.emails.hashes(&organisation.email),
-            church_name: &organisation.church_name,
-            admin_id: &admin.id,
-            fresh_tenant: fresh_tenant.as_str(),
-            fresh_server: fresh.name(),
-            servers: &names,
-            held: &course.warm.held_ids(),
-            region,
-            sealed: sealed.as_deref(),
-            schema_version: &fresh.warm_version(),
-            holder: course.presence.id(),
-        };
-        let client = course.registry.client().await?;
-        Ok(job::claim(&client, &claim).await?)
-    }
-
     /// The rest of a claimed job: its tenant and when the trial ends, or nothing at all.
     async fn carried_out(&self, begun: Begun) -> Result<(Job, String, Timings), Refused> {
-        let Begun { mut job, admin, mut timings, _place } = begun;
+        let Begun { mut job, admin, mut timings, tokens: _, place: _place } = begun;
         match Box::pin(self.course.carry_out(&mut job, &admin, &mut timings)).await {
             Ok(trial_ends_at) => {
                 tracing::info!(tenant = %job.tenant, server = job.server, warm = job.was_warm,
@@ -311,16 +215,20 @@ impl Parts {
             }
             Err(refused) => {
                 let taken = matches!(refused, Refused::EmailTaken);
-                let why = if taken { Failure::EmailTaken } else { Failure::Broken };
-                if let Err(fault) = Janitor::new(Arc::clone(&self.course)).undo(&job, why).await {
-                    fault.log();
-                }
+                self.undo(&job, if taken { Failure::EmailTaken } else { Failure::Broken }).await;
                 Err(refused)
             }
         }
     }
 
-    async fn earlier(&self, key: &[u8; 32]) -> Result<Option<Earlier>, Fault> {
+    /// Undoes a job now, or as far as that is possible: the rest is the janitor's.
+    pub(super) async fn undo(&self, job: &Job, why: Failure) {
+        if let Err(fault) = Janitor::new(Arc::clone(&self.course)).undo(job, why).await {
+            fault.log();
+        }
+    }
+
+    pub(super) async fn earlier(&self, key: &[u8; 32]) -> Result<Option<Earlier>, Fault> {
         let client = self.course.registry.client().await?;
         job::earlier(&client, key, self.course.collect_within).await
     }
@@ -343,45 +251,45 @@ impl Parts {
         let row = row.ok_or(Refused::NotFound)?;
         let trial_ends_at = row.try_get(0).map_err(failed::registry)?;
         drop(client);
-        let of = (earlier.id, tenant, earlier.admin_id);
-        let mut made = self.answer(organisation, of, earlier.is_fresh).await?;
+        let tokens = if earlier.is_fresh {
+            Some(self.first_tokens(&tenant, &earlier.admin_id).await?)
+        } else {
+            None
+        };
+        let mut made = answer(organisation, (earlier.id, tenant, earlier.admin_id), tokens);
         made.church.trial_ends_at = trial_ends_at;
         Ok(made)
     }
 
-    async fn answer(
+    /// What the first admin of a tenant is let in with.
+    pub(super) async fn first_tokens(
         &self,
-        organisation: &NewOrganisation,
-        (registration, tenant, admin_id): (String, TenantId, String),
-        let_in: bool,
-    ) -> Result<Registered, Refused> {
-        let claims = Claims { tenant, subject: admin_id, role: Role::Owner };
-        let tokens = if let_in { Some(self.sessions.begin(&claims).await?) } else { None };
-        let admin = AdminView {
-            id: claims.subject,
-            email: organisation.email.clone(),
-            first_name: organisation.first_name.clone(),
-            last_name: organisation.last_name.clone(),
-            role: "PRIMARY".to_owned(),
-        };
-        let church = ChurchView {
-            name: organisation.church_name.clone(),
-            subscription_status: "trial".to_owned(),
-            trial_ends_at: None,
-        };
-        let timings = Timings::default();
-        Ok(Registered { registration, tenant: claims.tenant, admin, church, tokens, timings })
+        tenant: &TenantId,
+        admin_id: &str,
+    ) -> Result<Tokens, Refused> {
+        let subject = admin_id.to_owned();
+        let claims = Claims { tenant: tenant.clone(), subject, role: Role::Owner };
+        self.sessions.begin(&claims).await
     }
 }
 
-/// Who repeats a key must repeat the body.
-fn same_body(digest: &[u8; 32], earlier: Earlier) -> Result<Reserved, Refused> {
-    let same = constant_time::verify_slices_are_equal(digest, &earlier.body_digest).is_ok();
-    if same { Ok(Reserved::Again(earlier)) } else { Err(Refused::KeyReused) }
-}
-
-fn registration_id() -> Result<String, Refused> {
-    use base64::Engine as _;
-    let bytes = verifier::random::<16>()?;
-    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+fn answer(
+    organisation: &NewOrganisation,
+    (registration, tenant, admin_id): (String, TenantId, String),
+    tokens: Option<Tokens>,
+) -> Registered {
+    let admin = AdminView {
+        id: admin_id,
+        email: organisation.email.clone(),
+        first_name: organisation.first_name.clone(),
+        last_name: organisation.last_name.clone(),
+        role: "PRIMARY".to_owned(),
+    };
+    let church = ChurchView {
+        name: organisation.church_name.clone(),
+        subscription_status: "trial".to_owned(),
+        trial_ends_at: None,
+    };
+    let timings = Timings::default();
+    Registered { registration, tenant, admin, church, tokens, timings }
 }
