@@ -191,7 +191,7 @@ class Load:
 
     def stop(self):
         for process in self.processes:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
         for process in self.processes:
             process.wait(30)
 
