@@ -7,7 +7,7 @@
 //! processes, and PostgreSQL's part has none.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,6 +27,10 @@ impl std::fmt::Debug for AtWork {
 #[derive(Debug)]
 pub(super) struct Courtesy {
     turns: Arc<Semaphore>,
+    /// How many turns there are at once.
+    at_once: u32,
+    /// How many wait for theirs.
+    waiting: AtomicUsize,
     at_work: AtWork,
     /// Microseconds of the fastest so far: what one takes on a processor of its own.
     fastest: AtomicU64,
@@ -40,15 +44,40 @@ const REST: u32 = 24;
 /// How much longer than at best it takes where the processor is short, in tenths.
 const SHORT_TENTHS: u32 = 13;
 
-/// How long one may wait for its turn.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the last in line should wait: rests are shortened where it would be longer.
+const LINE: Duration = Duration::from_secs(18);
+
+/// How long one may wait for its turn. Less than `http.request_timeout`, so that who is refused
+/// knows that nothing was begun.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// One that waits, until dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(all: &'a AtomicUsize) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Courtesy {
     /// One turn at a time for each processor.
     pub(super) fn new(at_work: AtWork) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let turns = Arc::new(Semaphore::new(cores));
-        Self { turns, at_work, fastest: AtomicU64::new(u64::MAX) }
+        Self {
+            turns: Arc::new(Semaphore::new(cores)),
+            at_once: u32::try_from(cores).unwrap_or(u32::MAX),
+            waiting: AtomicUsize::new(0),
+            at_work,
+            fastest: AtomicU64::new(u64::MAX),
+        }
     }
 
     /// Does `work` when its turn has come. Cancel-safe as `work` is.
@@ -56,8 +85,10 @@ impl Courtesy {
     /// # Errors
     /// [`Refused::Busy`] when it does not come in time.
     pub(super) async fn in_turn<T>(&self, work: impl Future<Output = T>) -> Result<T, Refused> {
+        let waiting = Waiting::among(&self.waiting);
         let turn = Arc::clone(&self.turns).acquire_owned();
         let turn = tokio::time::timeout(PATIENCE, turn).await.map_err(|_| Refused::Busy)?;
+        drop(waiting);
         let turn = turn.map_err(failed::internal)?;
         let begun = Instant::now();
         let done = work.await;
@@ -70,11 +101,18 @@ impl Courtesy {
         let fastest = self.fastest.fetch_min(micros, Ordering::Relaxed).min(micros);
         let fastest = Duration::from_micros(fastest);
         if took * 10 > fastest * SHORT_TENTHS && (self.at_work.0)() {
+            let rest = (fastest * REST).min(self.share_of_line().saturating_sub(took));
             tokio::spawn(async move {
-                tokio::time::sleep(fastest * REST).await;
+                tokio::time::sleep(rest).await;
                 drop(turn);
             });
         }
+    }
+
+    /// What a turn and its rest may take so that the last in line waits no longer than [`LINE`].
+    fn share_of_line(&self) -> Duration {
+        let waiting = u32::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        LINE.saturating_mul(self.at_once) / waiting.max(1)
     }
 }
 
@@ -97,6 +135,15 @@ mod tests {
         assert_eq!(turns_left(true, 14_000), 1);
         assert_eq!(turns_left(true, 12_000), 0, "it is not short");
         assert_eq!(turns_left(false, 14_000), 0, "nobody is at work");
+    }
+
+    #[tokio::test]
+    async fn a_long_line_shortens_the_rests() {
+        let courtesy = Courtesy::new(AtWork(Box::new(|| true)));
+        let waiting: Vec<_> = (0..36).map(|_| Waiting::among(&courtesy.waiting)).collect();
+        assert_eq!(courtesy.share_of_line(), Duration::from_millis(500) * courtesy.at_once);
+        drop(waiting);
+        assert_eq!(courtesy.share_of_line(), LINE * courtesy.at_once);
     }
 
     #[tokio::test]
