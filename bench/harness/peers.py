@@ -105,7 +105,8 @@ class Pgusher:
 
 
 class PgBouncer:
-    """PgBouncer with one `*` database, a forced user and the same limits."""
+    """PgBouncer with one `*` database, one user and the same limits. The user is the one who logs in:
+    1.18 counts a forced user of `*` for each database apart, and so limits nothing."""
 
     name = "pgbouncer"
 
@@ -137,8 +138,7 @@ class PgBouncer:
         }
         lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
         config.write_text(
-            f"[databases]\n* = host=127.0.0.1 port={pg.port} user={pg.user} "
-            f"password={pg.password}\n[pgbouncer]\n{lines}")
+            f"[databases]\n* = host=127.0.0.1 port={pg.port}\n[pgbouncer]\n{lines}")
         for path in (config, users):
             account.give(path, who)
         self.process = Process(self.name, [*setup.wrap, world.programs.pgbouncer, config],

@@ -19,7 +19,7 @@ def run(bench):
     section = Section("round_robin", f"{count:,} active tenants over {BUDGET} server connections")
     section.text = (
         f"One client of each tenant, always connected; {IN_FLIGHT} queries under way at any time, "
-        "tenant after tenant. PgBouncer has one `*` database, a forced user and "
+        "tenant after tenant. PgBouncer has one `*` database, one user and "
         f"`max_user_connections = {BUDGET}`. What bounds both is PostgreSQL's fork.")
     tenants = [f"many{n:04}" for n in range(count)]
     bench.say(f"round_robin: {count} databases")

@@ -11,8 +11,8 @@
 //! slots are not counted. A grant charges one *turn* in advance, so tenants take turns one slot at
 //! a time, and what is held beyond the prepaid turn is charged as it passes. Nobody saves up and
 //! nobody sinks: a tenant is never owed more than two turns for each slot it holds (so one that
-//! comes anew starts where the others are), and never owes more than that and one turn, its own or
-//! of the one it waits behind.
+//! comes anew starts where the others are), and never owes more than that and a turn and a half of its
+//! own, or a turn of the one it waits behind.
 //!
 //! **Turns.** A moved connection costs PostgreSQL a fork (about 5 ms of CPU), so a slot stays for
 //! a turn, ten times what a dial takes here: a contended budget spends at most about a tenth of

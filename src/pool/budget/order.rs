@@ -58,14 +58,15 @@ impl Budget {
     }
 
     /// Forgets what a tenant owes, or is owed, beyond two turns for each slot it holds. One that
-    /// holds none is owed nothing, and owes a turn at most, of its own or of a lighter one before
-    /// it: forgiven more, the heavy would get more than their weight. The pass may sink here, so the
-    /// caller must rekey.
+    /// holds none is owed nothing, and owes at most a turn and a half of its own (a turn ends with the
+    /// transaction under way: what that took beyond it forgiven, the light would get more than their
+    /// weight), or a turn of a lighter one before it: forgiven more, the heavy would. The pass may sink
+    /// here, so the caller must rekey.
     pub(super) fn forget(&mut self, seat: Seat) {
         let (turn, front, best) = (self.turn(), self.front, self.best_cost);
         let stool = self.stool(seat);
         let owed = stool.cost(turn * 2 * stool.used);
-        let owes = stool.cost(turn * (2 * stool.used + 1)).max(best);
+        let owes = stool.cost(turn * (2 * stool.used + 1) + turn / 2).max(best);
         stool.pass = stool.pass.clamp(front.saturating_sub(owed), front + owes);
     }
 

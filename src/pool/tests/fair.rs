@@ -264,3 +264,26 @@ fn one_tenant_more_than_slots_moves_one_server_a_turn() {
     assert!(jain(&out.done) >= 0.98, "{:?}", out.done);
     assert!(out.dials <= 65 * 10, "{} dials in 65 s", out.dials);
 }
+
+#[test]
+fn short_turns_give_the_lighter_no_more_than_their_due() {
+    // A turn is two transactions: what the last one takes beyond it is not forgiven.
+    let loads: Vec<Load> = (0..200)
+        .map(|n| Load {
+            clients: 10,
+            limits: Limits { weight: 1 << (n % 3), server_max: 10, ..Load::default().limits },
+            transaction: Duration::from_millis(100),
+            think: Duration::ZERO,
+        })
+        .collect();
+    let costs = (Duration::from_millis(20), Duration::from_millis(5));
+    let out = run_with(costs, 90, loads, (Duration::from_secs(10), Duration::from_secs(140)));
+    // 67 tenants of weight 1, 67 of weight 2, 66 of weight 4.
+    let mean = |n: usize, of: u64| out.done.iter().skip(n).step_by(3).sum::<u64>() * 1_000 / of;
+    let means = [mean(0, 67), mean(1, 67) / 2, mean(2, 66) / 4];
+    println!("{means:?}, dials {}", out.dials);
+    let fair = (means[0] + 2 * means[1] + 4 * means[2]) / 7;
+    for mean in means {
+        assert!(mean.abs_diff(fair) * 50 <= fair, "{means:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Relays not in use, kept by each thread for the next client.
 
 use std::cell::RefCell;
+use std::hint::black_box;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -54,14 +55,19 @@ impl Stock {
     }
 }
 
+/// More than the allocator takes from a page it shares: such a block is a page of its own.
+const PAGE_BYTES: usize = 1 << 18;
+
 /// Gives back what this thread keeps for nothing, for as long as it is polled: a storm of clients
-/// leaves relays that nobody needs behind it.
+/// leaves relays that nobody needs behind it, and pages. mimalloc gives those to the system when a
+/// page is taken or given back a second later, on an idle thread never: so one is.
 pub async fn trim_stock() {
     let mut ticks = tokio::time::interval(TRIM_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         STOCK.with_borrow_mut(Stock::trim);
+        drop(black_box(Vec::<u8>::with_capacity(PAGE_BYTES)));
     }
 }
 
