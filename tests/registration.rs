@@ -24,6 +24,9 @@ async fn a_new_tenant_is_whole() {
     assert_eq!(made.tenant.as_str().len(), 24);
     assert_eq!(made.admin.email, "ada@example.org");
     assert_eq!(made.tokens.unwrap().expires_in, 900);
+    // What was done beside the hash is told behind it.
+    let steps: Vec<_> = made.timings.iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, ["turn", "hash", "claim", "tokens", "clone", "admin", "finish"]);
     let tenant = office.directory.tenant(&made.tenant).await.unwrap();
     assert_eq!((tenant.status, tenant.adopted), (Status::Active, false));
     assert_eq!(&*tenant.server, "main");

@@ -76,6 +76,12 @@ impl RegistrationMetrics {
         self.outcomes.with_label_values(&[outcome]).inc();
     }
 
+    /// Notes how long a registration waited for its turn.
+    pub(super) fn waited(&self, timings: &mut Timings, took: Duration) {
+        timings.0.push(("turn", took));
+        self.seconds.with_label_values(&["turn"]).observe(took.as_secs_f64());
+    }
+
     /// Times one step and counts whether it succeeded.
     pub(super) fn step<'a, T, E>(
         &'a self,

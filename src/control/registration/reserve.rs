@@ -4,6 +4,8 @@
 //! unless its caller is answered before the rest is done: so R1 and the first tokens are written
 //! while it is computed.
 
+use std::time::Instant;
+
 use aws_lc_rs::constant_time;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -66,9 +68,10 @@ impl Parts {
         let place = (place, course.warm.busy());
         let (id, admin_id) = (registration_id()?, verifier::random_name(24)?);
         let asked = Asked { organisation, id, admin_id, digest, key };
-        let mut timings = Timings::default();
+        let (mut timings, came) = (Timings::default(), Instant::now());
         let work = async {
             let turn = self.passwords.turn().await?;
+            course.metrics.waited(&mut timings, came.elapsed());
             if deferred {
                 self.sealed(&asked, turn, &mut timings).await
             } else {
