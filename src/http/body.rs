@@ -42,7 +42,7 @@ impl Fields {
         match self.object.remove(field) {
             None | Some(Value::Null) => None,
             Some(value) => {
-                let number = value.as_u64();
+                let number = whole(&value);
                 if number.is_none() {
                     self.problem(field, "must be a whole number, not negative");
                 }
@@ -60,6 +60,14 @@ impl Fields {
     pub(super) fn done(self) -> Result<(), Problem> {
         if self.problems.is_empty() { Ok(()) } else { Err(Problem::invalid(&self.problems)) }
     }
+}
+
+/// A whole number as JSON Schema has it: `3.0` is one.
+fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| {
+        let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+        format!("{number:.0}").parse().ok()
+    })
 }
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
@@ -132,5 +140,22 @@ impl FromRequestParts<Public> for MaybeProven {
             return Ok(Self(None));
         };
         Ok(Self(state.gate.admit(token).await.ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_number_may_have_a_point() {
+        for (value, number) in [(json!(14934.0), 14934), (json!(1e2), 100), (json!(7), 7)] {
+            assert_eq!(whole(&value), Some(number), "{value}");
+        }
+        for value in [json!(1.5), json!(-1), json!(-1.0), json!(1e300), json!("3"), json!([3])] {
+            assert_eq!(whole(&value), None, "{value}");
+        }
     }
 }
