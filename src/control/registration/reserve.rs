@@ -104,10 +104,7 @@ impl Parts {
         timings: &mut Timings,
     ) -> Result<(NewAdmin, Written), Refused> {
         let course = &self.course;
-        let hash = self.passwords.hash_in(turn, asked.organisation.password.clone());
-        let hash = course.metrics.step("hash", timings, hash).await?;
-        course.hold_at.at(Hold::Hashed).await;
-        let admin = asked.admin(hash);
+        let admin = self.hashed(asked, turn, timings).await?;
         let sealed = seal::seal(course.registry.master_key(), &asked.id, &admin)?;
         let claim = self.claim(asked, Some(&sealed));
         let claimed = course.metrics.step("claim", timings, claim).await?;
@@ -122,18 +119,13 @@ impl Parts {
         turn: Turn,
         timings: &mut Timings,
     ) -> Result<(NewAdmin, Written), Refused> {
-        let course = &self.course;
         let mut writing = Timings::default();
-        let hash = self.passwords.hash_in(turn, asked.organisation.password.clone());
-        let hash = course.metrics.step("hash", timings, hash);
-        let (hash, written) = tokio::join!(hash, self.written(asked, &mut writing));
+        let admin = self.hashed(asked, turn, timings);
+        let (admin, written) = tokio::join!(admin, self.written(asked, &mut writing));
         timings.append(writing);
         let written = written?;
-        match hash {
-            Ok(hash) => {
-                course.hold_at.at(Hold::Hashed).await;
-                Ok((asked.admin(hash), written))
-            }
+        match admin {
+            Ok(admin) => Ok((admin, written)),
             Err(refused) => {
                 if let Claimed::Job(job) = &written.0 {
                     self.undo(job, Failure::Broken).await;
@@ -141,6 +133,19 @@ impl Parts {
                 Err(refused)
             }
         }
+    }
+
+    /// The admin, its password hashed.
+    async fn hashed(
+        &self,
+        asked: &Asked<'_>,
+        turn: Turn,
+        timings: &mut Timings,
+    ) -> Result<NewAdmin, Refused> {
+        let hash = self.passwords.hash_in(turn, asked.organisation.password.clone());
+        let hash = self.course.metrics.step("hash", timings, hash).await?;
+        self.course.hold_at.at(Hold::Hashed).await;
+        Ok(asked.admin(hash))
     }
 
     /// R1, and the tokens of the admin to be.
