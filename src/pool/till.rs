@@ -139,14 +139,16 @@ impl<S: Conn> Till<S> {
         })
     }
 
-    /// Closes idle servers for those who wait, as far as the budget's rules let it. The victims
-    /// are chosen under the till's lock and asked one by one under their own: one that got busy
-    /// meanwhile is passed over.
+    /// Closes idle servers for those who wait, as far as the budget's rules let it: of the tenant
+    /// furthest above its share, and among equals of the one expected back last. The victims are
+    /// chosen under the till's lock and asked one by one under their own: one that got busy meanwhile
+    /// is passed over.
     pub(super) fn evict(&self, now: Instant, deeds: &mut Deeds<S>) {
-        let victims: Vec<Arc<Room<S>>> = {
+        let mut victims: Vec<(u64, Duration, Arc<Room<S>>)> = {
             let mut books = lock(&self.books);
             let recent = books.searched.is_some_and(|at| now < at + SEARCH_PAUSE);
-            if recent || (books.budget.pressed() == 0 && !books.budget.is_over()) {
+            let moves = books.budget.pressed() > 0 && books.budget.moves_more();
+            if recent || !(moves || books.budget.is_over()) {
                 return;
             }
             books.searched = Some(now);
@@ -155,12 +157,14 @@ impl<S: Conn> Till<S> {
             let holders: Vec<_> = books
                 .budget
                 .victims()
-                .into_iter()
-                .filter_map(|seat| books.rooms[seat.index()].upgrade())
+                .filter_map(|(above, seat)| Some((above, books.rooms[seat.index()].upgrade()?)))
                 .collect();
-            holders
+            drop(books);
+            let idle = holders.into_iter().filter(|(_, room)| room.seems_idle());
+            idle.map(|(above, room)| (above, room.off(now), room)).collect()
         };
-        for room in victims.iter().filter(|room| room.seems_idle()) {
+        victims.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+        for (_, _, room) in &victims {
             if !self.is_pressed() && !self.is_over() {
                 break;
             }

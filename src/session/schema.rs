@@ -4,16 +4,24 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::routines::Routines;
 use crate::ident::TenantId;
 use crate::server::Settings;
 
-/// The schemas of tenants with sessions.
+/// The schemas of tenants with sessions, and of those who had one a moment ago: an app that opens a
+/// connection for each request does not have its functions read for each.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(Mutex<HashMap<TenantId, Weak<Known>>>);
+pub(super) struct Schemas(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    known: HashMap<TenantId, Arc<Known>>,
+    /// When what is no longer good is swept out, in milliseconds of this process.
+    sweep_at: u64,
+}
 
 /// One tenant's schema. Shared by its sessions.
 #[derive(Debug, Clone)]
@@ -56,18 +64,23 @@ pub(super) struct Salted {
 /// Functions that are changed past pgusher are noticed within this.
 const READ_EVERY: Duration = Duration::from_secs(60);
 
-/// Entries without a session are swept when there are this many more than twice those with one.
-const SWEEP_AT: usize = 1_024;
-
 impl Schemas {
     /// The schema of a tenant.
     pub(super) fn of(&self, tenant: &TenantId) -> Schema {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(schema) = known.get(tenant).and_then(Weak::upgrade) {
-            return Schema(schema);
+        self.at(tenant, millis_now())
+    }
+
+    fn at(&self, tenant: &TenantId, now: u64) -> Schema {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now >= kept.sweep_at {
+            kept.sweep_at = now.saturating_add(as_millis(READ_EVERY));
+            kept.known.retain(|_, schema| is_good(schema, now));
+            kept.known.shrink_to_fit();
         }
-        if known.len() >= SWEEP_AT && known.len() == known.capacity() {
-            known.retain(|_, schema| schema.strong_count() > 0);
+        if let Some(schema) = kept.known.get(tenant)
+            && is_good(schema, now)
+        {
+            return Schema(Arc::clone(schema));
         }
         // Numbers are never used twice, so that a schema that was forgotten does not come back.
         let schema = Arc::new(Known {
@@ -77,9 +90,14 @@ impl Schemas {
             due: AtomicU64::new(0),
             reading: Mutex::default(),
         });
-        known.insert(tenant.clone(), Arc::downgrade(&schema));
+        kept.known.insert(tenant.clone(), Arc::clone(&schema));
         Schema(schema)
     }
+}
+
+/// Whether a session may start with it: others have it and keep it fresh, or it is fresh.
+fn is_good(schema: &Arc<Known>, now: u64) -> bool {
+    Arc::strong_count(schema) > 1 || now < schema.due.load(Ordering::Relaxed)
 }
 
 fn fresh() -> u64 {
@@ -191,4 +209,51 @@ fn millis_now() -> u64 {
 
 fn as_millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::parse(name).unwrap()
+    }
+
+    fn is_known(schema: &Schema) -> bool {
+        !schema.is_outdated(&schema.reading())
+    }
+
+    #[test]
+    fn what_was_read_is_good_for_a_minute_behind_the_last_session() {
+        let (schemas, now) = (Schemas::default(), millis_now());
+        let first = schemas.at(&tenant("a"), now);
+        assert!(!is_known(&first));
+        let changes = first.changes();
+        first.was_read(None, changes);
+        drop(first);
+        assert!(is_known(&schemas.at(&tenant("a"), now)), "forgotten at once");
+        assert!(!is_known(&schemas.at(&tenant("b"), now)), "another tenant's");
+        let late = now + 2 * as_millis(READ_EVERY);
+        assert!(!is_known(&schemas.at(&tenant("a"), late)), "kept for longer than it is good");
+    }
+
+    #[test]
+    fn sessions_share_one_schema_for_as_long_as_there_is_one() {
+        let (schemas, now) = (Schemas::default(), millis_now());
+        let first = schemas.at(&tenant("a"), now);
+        let second = schemas.at(&tenant("a"), now + 10 * as_millis(READ_EVERY));
+        assert!(Arc::ptr_eq(&first.0, &second.0));
+    }
+
+    #[test]
+    fn what_nobody_has_and_is_old_is_swept() {
+        let (schemas, now) = (Schemas::default(), millis_now());
+        for n in 0..100 {
+            drop(schemas.at(&tenant(&format!("t{n}")), now));
+        }
+        let held = schemas.at(&tenant("held"), now);
+        drop(schemas.at(&tenant("late"), now + 2 * as_millis(READ_EVERY)));
+        assert_eq!(schemas.0.lock().unwrap().known.len(), 2);
+        drop(held);
+    }
 }

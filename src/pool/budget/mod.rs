@@ -310,13 +310,14 @@ impl Budget {
     }
 
     /// How long an idle connection of `seat` must have been idle to be closed for whoever waits;
-    /// `None` when nobody waits.
+    /// `None` when nobody waits, or nobody could dial with its slot yet: closed before that, it
+    /// might be wanted again before that.
     pub(super) fn spares(&mut self, seat: Seat, now: Instant) -> Option<Duration> {
         self.tick(now);
         if self.is_over() {
             return Some(Duration::ZERO);
         }
-        if self.spare() > self.promised() {
+        if self.spare() > self.promised() || !self.moves_more() {
             return None;
         }
         let best = self.best()?;
@@ -333,19 +334,18 @@ impl Budget {
         })
     }
 
-    /// The tenants whose idle servers may be taken, furthest above its share first.
-    pub(super) fn victims(&self) -> Vec<Seat> {
-        let mut found: Vec<(u64, Seat)> = self
-            .holders
-            .iter()
-            .filter_map(|seat| {
-                let stool = self.stools[seat.index()].as_ref()?;
-                let above = stool.used.saturating_sub(self.guaranteed(*seat));
-                Some((u64::from(above) * 1_000 / u64::from(stool.weight), *seat))
-            })
-            .collect();
-        found.sort_unstable_by(|a, b| b.cmp(a));
-        found.into_iter().map(|(_, seat)| seat).collect()
+    /// Whether a slot that is freed for a waiting tenant can be dialled with at once.
+    pub(super) fn moves_more(&self) -> bool {
+        self.dialing + self.promised() < self.rules.dial_max.max(1)
+    }
+
+    /// The tenants whose idle servers may be taken, and how far each is above its share.
+    pub(super) fn victims(&self) -> impl Iterator<Item = (u64, Seat)> {
+        self.holders.iter().filter_map(|seat| {
+            let stool = self.stools[seat.index()].as_ref()?;
+            let above = stool.used.saturating_sub(self.guaranteed(*seat));
+            Some((u64::from(above) * 1_000 / u64::from(stool.weight), *seat))
+        })
     }
 
     /// A turn now: ten dials, within the rules.

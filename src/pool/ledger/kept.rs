@@ -57,6 +57,7 @@ impl<W, V> Ledger<W, V> {
         };
         self.leased += 1;
         self.leases += 1;
+        self.rest.ends(now);
         Some((kept, is_own))
     }
 
@@ -79,6 +80,9 @@ impl<W, V> Ledger<W, V> {
     /// Returns where it lies.
     pub(in crate::pool) fn park(&mut self, class: Class, kept: Kept<V>, hold: bool) -> u32 {
         self.leased -= 1;
+        if self.leased == 0 && self.line.is_empty() {
+            self.rest.begins(kept.parked);
+        }
         self.idle.put(class, kept, hold)
     }
 
@@ -110,6 +114,12 @@ impl<W, V> Ledger<W, V> {
     /// Shows each idle server to `look`.
     pub(in crate::pool) fn each_idle(&self, look: &mut dyn FnMut(&V)) {
         self.idle.iter().for_each(|kept| look(&kept.server));
+    }
+
+    /// How far the tenant is from when it is expected to want a server again, `None` if it wants
+    /// one now.
+    pub(in crate::pool) fn off(&self, now: Instant) -> Option<Duration> {
+        self.rest.off(now)
     }
 
     /// Takes the coldest idle server for another tenant, if it was idle for `least`.

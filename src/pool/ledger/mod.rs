@@ -14,6 +14,7 @@ mod alarms;
 mod dials;
 mod kept;
 mod line;
+mod rest;
 mod rivals;
 mod shelf;
 
@@ -24,6 +25,7 @@ pub use dials::FullOf;
 pub(super) use kept::{Kept, Stamp};
 use line::Line;
 pub(super) use line::{Waiter, WaiterId};
+use rest::Rest;
 use rivals::Rivals;
 pub use rivals::{Claim, Holder};
 #[cfg(test)]
@@ -76,6 +78,7 @@ pub(super) struct Ledger<W, V> {
     line: Line<W>,
     /// When a server was last closed for a client that could not have its flavour.
     clashed: Option<Instant>,
+    rest: Rest,
     /// What the budget was last told.
     pub(super) told_want: u32,
     /// The alarm that is set.
@@ -108,6 +111,7 @@ impl<W, V> Ledger<W, V> {
             closing: 0,
             line: Line::new(),
             clashed: None,
+            rest: Rest::default(),
             told_want: 0,
             alarm: None,
             empty_since: None,
@@ -183,6 +187,7 @@ impl<W, V> Ledger<W, V> {
         if self.line.len() >= self.limits.queue_max && !open {
             return Err(reach);
         }
+        self.rest.ends(now);
         Ok(self.line.push(class, now, reach))
     }
 

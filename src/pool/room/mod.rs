@@ -245,6 +245,12 @@ impl<S: Conn> Room<S> {
         self.idle.load(Ordering::Relaxed) > 0
     }
 
+    /// How far the tenant is from when it is expected to want a server again; nothing where it
+    /// wants one now.
+    pub(super) fn off(&self, now: Instant) -> Duration {
+        self.book().off(now).unwrap_or_default()
+    }
+
     #[cfg(test)]
     pub(super) fn till_figures(&self) -> (super::budget::Share, super::budget::Totals, u32) {
         self.till.figures(self.seat)

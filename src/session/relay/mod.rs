@@ -363,7 +363,10 @@ impl Relay {
         if asks {
             match self.down.buffer.poll_fill(cx, &mut ends.server.stream) {
                 Poll::Ready(Ok(0) | Err(_)) => server_ended = true,
-                Poll::Ready(Ok(_)) => *moved = true,
+                Poll::Ready(Ok(_)) => {
+                    *moved = true;
+                    self.down.widen();
+                }
                 Poll::Pending => {}
             }
         }

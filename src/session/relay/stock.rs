@@ -55,8 +55,9 @@ impl Stock {
     }
 }
 
-/// More than the allocator takes from a page it shares: such a block is a page of its own.
-const PAGE_BYTES: usize = 1 << 18;
+/// More than the allocator takes from a page with other blocks in it (512 KiB): such a block is a
+/// page of its own.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Gives back what this thread keeps for nothing, for as long as it is polled: a storm of clients
 /// leaves relays that nobody needs behind it, and pages. mimalloc gives those to the system when a

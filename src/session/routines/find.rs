@@ -59,6 +59,9 @@ impl Found {
     /// Reads bodies, and if one tells, who calls it.
     pub(super) async fn read(server: &mut Server) -> Result<Self, DialError> {
         let mut found = Self::default();
+        if found.is_nothing(server).await? {
+            return Ok(found);
+        }
         found.read_bodies(server).await?;
         found.read_views(server).await?;
         if !(found.functions.is_empty() && found.relations.is_empty()) {
@@ -81,6 +84,12 @@ impl Found {
         }
         let Self { words, settings, always, .. } = self;
         Some(Routines { words: Arc::new(words), settings, always })
+    }
+
+    /// Whether there is nothing to read.
+    async fn is_nothing(&mut self, server: &mut Server) -> Result<bool, DialError> {
+        let answer = self.ask(server, &sql::anything()).await?;
+        Ok(answer.is_some_and(|answer| answer.value(0, 0) == Some("f")))
     }
 
     async fn read_bodies(&mut self, server: &mut Server) -> Result<(), DialError> {
