@@ -18,7 +18,8 @@ class Preset:
     bulk_rows: int = 1_000_000
     busy_tenants: int = 50
     registered: tuple = (1, 100, 1_000, 10_000)
-    touched: int = 1_000
+    touched: int = 5_000
+    forgets: float = 75
     active_tenants: int = 1_000
     scenarios: tuple = ("select", "tpcb", "connect", "idle", "bulk", "tenants", "round_robin",
                         "fairness", "registration", "instructions")
@@ -32,6 +33,6 @@ QUICK = Preset(seconds=2, clients=(1, 16, 64, 200, 500), scenarios=("select", "c
 # PostgreSQL of its own is left out.
 SMOKE = Preset(seconds=1, rounds=1, scale=1, clients=(1, 16), tpcb_clients=(4,),
                idle_clients=50, settle=0.2, bulk_rows=6_000, busy_tenants=3, registered=(1, 20),
-               touched=5, active_tenants=12, smoke=True,
+               touched=5, forgets=0.2, active_tenants=12, smoke=True,
                scenarios=tuple(name for name in Preset.scenarios
                                if name not in ("instructions", "registration")))

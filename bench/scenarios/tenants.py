@@ -15,7 +15,7 @@ def run(bench):
         f"{len(busy)} clients, each with a server of its own: all of one tenant, then one of each "
         "busy tenant while ever more others are registered. Each client is a pgbench of its own. "
         "`touched` is what a tenant leaves behind in memory that was entered once, its server "
-        "closed again.")
+        "closed again, when what is kept for newcomers (a minute) has been let go.")
     world.databases(busy)
     world.register(busy)
     for tenant in busy:
@@ -32,7 +32,8 @@ def run(bench):
         with world.peers(setup, names=["pgusher"]) as peers:
             figures = interleave(peers, preset.rounds, lambda peer: once(bench, peer, names))
             figures = figures["pgusher"]
-            touched = touch(bench, peers[0], others[:preset.touched]) if others else None
+            last = registered == preset.registered[-1]
+            touched = touch(bench, peers[0], others[:preset.touched]) if last else None
         base = base or figures
         rows.append([registered, len(names), figures["tps"], figures["tps"] / base["tps"],
                      figures["cpu"], figures["cpu"] / base["cpu"], touched])
@@ -61,7 +62,7 @@ def once(bench, peer, names):
 def touch(bench, peer, tenants):
     """KiB by which the process has grown for each tenant, after one query on each and a while."""
     def calm():
-        bench.sleep(bench.preset.settle)
+        bench.sleep(bench.preset.forgets)
         return peer.process.memory()["rss"]
 
     before = calm()

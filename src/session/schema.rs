@@ -14,14 +14,7 @@ use crate::server::Settings;
 /// The schemas of tenants with sessions, and of those who had one a moment ago: an app that opens a
 /// connection for each request does not have its functions read for each.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(Mutex<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    known: HashMap<TenantId, Arc<Known>>,
-    /// When what is no longer good is swept out, in milliseconds of this process.
-    sweep_at: u64,
-}
+pub(super) struct Schemas(Mutex<HashMap<TenantId, Arc<Known>>>);
 
 /// One tenant's schema. Shared by its sessions.
 #[derive(Debug, Clone)]
@@ -71,13 +64,8 @@ impl Schemas {
     }
 
     fn at(&self, tenant: &TenantId, now: u64) -> Schema {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now >= kept.sweep_at {
-            kept.sweep_at = now.saturating_add(as_millis(READ_EVERY));
-            kept.known.retain(|_, schema| is_good(schema, now));
-            kept.known.shrink_to_fit();
-        }
-        if let Some(schema) = kept.known.get(tenant)
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(schema) = known.get(tenant)
             && is_good(schema, now)
         {
             return Schema(Arc::clone(schema));
@@ -90,8 +78,21 @@ impl Schemas {
             due: AtomicU64::new(0),
             reading: Mutex::default(),
         });
-        kept.known.insert(tenant.clone(), Arc::clone(&schema));
+        known.insert(tenant.clone(), Arc::clone(&schema));
         Schema(schema)
+    }
+
+    /// Forgets what is good for nobody any more.
+    pub(super) fn sweep(&self) {
+        self.sweep_at(millis_now());
+    }
+
+    fn sweep_at(&self, now: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, schema| is_good(schema, now));
+        if known.capacity() > 4 * known.len() {
+            known.shrink_to_fit();
+        }
     }
 }
 
@@ -252,8 +253,14 @@ mod tests {
             drop(schemas.at(&tenant(&format!("t{n}")), now));
         }
         let held = schemas.at(&tenant("held"), now);
-        drop(schemas.at(&tenant("late"), now + 2 * as_millis(READ_EVERY)));
-        assert_eq!(schemas.0.lock().unwrap().known.len(), 2);
+        let read = schemas.at(&tenant("read"), now);
+        read.was_read(None, read.changes());
+        drop(read);
+        let left = |late| {
+            schemas.sweep_at(now + late);
+            schemas.0.lock().unwrap().len()
+        };
+        assert_eq!((left(0), left(2 * as_millis(READ_EVERY))), (2, 1));
         drop(held);
     }
 }

@@ -153,6 +153,13 @@ impl Shared {
         self.console.get()
     }
 
+    /// Lets go of what is out of date. The caches do so by themselves only while they are used.
+    pub(super) fn sweep(&self) {
+        self.welcomes.run_pending_tasks();
+        self.parts.verifier.sweep();
+        self.schemas.sweep();
+    }
+
     /// The rooms of all tenants.
     pub fn pools(&self) -> &Pools<Box<Server>> {
         &self.parts.pools

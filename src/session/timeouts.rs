@@ -1,4 +1,5 @@
-//! Timeouts of queries, transactions and idle clients: one task looks over all sessions.
+//! Timeouts of queries, transactions and idle clients, and of what is remembered: one task looks
+//! over all of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,22 @@ use crate::server::send_cancel;
 /// How often it is looked.
 const STEP: Duration = Duration::from_millis(100);
 
+/// After so many steps it is looked what is out of date.
+const SWEEP_STEPS: u32 = 50;
+
 impl Shared {
     /// Looks after timeouts, for ever. One such task must run. What it costs is a read of an atomic
     /// or two for each session, ten times a second.
     pub async fn keep_time(self: &Arc<Self>) {
         let mut step = tokio::time::interval(STEP);
         step.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut steps = 0_u32;
         loop {
             step.tick().await;
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(SWEEP_STEPS) {
+                self.sweep();
+            }
             let mut slow = Vec::new();
             self.roster().each(|card| match card.overdue() {
                 None => {}

@@ -154,6 +154,11 @@ impl Verifier {
         &self.0.revocations
     }
 
+    /// Lets go of remembered tokens whose time is over.
+    pub fn sweep(&self) {
+        self.0.cache.run_pending_tasks();
+    }
+
     /// Forgets every remembered token: each is proven anew when next presented.
     pub fn forget(&self) {
         self.0.cache.invalidate_all();
