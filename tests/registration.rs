@@ -289,7 +289,7 @@ async fn operators_suspend_limit_and_drop() {
     fleet.limit(&made.tenant, limits, None).await.unwrap();
     fleet.suspend(&made.tenant, "unpaid").await.unwrap();
     let tenant = office.directory.tenant(&made.tenant).await.unwrap();
-    assert_eq!((tenant.limits, tenant.status), (limits, Status::Suspended));
+    assert_eq!((*tenant.limits, tenant.status), (limits, Status::Suspended));
     apply_tenant(&tenant, &office.servers, tenant.limits.server_max).await.unwrap();
     let login = tenant.login(Role::App);
     let enter =

@@ -3,6 +3,7 @@
 //! Taken only to open, close or wait for a connection. Lock order: directory, room, till. What
 //! the budget grants to other rooms is carried out after every lock is released (`Deeds`).
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -163,7 +164,7 @@ impl<S: Conn> Till<S> {
             let idle = holders.into_iter().filter(|(_, room)| room.seems_idle());
             idle.map(|(above, room)| (above, room.off(now), room)).collect()
         };
-        victims.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+        victims.sort_by_key(|(above, off, _)| Reverse((*above, *off)));
         for (_, _, room) in &victims {
             if !self.is_pressed() && !self.is_over() {
                 break;

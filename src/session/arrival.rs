@@ -141,8 +141,8 @@ fn account(tenant: &Tenant, role: Role, class: Class, startup: Settings) -> Acco
     let login = tenant.login(role);
     Account {
         database: tenant.database.clone(),
-        user: login.user.clone(),
-        password: login.password.clone(),
+        user: login.user,
+        password: login.password,
         class,
         startup,
     }
@@ -236,7 +236,7 @@ async fn learn(
     } else {
         lease.destroy();
     }
-    shared.welcomes.insert(key, (params.clone(), own.clone()));
+    shared.remember(key, params.clone(), own.clone());
     let (mut params, mut settings) = (params, own);
     if let Some(name) = name {
         params.set("application_name", &name);

@@ -1,7 +1,7 @@
 //! What all sessions of the process share.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
 
@@ -76,7 +76,7 @@ impl LimitRules {
     /// The limits of a tenant: the settings', over them its plan's, over them its own.
     pub fn of(&self, tenant: &Tenant) -> Limits {
         let LimitOverrides { server_max, server_min, weight, client_max, queue_max, .. } =
-            tenant.limits;
+            *tenant.limits;
         let span = |d: Option<std::time::Duration>| {
             let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
             d.map(|d| crate::units::Span::millis(millis(d)))
@@ -103,6 +103,7 @@ pub struct Shared {
     pub(super) parts: SharedParts,
     pub(super) schemas: Schemas,
     pub(super) welcomes: moka::sync::Cache<WelcomeKey, (Params, Settings)>,
+    lately: Mutex<Lately>,
     console: OnceLock<Arc<dyn Console>>,
 }
 
@@ -119,6 +120,15 @@ pub(super) struct WelcomeKey {
     pub(super) tenant: TenantId,
     pub(super) class: Class,
     pub(super) settings: Settings,
+}
+
+/// The welcome that was last learned. Those of other tenants are much the same: what is equal is
+/// kept once.
+#[derive(Debug, Default)]
+struct Lately {
+    asked: Settings,
+    params: Params,
+    own: Settings,
 }
 
 /// How long a learned set of parameters is told to newcomers without asking a server again.
@@ -141,7 +151,29 @@ impl Shared {
             .max_capacity(WELCOME_BYTES_MAX)
             .time_to_live(std::time::Duration::from_secs(WELCOME_SECONDS))
             .build();
-        Arc::new(Self { parts, schemas: Schemas::default(), welcomes, console: OnceLock::new() })
+        Arc::new(Self {
+            parts,
+            schemas: Schemas::default(),
+            welcomes,
+            lately: Mutex::default(),
+            console: OnceLock::new(),
+        })
+    }
+
+    /// Remembers what a login was told, for those who come with the same settings.
+    pub(super) fn remember(&self, mut key: WelcomeKey, mut params: Params, mut own: Settings) {
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        if !params.merge(&mut lately.params) {
+            lately.params = params.clone();
+        }
+        let Lately { asked, own: last_own, .. } = &mut *lately;
+        for (set, last) in [(&mut key.settings, asked), (&mut own, last_own)] {
+            if !set.merge(last) {
+                last.clone_from(set);
+            }
+        }
+        drop(lately);
+        self.welcomes.insert(key, (params, own));
     }
 
     /// Opens the console. The first one stays.

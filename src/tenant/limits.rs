@@ -1,5 +1,6 @@
 //! What a tenant's row says about its limits; everything it does not say is the plan's.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,12 @@ pub struct LimitOverrides {
 }
 
 impl LimitOverrides {
+    /// These limits, to be kept. Most tenants have none, and all of them the same none.
+    pub(super) fn shared(self) -> Arc<Self> {
+        static NONE: LazyLock<Arc<LimitOverrides>> = LazyLock::new(Arc::default);
+        if self == Self::default() { Arc::clone(&NONE) } else { Arc::new(self) }
+    }
+
     /// These limits, and `other`'s where these say nothing.
     #[must_use]
     pub fn or(self, other: Self) -> Self {

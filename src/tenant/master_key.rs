@@ -1,5 +1,7 @@
 //! The one secret everything derived comes from.
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,9 +10,9 @@ use crate::ident::{Role, TenantId};
 use crate::units::Secret;
 
 /// HMAC-SHA-256 under the installation's master key, with a purpose in front of every input, so
-/// that no derived value can be mistaken for one of another purpose.
+/// that no derived value can be mistaken for one of another purpose. Cheap to clone.
 #[derive(Clone)]
-pub struct MasterKey(hmac::Key);
+pub struct MasterKey(Arc<hmac::Key>);
 
 /// The shortest master key in bytes: as many as the hash has.
 const KEY_BYTES_MIN: usize = 32;
@@ -25,7 +27,7 @@ impl MasterKey {
         if bytes.len() < KEY_BYTES_MIN {
             return Err(format!("the master key has fewer than {KEY_BYTES_MIN} bytes"));
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
+        Ok(Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))))
     }
 
     /// A value derived for `purpose` from `parts`. Each part is preceded by its length: no two

@@ -96,7 +96,7 @@ pub struct Tenant {
     /// The server's name in the configuration, else `host:port`: whose budget it draws on.
     pub server: Arc<str>,
     /// Its own limits, over its plan's.
-    pub limits: LimitOverrides,
+    pub limits: Arc<LimitOverrides>,
     /// Its own pool mode, over its plan's.
     pub pool_mode: Option<PoolMode>,
     /// `subscriptionPlan`.
@@ -116,7 +116,8 @@ pub struct Tenant {
 #[derive(Debug, Clone)]
 enum Logins {
     Shared(Login),
-    ByRole(Box<[Login; 4]>),
+    /// One for each role. Their passwords are derived when they are asked for, from this version.
+    ByRole(MasterKey, i32),
 }
 
 /// What a [`Tenant`] is made of beside its `databaseUrl`.
@@ -146,14 +147,7 @@ impl Tenant {
             ..LimitOverrides::default()
         };
         let logins = match row.key_version {
-            Some(version) => {
-                // By `Role::index`, as `login` reads them.
-                let login = |role| Login {
-                    user: row.id.login_role(role),
-                    password: key.role_password(&row.id, role, version),
-                };
-                Logins::ByRole(Box::new(Role::ALL.map(login)))
-            }
+            Some(version) => Logins::ByRole(key.clone(), version),
             None => Logins::Shared(Login {
                 user: url.user.unwrap_or_default(),
                 password: url.password.unwrap_or_default(),
@@ -173,7 +167,7 @@ impl Tenant {
             database: url.database,
             route,
             server: server.into(),
-            limits: row.limits.or(from_url),
+            limits: row.limits.or(from_url).shared(),
             pool_mode: row.pool_mode,
             plan: row.plan,
             subscription: row.subscription,
@@ -186,10 +180,13 @@ impl Tenant {
     }
 
     /// How to log in for a session of `role`.
-    pub fn login(&self, role: Role) -> &Login {
+    pub fn login(&self, role: Role) -> Login {
         match &self.logins {
-            Logins::Shared(login) => login,
-            Logins::ByRole(logins) => &logins[role.index()],
+            Logins::Shared(login) => login.clone(),
+            Logins::ByRole(key, version) => Login {
+                user: self.id.login_role(role),
+                password: key.role_password(&self.id, role, *version),
+            },
         }
     }
 
@@ -198,8 +195,8 @@ impl Tenant {
     pub fn url(&self, role: Role) -> DatabaseUrl {
         let login = self.login(role);
         DatabaseUrl {
-            user: Some(login.user.clone()),
-            password: Some(login.password.clone()),
+            user: Some(login.user),
+            password: Some(login.password),
             host: self.route.host.clone(),
             port: self.route.port,
             database: self.database.clone(),
@@ -273,7 +270,7 @@ mod tests {
     #[test]
     fn a_managed_tenant_has_a_login_for_each_role() {
         let tenant = assembled(Some(1), LimitOverrides::default());
-        let users: Vec<_> = Role::ALL.iter().map(|r| tenant.login(*r).user.as_str()).collect();
+        let users = Role::ALL.map(|role| tenant.login(role).user);
         assert_eq!(users, ["t_a_ro", "t_a_app", "t_a_own", "t_a_sys"]);
         assert!(!format!("{tenant:?}").contains(tenant.login(Role::App).password.expose()));
     }
