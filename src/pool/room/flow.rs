@@ -132,6 +132,10 @@ impl<S: Conn> Room<S> {
         stamp.retires = lifetime.and_then(|span| now.checked_add(self.common.jittered(span)));
         self.till.with(&mut deeds, |b, grants| b.opened(self.seat, took, now, grants));
         self.pump(&mut book, now, &mut deeds);
+        if self.till.is_pressed() {
+            // There is a dial to spare: one of those who wait may have another's idle server.
+            deeds.push(Deed::Evict(Arc::clone(&self.till)));
+        }
         drop(book);
         self.common.counters.dialed("opened", took);
         let lease = Lease::new(Arc::clone(self), server, stamp, now);
