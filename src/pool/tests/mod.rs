@@ -11,4 +11,5 @@ mod holds;
 mod late;
 mod moving;
 mod promises;
+mod round;
 mod stress;
