@@ -77,6 +77,19 @@ fn what_a_function_sets_is_its_client_s_alone() {
     mine_alone(&world, &mut client, "select lang('y')", "show work_mem", "7MB");
 }
 
+/// Most schemas have no function but pgusher's: then it is not asked what functions do. A view may do
+/// it, too.
+#[test]
+fn a_view_that_sets_something_is_found_where_there_is_no_function() {
+    let world = small();
+    let mut client = world.session(0);
+    let functions = "select count(*) from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
+                     where p.oid >= 16384 and n.nspname <> 'pgusher'";
+    assert_eq!(value(&mut client, functions), "0", "a schema with functions shows nothing here");
+    client.query("create view hidden as select set_config('app.who', 'view', false)").unwrap();
+    mine_alone(&world, &mut client, "select * from hidden", APP, "view");
+}
+
 #[test]
 fn a_lock_taken_by_a_trigger_stays_with_its_client() {
     let world = small();

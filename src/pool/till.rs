@@ -148,7 +148,7 @@ impl<S: Conn> Till<S> {
         let mut victims: Vec<(u64, Duration, Arc<Room<S>>)> = {
             let mut books = lock(&self.books);
             let recent = books.searched.is_some_and(|at| now < at + SEARCH_PAUSE);
-            let moves = books.budget.pressed() > 0 && books.budget.moves_more();
+            let moves = books.budget.pressed() > 0 && books.budget.moves_more(now);
             if recent || !(moves || books.budget.is_over()) {
                 return;
             }
@@ -166,10 +166,10 @@ impl<S: Conn> Till<S> {
         };
         victims.sort_by_key(|(above, off, _)| Reverse((*above, *off)));
         for (_, _, room) in &victims {
-            if !self.is_pressed() && !self.is_over() {
+            let more = (self.is_pressed() || self.is_over()) && room.give_way(now, deeds);
+            if !more {
                 break;
             }
-            room.give_way(now, deeds);
         }
     }
 }

@@ -288,6 +288,8 @@ fn enter(
     let entry = shared.parts.roster.enter(who, stream.peer(), settled.known, secret, timeouts);
     let gauge = shared.parts.metrics.sessions.clone();
     gauge.inc();
+    let server = settled.membership.room().server();
+    let schema = shared.schemas.of(&tenant, server, &settled.seat.account.database);
     Live {
         shared: Arc::clone(shared),
         client: stream,
@@ -301,7 +303,7 @@ fn enter(
         startup: settled.settings.clone(),
         settings: settled.settings,
         statements: ClientStatements::default(),
-        schema: shared.schemas.of(&tenant),
+        schema,
         reading: Reading::default(),
         salted: Salted::default(),
         hears_pins: false,

@@ -28,6 +28,8 @@ impl Live {
                 if matches!(error, DialError::Protocol(_) | DialError::Timeout) {
                     // Not asked again by every session that comes by.
                     self.schema.was_read(Some(Arc::new(Routines::unknown())), changes);
+                } else {
+                    self.schema.was_not_read();
                 }
                 return Err(error);
             }

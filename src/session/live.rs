@@ -104,6 +104,11 @@ pub(super) async fn run(mut live: Box<Live>) -> Farewell {
         live.entry.card().served_by_nobody();
         let quiet = relay.as_ref().is_none_or(|relay| relay.is_quiet());
         let own = live.seat.mode == PoolMode::Session;
+        if !quiet {
+            // What was under way may be done all the same, and nobody hears of it.
+            live.schema.migrated();
+            live.schema.functions_changed();
+        }
         if quiet && own { lease.destroy() } else { dispose(&live.shared, lease, quiet) }
     }
     live.membership.room().forget(&live.asker);

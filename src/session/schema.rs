@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::routines::Routines;
-use crate::ident::TenantId;
+use crate::ident::{ServerKey, TenantId};
 use crate::server::Settings;
 
 /// The schemas of tenants with sessions, and of those who had one a moment ago: an app that opens a
@@ -22,6 +22,8 @@ pub(super) struct Schema(Arc<Known>);
 
 #[derive(Debug)]
 struct Known {
+    /// Where it was seen.
+    place: (ServerKey, Box<str>),
     /// A number for the schema as it was last seen to change.
     version: AtomicU64,
     /// How often its functions were seen to change, and one.
@@ -58,20 +60,22 @@ pub(super) struct Salted {
 const READ_EVERY: Duration = Duration::from_secs(60);
 
 impl Schemas {
-    /// The schema of a tenant.
-    pub(super) fn of(&self, tenant: &TenantId) -> Schema {
-        self.at(tenant, millis_now())
+    /// The schema of a tenant whose database of that name is on that server.
+    pub(super) fn of(&self, tenant: &TenantId, server: &ServerKey, database: &str) -> Schema {
+        self.at(tenant, (server, database), millis_now())
     }
 
-    fn at(&self, tenant: &TenantId, now: u64) -> Schema {
+    fn at(&self, tenant: &TenantId, (server, database): (&ServerKey, &str), now: u64) -> Schema {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(schema) = known.get(tenant)
             && is_good(schema, now)
+            && (&schema.place.0, &*schema.place.1) == (server, database)
         {
             return Schema(Arc::clone(schema));
         }
         // Numbers are never used twice, so that a schema that was forgotten does not come back.
         let schema = Arc::new(Known {
+            place: (server.clone(), database.into()),
             version: AtomicU64::new(fresh()),
             changes: AtomicU64::new(1),
             number: AtomicU64::new(0),
@@ -96,7 +100,8 @@ impl Schemas {
     }
 }
 
-/// Whether a session may start with it: others have it and keep it fresh, or it is fresh.
+/// Whether a session may start with it: others have it and read it again when it is due, or it is not
+/// due yet.
 fn is_good(schema: &Arc<Known>, now: u64) -> bool {
     Arc::strong_count(schema) > 1 || now < schema.due.load(Ordering::Relaxed)
 }
@@ -168,6 +173,11 @@ impl Schema {
         now >= due && self.0.due.compare_exchange(due, next, order, order).is_ok()
     }
 
+    /// The functions could not be read: they are still due.
+    pub(super) fn was_not_read(&self) {
+        self.0.due.store(0, Ordering::Relaxed);
+    }
+
     /// Takes in what was read when the functions had changed so often.
     pub(super) fn was_read(&self, routines: Option<Arc<Routines>>, changes: u64) {
         let mut reading = self.reading();
@@ -220,6 +230,12 @@ mod tests {
         TenantId::parse(name).unwrap()
     }
 
+    impl Schemas {
+        fn here(&self, name: &str, now: u64) -> Schema {
+            self.at(&tenant(name), (&ServerKey::new("here"), "db"), now)
+        }
+    }
+
     fn is_known(schema: &Schema) -> bool {
         !schema.is_outdated(&schema.reading())
     }
@@ -227,22 +243,28 @@ mod tests {
     #[test]
     fn what_was_read_is_good_for_a_minute_behind_the_last_session() {
         let (schemas, now) = (Schemas::default(), millis_now());
-        let first = schemas.at(&tenant("a"), now);
+        let first = schemas.here("a", now);
         assert!(!is_known(&first));
         let changes = first.changes();
         first.was_read(None, changes);
         drop(first);
-        assert!(is_known(&schemas.at(&tenant("a"), now)), "forgotten at once");
-        assert!(!is_known(&schemas.at(&tenant("b"), now)), "another tenant's");
+        assert!(is_known(&schemas.here("a", now)), "forgotten at once");
+        assert!(!is_known(&schemas.here("b", now)), "another tenant's");
+        let moved = (&ServerKey::new("there"), "db");
+        assert!(!is_known(&schemas.at(&tenant("a"), moved, now)), "another database's");
+        assert!(!is_known(&schemas.here("a", now)), "it was somewhere else meanwhile");
+        let again = schemas.here("a", now);
+        again.was_read(None, again.changes());
+        drop(again);
         let late = now + 2 * as_millis(READ_EVERY);
-        assert!(!is_known(&schemas.at(&tenant("a"), late)), "kept for longer than it is good");
+        assert!(!is_known(&schemas.here("a", late)), "kept for longer than it is good");
     }
 
     #[test]
     fn sessions_share_one_schema_for_as_long_as_there_is_one() {
         let (schemas, now) = (Schemas::default(), millis_now());
-        let first = schemas.at(&tenant("a"), now);
-        let second = schemas.at(&tenant("a"), now + 10 * as_millis(READ_EVERY));
+        let first = schemas.here("a", now);
+        let second = schemas.here("a", now + 10 * as_millis(READ_EVERY));
         assert!(Arc::ptr_eq(&first.0, &second.0));
     }
 
@@ -250,10 +272,10 @@ mod tests {
     fn what_nobody_has_and_is_old_is_swept() {
         let (schemas, now) = (Schemas::default(), millis_now());
         for n in 0..100 {
-            drop(schemas.at(&tenant(&format!("t{n}")), now));
+            drop(schemas.here(&format!("t{n}"), now));
         }
-        let held = schemas.at(&tenant("held"), now);
-        let read = schemas.at(&tenant("read"), now);
+        let held = schemas.here("held", now);
+        let read = schemas.here("read", now);
         read.was_read(None, read.changes());
         drop(read);
         let left = |late| {

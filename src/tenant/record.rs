@@ -179,12 +179,20 @@ impl Tenant {
         }
     }
 
+    /// The PostgreSQL role of a session of `role`.
+    pub fn login_user(&self, role: Role) -> String {
+        match &self.logins {
+            Logins::Shared(login) => login.user.clone(),
+            Logins::ByRole(..) => self.id.login_role(role),
+        }
+    }
+
     /// How to log in for a session of `role`.
     pub fn login(&self, role: Role) -> Login {
         match &self.logins {
             Logins::Shared(login) => login.clone(),
             Logins::ByRole(key, version) => Login {
-                user: self.id.login_role(role),
+                user: self.login_user(role),
                 password: key.role_password(&self.id, role, *version),
             },
         }

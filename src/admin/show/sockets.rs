@@ -97,7 +97,7 @@ impl Socket<'_> {
 pub(super) fn user(desk: &Desk, card: &Card) -> String {
     let (tenant, role) = (card.identity().tenant(), card.identity().role());
     let known = desk.parts.directory.cached(tenant);
-    known.map_or_else(|| tenant.login_role(role), |tenant| tenant.login(role).user)
+    known.map_or_else(|| tenant.login_role(role), |tenant| tenant.login_user(role))
 }
 
 /// Every session, in the order they came. Copied first: the roster's locks are held for a moment

@@ -25,7 +25,8 @@
 //! tenant behind it after a turn: a client that thinks for a millisecond keeps its server.
 //!
 //! **Promises.** A slot whose connection is being closed is promised at once to the tenant it will
-//! go to, so that no more connections are closed than are wanted.
+//! go to, so that no more connections are closed than are wanted. And no idle one is taken before its
+//! slot can be dialled with: until then its own tenant may want it again.
 //!
 //! **Guarantees.** A tenant below its `server_min` goes before all others and is not made to
 //! yield; its idle servers are taken only after a second, since it would get them back first. A
@@ -82,6 +83,8 @@ pub(super) struct Budget {
     order: Order,
     /// Seats that were promised a slot, oldest first.
     promises: std::collections::VecDeque<Seat>,
+    /// When idle servers were last taken from their tenants, oldest first.
+    taken: std::collections::VecDeque<Instant>,
     used: u32,
     dialing: u32,
     closing: u32,
@@ -121,6 +124,7 @@ impl Budget {
             holders: Vec::new(),
             order: Order::default(),
             promises: std::collections::VecDeque::new(),
+            taken: std::collections::VecDeque::new(),
             used: 0,
             dialing: 0,
             closing: 0,
@@ -317,7 +321,7 @@ impl Budget {
         if self.is_over() {
             return Some(Duration::ZERO);
         }
-        if self.spare() > self.promised() || !self.moves_more() {
+        if self.spare() > self.promised() || !self.moves_more(now) {
             return None;
         }
         let best = self.best()?;
@@ -334,9 +338,23 @@ impl Budget {
         })
     }
 
-    /// Whether a slot that is freed for a waiting tenant can be dialled with at once.
-    pub(super) fn moves_more(&self) -> bool {
-        self.dialing + self.promised() < self.rules.dial_max.max(1)
+    /// Whether a slot that is freed for a waiting tenant can be dialled with soon. Servers taken
+    /// within the last turn count as on their way until they are dialled; one that takes longer to
+    /// close (its PostgreSQL may never end it) holds up no others.
+    pub(super) fn moves_more(&mut self, now: Instant) -> bool {
+        let turn = self.turn();
+        while self.taken.front().is_some_and(|at| now.saturating_duration_since(*at) >= turn) {
+            self.taken.pop_front();
+        }
+        let taken = u32::try_from(self.taken.len()).unwrap_or(u32::MAX);
+        self.dialing + self.promised().min(taken) < self.rules.dial_max.max(1)
+    }
+
+    /// An idle server is taken from its tenant for whoever waits.
+    pub(super) fn takes(&mut self, now: Instant) {
+        if self.taken.len() < self.rules.dial_max.max(1) as usize {
+            self.taken.push_back(now);
+        }
     }
 
     /// The tenants whose idle servers may be taken, and how far each is above its share.

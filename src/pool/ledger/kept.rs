@@ -80,9 +80,7 @@ impl<W, V> Ledger<W, V> {
     /// Returns where it lies.
     pub(in crate::pool) fn park(&mut self, class: Class, kept: Kept<V>, hold: bool) -> u32 {
         self.leased -= 1;
-        if self.leased == 0 && self.line.is_empty() {
-            self.rest.begins(kept.parked);
-        }
+        self.note_rest(kept.parked);
         self.idle.put(class, kept, hold)
     }
 
@@ -116,10 +114,21 @@ impl<W, V> Ledger<W, V> {
         self.idle.iter().for_each(|kept| look(&kept.server));
     }
 
-    /// How far the tenant is from when it is expected to want a server again, `None` if it wants
-    /// one now.
-    pub(in crate::pool) fn off(&self, now: Instant) -> Option<Duration> {
-        self.rest.off(now)
+    /// A rest begins if nobody has or wants a server.
+    pub(super) fn note_rest(&mut self, now: Instant) {
+        if self.leased == 0 && self.line.is_empty() {
+            self.rest.begins(now);
+        }
+    }
+
+    /// How far the tenant is from when it is expected to want its coldest idle server again. Where it
+    /// has others at work, it wants that one the less the longer it has been idle.
+    pub(in crate::pool) fn off(&self, now: Instant) -> Duration {
+        let surplus = || {
+            let (_, parked) = self.idle.coldest(None, false)?;
+            Some(now.saturating_duration_since(parked))
+        };
+        self.rest.off(now).or_else(surplus).unwrap_or_default()
     }
 
     /// Takes the coldest idle server for another tenant, if it was idle for `least`.

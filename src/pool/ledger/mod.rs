@@ -192,8 +192,10 @@ impl<W, V> Ledger<W, V> {
     }
 
     /// Takes a client out of the line; `None` if it was served already.
-    pub(super) fn abandon(&mut self, id: WaiterId) -> Option<Waiter<W>> {
-        self.line.remove(id)
+    pub(super) fn abandon(&mut self, id: WaiterId, now: Instant) -> Option<Waiter<W>> {
+        let gone = self.line.remove(id);
+        self.note_rest(now);
+        gone
     }
 
     /// How many stand before a waiter.
@@ -279,9 +281,10 @@ impl<W, V> Ledger<W, V> {
     }
 
     /// A lease ended, and its server is being closed.
-    pub(super) fn shut_leased(&mut self) {
+    pub(super) fn shut_leased(&mut self, now: Instant) {
         self.leased -= 1;
         self.closing += 1;
+        self.note_rest(now);
     }
 
     /// A server's end of file has come. If PostgreSQL was full, it has room now.

@@ -18,9 +18,9 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// The last lease has ended.
+    /// Nobody has or wants a server any more.
     pub(super) fn begins(&mut self, now: Instant) {
-        self.since = Some(now);
+        self.since.get_or_insert(now);
     }
 
     /// Somebody asks for a server.

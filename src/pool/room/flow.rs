@@ -265,16 +265,16 @@ impl<S: Conn> Room<S> {
         }
         let age = now.saturating_duration_since(stamp.since);
         if spent {
-            book.shut_leased();
+            book.shut_leased(now);
             self.shut(server, stamp, now, &mut deeds);
         } else if over && self.till.with(&mut deeds, |b, grants| b.sheds(self.seat, now, grants)) {
-            book.shut_leased();
+            book.shut_leased(now);
             self.shut_promised(server, stamp, &mut deeds);
             self.common.counters.moved("split");
         } else if pressed
             && self.till.with(&mut deeds, |b, grants| b.yields(self.seat, age, now, grants))
         {
-            book.shut_leased();
+            book.shut_leased(now);
             self.shut_promised(server, stamp, &mut deeds);
             self.common.counters.moved("turn");
         } else {
@@ -292,30 +292,37 @@ impl<S: Conn> Room<S> {
         let mut deeds = Deeds::new();
         let mut book = self.book();
         book.leased_time += now.saturating_duration_since(stamp.lent);
-        book.shut_leased();
+        book.shut_leased(now);
         self.shut(server, stamp, now, &mut deeds);
         self.pump(&mut book, now, &mut deeds);
         drop(book);
         deeds.perform(now);
     }
 
-    /// Closes idle servers for other tenants, as the budget's rules ask.
-    pub(in crate::pool) fn give_way(self: &Arc<Self>, now: Instant, deeds: &mut Deeds<S>) {
+    /// Closes idle servers for other tenants, as the budget's rules ask. Whether others need be asked
+    /// for theirs.
+    pub(in crate::pool) fn give_way(self: &Arc<Self>, now: Instant, deeds: &mut Deeds<S>) -> bool {
         let mut book = self.book();
+        let mut more = true;
         while book.counts().idle > 0 {
-            let least = self.till.with(deeds, |b, _| b.spares(self.seat, now));
-            let Some(kept) = least.and_then(|least| book.evict(least, now)) else { break };
+            let Some(least) = self.till.with(deeds, |b, _| b.spares(self.seat, now)) else {
+                more = false;
+                break;
+            };
+            let Some(kept) = book.evict(least, now) else { break };
+            self.till.with(deeds, |b, _| b.takes(now));
             self.shut(kept.server, kept.stamp, now, deeds);
             self.common.counters.moved("idle");
         }
         self.note_idle(&book);
+        more
     }
 
     /// A client gave up. What was on its way to it is passed on by whoever sends it.
     pub(in crate::pool) fn abandoned(self: &Arc<Self>, id: WaiterId, now: Instant) {
         let mut deeds = Deeds::new();
         let mut book = self.book();
-        let gone: Option<Waiter<Reach<S>>> = book.abandon(id);
+        let gone: Option<Waiter<Reach<S>>> = book.abandon(id, now);
         if gone.is_some() {
             self.pump(&mut book, now, &mut deeds);
         }

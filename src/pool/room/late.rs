@@ -23,7 +23,7 @@ impl<S: Conn> Room<S> {
     fn refuse_late(&self, book: &mut Book<S>, id: WaiterId, now: Instant, deeds: &mut Deeds<S>) {
         let Some(position) = book.position(id) else { return };
         let counts = book.counts();
-        let Some(gone) = book.abandon(id) else { return };
+        let Some(gone) = book.abandon(id, now) else { return };
         let (share, totals, total) = self.till.figures(self.seat);
         let waited = now.saturating_duration_since(gone.asked);
         let wait = refusal::Wait { position, waited };

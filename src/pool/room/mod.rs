@@ -245,10 +245,9 @@ impl<S: Conn> Room<S> {
         self.idle.load(Ordering::Relaxed) > 0
     }
 
-    /// How far the tenant is from when it is expected to want a server again; nothing where it
-    /// wants one now.
+    /// How far the tenant is from when it is expected to want its idle server again.
     pub(super) fn off(&self, now: Instant) -> Duration {
-        self.book().off(now).unwrap_or_default()
+        self.book().off(now)
     }
 
     #[cfg(test)]

@@ -46,6 +46,11 @@ impl Bed {
         }
     }
 
+    /// How many connections have not reached theirs.
+    pub(super) fn closing(&self) -> usize {
+        lock(&self.postgres.closing).len()
+    }
+
     /// All closing connections reach their end of file.
     pub(super) fn hang_up(&self, ms: u64) -> usize {
         let ended: Vec<_> = lock(&self.postgres.closing).drain(..).collect();

@@ -51,7 +51,7 @@ pub(super) struct Heard {
     pub(super) repeated: bool,
     /// What was done to sequences.
     pub(super) sequences: SequenceUse,
-    /// A command changed functions.
+    /// A command changed functions, or what runs like them.
     pub(super) functions_changed: bool,
     /// A command changed the schema, so perhaps what calls functions.
     pub(super) callers_changed: bool,
@@ -313,11 +313,8 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
             let migrates = matches!(first, b"CREATE" | b"ALTER" | b"DROP");
             with.heard.migrated |= migrates;
             with.heard.callers_changed |= migrates;
-            with.heard.functions_changed |= matches!(first, b"CREATE" | b"ALTER")
-                && matches!(
-                    second,
-                    Some(b"FUNCTION" | b"PROCEDURE" | b"ROUTINE" | b"EXTENSION" | b"AGGREGATE")
-                );
+            with.heard.functions_changed |=
+                matches!(first, b"CREATE" | b"ALTER") && second.is_some_and(is_code);
             // A cursor that is closed, something temporary that is dropped.
             with.heard.hints |= match first {
                 b"CLOSE" => Hints::CLOSE,
@@ -331,6 +328,24 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
         }
     };
     with.heard.hints |= hints;
+}
+
+/// What may run out of a statement's sight. A view may call what touches session state by itself,
+/// and a schema may be made with functions and views in it.
+fn is_code(kind: &[u8]) -> bool {
+    const CODE: [&[u8]; 10] = [
+        b"FUNCTION",
+        b"PROCEDURE",
+        b"ROUTINE",
+        b"EXTENSION",
+        b"AGGREGATE",
+        b"VIEW",
+        b"MATERIALIZED",
+        b"RULE",
+        b"POLICY",
+        b"SCHEMA",
+    ];
+    CODE.contains(&kind)
 }
 
 /// An error that names one of our statements is told with the name the client gave it.

@@ -46,13 +46,17 @@ const LEADS_BYTES_MAX: usize = 128;
 /// Stands for more words than are told.
 pub(super) const TOO_MANY: &str = "\u{2}";
 
-/// Whether there is anything of the tenant's own that can run behind a statement's back: functions,
-/// views and rules, policies. Triggers, defaults and the like call functions. Most schemas that an
-/// ORM made have none; the questions below cost a new server connection ten times this one.
+/// Whether there is anything that the questions below could find: functions, views and rules,
+/// policies. Most schemas that an ORM made have none, and those questions cost a new server connection
+/// ten times this one. pgusher's own functions are not counted, in a schema whose owner the tenant is
+/// not: nobody but pgusher may call them.
 pub(super) fn anything() -> String {
     format!(
         "{UNTOUCHED}\
-         SELECT EXISTS (SELECT FROM pg_proc WHERE oid >= 16384) \
+         SELECT EXISTS (SELECT FROM pg_proc p WHERE p.oid >= 16384 AND NOT EXISTS \
+                 (SELECT FROM pg_namespace n WHERE n.oid = p.pronamespace \
+                      AND n.nspname = 'pgusher' AND n.nspowner = p.proowner \
+                      AND NOT pg_has_role(session_user, p.proowner, 'MEMBER'))) \
              OR EXISTS (SELECT FROM pg_rewrite WHERE oid >= 16384) \
              OR EXISTS (SELECT FROM pg_policy)"
     )
