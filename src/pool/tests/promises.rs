@@ -160,8 +160,12 @@ fn servers_that_never_end_hold_up_no_other_s_move() {
     let (stuck, calm) = (bed.enter(0, &cap(20)), bed.enter(1, &cap(20)));
     let held: Vec<_> = (0..16).map(|_| bed.dialed(&stuck, 0)).collect();
     let lent: Vec<_> = (0..4).map(|_| bed.dialed(&calm, 0)).collect();
-    held.into_iter().for_each(|lease| lease.destroy());
-    lent.into_iter().for_each(|lease| drop(lease.finish_at(bed.at(1))));
+    for lease in held {
+        lease.destroy();
+    }
+    for lease in lent {
+        lease.finish_at(bed.at(1));
+    }
     assert_eq!(bed.closing(), 16);
     let others: Vec<_> = (2..20).map(|n| bed.enter(n, &cap(5))).collect();
     let tickets: Vec<_> = others.iter().map(|other| waits(other, bed.at(100))).collect();
