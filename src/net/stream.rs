@@ -2,9 +2,11 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
@@ -103,13 +105,71 @@ macro_rules! each {
     };
 }
 
+/// Reads from or writes to a kernel's socket as tokio does, but by the system call itself: in a
+/// process with threads glibc's makes each a point where a thread may be cancelled, before and
+/// behind. A call that did less than it could tells that there is no more to be done now, so the
+/// next one need not be made to find that out.
+macro_rules! direct {
+    ($socket:ident, $cx:ident, $ready:ident, $interest:expr, $most:expr, $call:expr) => {
+        loop {
+            ready!($socket.$ready($cx))?;
+            let mut done = 0;
+            let tried = $socket.try_io($interest, || {
+                done = retry_on_intr(|| $call)?;
+                if done > 0 && done < $most {
+                    Err(io::ErrorKind::WouldBlock.into())
+                } else {
+                    Ok(())
+                }
+            });
+            match tried {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                Err(_) if done == 0 => {}
+                _ => break done,
+            }
+        }
+    };
+}
+
+macro_rules! receive {
+    ($socket:ident, $cx:ident, $buf:ident) => {{
+        let space = $buf.initialize_unfilled();
+        let most = space.len();
+        let done = direct!($socket, $cx, poll_read_ready, Interest::READABLE, most, {
+            recv(&*$socket, &mut *space, RecvFlags::empty()).map(|(_, n)| n)
+        });
+        $buf.advance(done);
+        Poll::Ready(Ok(()))
+    }};
+}
+
+macro_rules! transmit {
+    ($socket:ident, $cx:ident, $bytes:ident) => {
+        Poll::Ready(Ok(direct!(
+            $socket,
+            $cx,
+            poll_write_ready,
+            Interest::WRITABLE,
+            $bytes.len(),
+            send(&*$socket, $bytes, SendFlags::NOSIGNAL)
+        )))
+    };
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self, socket => Pin::new(socket).poll_read(cx, buf))
+        match self.get_mut() {
+            Self::Tcp(tcp) => receive!(tcp, cx, buf),
+            Self::Unix(unix) => receive!(unix, cx, buf),
+            Self::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buf),
+            Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 }
 
@@ -119,7 +179,12 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        each!(self, socket => Pin::new(socket).poll_write(cx, buf))
+        match self.get_mut() {
+            Self::Tcp(tcp) => transmit!(tcp, cx, buf),
+            Self::Unix(unix) => transmit!(unix, cx, buf),
+            Self::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
+            Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 
     fn poll_write_vectored(
