@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     fn tenant(name: &str) -> TenantId {
-        TenantId::parse(name).unwrap()
+        TenantId::parse(name).expect("valid")
     }
 
     impl Schemas {
@@ -280,7 +280,7 @@ mod tests {
         drop(read);
         let left = |late| {
             schemas.sweep_at(now + late);
-            schemas.0.lock().unwrap().len()
+            schemas.0.lock().expect("no test has panicked").len()
         };
         assert_eq!((left(0), left(2 * as_millis(READ_EVERY))), (2, 1));
         drop(held);

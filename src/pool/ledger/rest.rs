@@ -53,7 +53,7 @@ mod tests {
             }
             assert_eq!(rest.off(at(since)), None);
             rest.begins(at(since));
-            rest.off(at(10_000)).unwrap()
+            rest.off(at(10_000)).expect("it rests")
         };
         // Both come every four seconds: the one that was here three seconds ago comes first.
         assert!(rested(&[(0, 4_000)], 9_000) > rested(&[(0, 4_000)], 7_000));

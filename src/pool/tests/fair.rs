@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::fake::{Dice, Postgres, fake, server, tenant};
-use crate::pool::{
-    Asker, Attempt, Class, Grant, Limits, PinSettings, PoolSettings, Pools, Room, Slot, lock,
-};
+use super::bench::{Bench, simulate};
+use super::fake::{Dice, server, tenant};
+use crate::pool::Limits;
 use crate::units::Span;
-
-type Fake = super::fake::Fake;
 
 /// One tenant's load.
 #[derive(Clone)]
@@ -49,42 +46,14 @@ struct Outcome {
 const DIAL: Duration = Duration::from_millis(8);
 const CLOSE: Duration = Duration::from_millis(2);
 
-pub(super) struct Bench {
-    pub(super) pools: Pools<Fake>,
-    pub(super) postgres: Arc<Postgres>,
-    pub(super) budget: u32,
-    pub(super) dials: AtomicU64,
-    pub(super) dial: Duration,
-}
-
 impl Bench {
-    pub(super) async fn dial(
-        &self,
-        room: &Room<Fake>,
-        slot: Slot<Fake>,
-    ) -> crate::pool::Lease<Fake> {
-        let cap = room.book().limits().server_max;
-        let hold = self.postgres.connect(room.tenant().as_str(), cap, self.budget);
-        self.dials.fetch_add(1, Ordering::Relaxed);
-        sleep(self.dial).await;
-        let class = slot.class();
-        slot.opened(fake(class, hold))
-    }
-
     async fn client(self: Arc<Self>, n: usize, load: Load, score: Arc<Score>, mut dice: Dice) {
         let member = self.pools.enter(&tenant(n), &server(), &load.limits).expect("admitted");
         let room = member.room();
         sleep(Duration::from_millis(dice.next() % 30)).await;
         loop {
             let asked = Instant::now();
-            let lease = match room.lease(Class::ONLY, &Asker::STRANGER).expect("admitted") {
-                Attempt::Ready(lease) => lease,
-                Attempt::Dial(slot) => self.dial(room, slot).await,
-                Attempt::Wait(ticket) => match ticket.wait().await.expect("served in time") {
-                    Grant::Lease(lease) => lease,
-                    Grant::Dial(slot) => self.dial(room, slot).await,
-                },
-            };
+            let lease = self.lease(room).await;
             let waited = u64::try_from(asked.elapsed().as_millis()).expect("short");
             score.waited_ms_max.fetch_max(waited, Ordering::Relaxed);
             let spread = load.transaction / 2;
@@ -104,38 +73,12 @@ fn run(budget: u32, loads: Vec<Load>, warm: Duration, time: Duration) -> Outcome
 
 /// The same, with what a dial takes and what a close takes.
 fn run_with(
-    (dial, close): (Duration, Duration),
+    moves: (Duration, Duration),
     budget: u32,
     loads: Vec<Load>,
     (warm, time): (Duration, Duration),
 ) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async move {
-        let pool = PoolSettings { server_budget: budget, ..PoolSettings::default() };
-        let pools = Pools::new(pool, PinSettings::default()).expect("names are fine");
-        let bench = Arc::new(Bench {
-            pools: pools.clone(),
-            postgres: Postgres::slow(),
-            budget,
-            dials: AtomicU64::new(0),
-            dial,
-        });
-        let keeper = tokio::spawn(async move { pools.keep().await });
-        let postgres = Arc::clone(&bench.postgres);
-        let closer = tokio::spawn(async move {
-            loop {
-                sleep(close).await;
-                let ended: Vec<_> = lock(&postgres.closing).drain(..).collect();
-                for (hold, slot) in ended {
-                    drop(hold);
-                    drop(slot);
-                }
-            }
-        });
+    simulate(budget, moves, |bench| async move {
         let mut dice = Dice::from_clock();
         let scores: Vec<Arc<Score>> = loads.iter().map(|_| Arc::default()).collect();
         let mut clients = tokio::task::JoinSet::new();
@@ -159,8 +102,6 @@ fn run_with(
         let waited_ms_max =
             scores.iter().map(|s| s.waited_ms_max.load(Ordering::Relaxed)).collect();
         clients.shutdown().await;
-        keeper.abort();
-        closer.abort();
         Outcome { done, waited_ms_max, dials: bench.dials.load(Ordering::Relaxed) }
     })
 }

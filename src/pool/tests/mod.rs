@@ -2,6 +2,7 @@
 
 mod ages;
 mod bed;
+mod bench;
 mod clients;
 mod fair;
 mod fake;

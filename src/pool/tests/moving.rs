@@ -1,14 +1,15 @@
 //! Crowds of clients that go from tenant to tenant, on a clock that only passes when all wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::fair::{Bench, Score, jain};
-use super::fake::{Postgres, server, tenant};
-use crate::pool::{Asker, Attempt, Class, Grant, Limits, PinSettings, PoolSettings, Pools, lock};
+use super::bench::{Bench, simulate};
+use super::fair::{Score, jain};
+use super::fake::{server, tenant};
+use crate::pool::{Limits, lock};
 use crate::units::Span;
 
 const TENANTS: usize = 300;
@@ -50,14 +51,7 @@ async fn visit(bench: &Bench, n: usize, of: &Tenant, until: Instant) {
     let room = member.room();
     while Instant::now() < until {
         of.asks();
-        let lease = match room.lease(Class::ONLY, &Asker::STRANGER).expect("admitted") {
-            Attempt::Ready(lease) => lease,
-            Attempt::Dial(slot) => bench.dial(room, slot).await,
-            Attempt::Wait(ticket) => match ticket.wait().await.expect("served in time") {
-                Grant::Lease(lease) => lease,
-                Grant::Dial(slot) => bench.dial(room, slot).await,
-            },
-        };
+        let lease = bench.lease(room).await;
         of.is_served();
         sleep(WORK).await;
         lease.finish();
@@ -67,29 +61,7 @@ async fn visit(bench: &Bench, n: usize, of: &Tenant, until: Instant) {
 
 #[test]
 fn load_that_moves_is_shared_and_nobody_waits_beyond_two_turns() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let pool = PoolSettings { server_budget: BUDGET, ..PoolSettings::default() };
-        let pools = Pools::new(pool, PinSettings::default()).expect("names are fine");
-        let bench = Arc::new(Bench {
-            pools: pools.clone(),
-            postgres: Postgres::slow(),
-            budget: BUDGET,
-            dials: AtomicU64::new(0),
-            dial: DIAL,
-        });
-        let keeper = tokio::spawn(async move { pools.keep().await });
-        let postgres = Arc::clone(&bench.postgres);
-        let closer = tokio::spawn(async move {
-            loop {
-                sleep(CLOSE).await;
-                drop(lock(&postgres.closing).drain(..).collect::<Vec<_>>());
-            }
-        });
+    simulate(BUDGET, (DIAL, CLOSE), |bench| async move {
         let tenants: Arc<Vec<Tenant>> = Arc::new((0..TENANTS).map(|_| Tenant::default()).collect());
         let (visits, start) = (TENANTS / CROWDS, Instant::now());
         let part = |n: usize, of: usize| {
@@ -112,8 +84,6 @@ fn load_that_moves_is_shared_and_nobody_waits_beyond_two_turns() {
         while let Some(ended) = clients.join_next().await {
             ended.expect("no client panics");
         }
-        keeper.abort();
-        closer.abort();
         let done: Vec<u64> = tenants.iter().map(|t| t.score.done.load(Ordering::Relaxed)).collect();
         let mut waits: Vec<u64> =
             tenants.iter().map(|t| t.score.waited_ms_max.load(Ordering::Relaxed)).collect();

@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::fair::Bench;
-use super::fake::{Postgres, server, tenant};
-use crate::pool::{
-    Asker, Attempt, Class, Grant, Limits, PinSettings, PoolSettings, Pools, Room, lock,
-};
+use super::bench::simulate;
+use super::fake::{server, tenant};
+use crate::pool::Limits;
 use crate::units::Span;
 
 const TENANTS: usize = 600;
@@ -22,44 +20,9 @@ const WORK: Duration = Duration::from_millis(1);
 const WARM: Duration = Duration::from_secs(3);
 const TIME: Duration = Duration::from_secs(10);
 
-async fn query(bench: &Bench, room: &Arc<Room<super::fake::Fake>>) {
-    let lease = match room.lease(Class::ONLY, &Asker::STRANGER).expect("admitted") {
-        Attempt::Ready(lease) => lease,
-        Attempt::Dial(slot) => bench.dial(room, slot).await,
-        Attempt::Wait(ticket) => match ticket.wait().await.expect("served in time") {
-            Grant::Lease(lease) => lease,
-            Grant::Dial(slot) => bench.dial(room, slot).await,
-        },
-    };
-    sleep(WORK).await;
-    lease.finish();
-}
-
 #[test]
 fn tenants_in_turn_find_the_servers_that_need_not_move() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    let (queries, dials) = runtime.block_on(async {
-        let pool = PoolSettings { server_budget: BUDGET, ..PoolSettings::default() };
-        let pools = Pools::new(pool, PinSettings::default()).expect("names are fine");
-        let postgres = Postgres::slow();
-        let bench = Arc::new(Bench {
-            pools: pools.clone(),
-            postgres: Arc::clone(&postgres),
-            budget: BUDGET,
-            dials: AtomicU64::new(0),
-            dial: DIAL,
-        });
-        let keeper = tokio::spawn(async move { pools.keep().await });
-        let closer = tokio::spawn(async move {
-            loop {
-                sleep(CLOSE).await;
-                drop(lock(&postgres.closing).drain(..).collect::<Vec<_>>());
-            }
-        });
+    let (queries, dials) = simulate(BUDGET, (DIAL, CLOSE), |bench| async move {
         let limits = Limits { queue_timeout: Span::secs(60), ..Limits::default() };
         let enter = |n| bench.pools.enter(&tenant(n), &server(), &limits).expect("admitted");
         let members: Arc<Vec<_>> = Arc::new((0..TENANTS).map(enter).collect());
@@ -72,7 +35,9 @@ fn tenants_in_turn_find_the_servers_that_need_not_move() {
             clients.spawn(async move {
                 while Instant::now() < end {
                     let n = next.fetch_add(1, Ordering::Relaxed) % TENANTS;
-                    query(&bench, members[n].room()).await;
+                    let lease = bench.lease(members[n].room()).await;
+                    sleep(WORK).await;
+                    lease.finish();
                     queries.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -84,8 +49,6 @@ fn tenants_in_turn_find_the_servers_that_need_not_move() {
             ended.expect("no client panics");
         }
         let after = count();
-        keeper.abort();
-        closer.abort();
         (after.0 - before.0, after.1 - before.1)
     });
     println!("{queries} queries, {dials} dials");

@@ -168,7 +168,7 @@ fn random_bytes_never_panic() {
     for _ in 0..100_000 {
         text.clear();
         for _ in 0..next() % 24 {
-            let n = usize::try_from(next()).unwrap();
+            let n = usize::try_from(next()).expect("64 bits");
             match n % 5 {
                 0 => text.extend(u8::try_from(next() & 0xFF)),
                 1 => text.push(b' '),
