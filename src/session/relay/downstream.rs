@@ -1,6 +1,7 @@
 //! Server → client: judge every header, forward what answers the client, drop what answers
 //! pgusher.
 
+use super::bulk::Bulk;
 use super::exchange::{Doubt, Exchange, Undo, Verdict};
 use super::outbox::Outbox;
 use super::repeat::{Ahead, Repeat, is_stale};
@@ -21,17 +22,10 @@ pub(super) struct Downstream {
     rest: usize,
     /// Whether they are dropped instead of forwarded.
     dropping: bool,
-    /// Reads that have filled the buffer.
-    fills: u8,
+    pub(super) bulk: Bulk,
     /// How often something was sent again since the client was told that the server is ready.
     pub(super) repeats: u8,
 }
-
-/// So many reads that fill the buffer are a large result.
-const BULK_READS: u8 = 4;
-
-/// Bytes of the buffer from then on, until the relay goes back.
-const BULK_BYTES: usize = 64 << 10;
 
 /// What the server's messages tell about the session.
 #[derive(Debug, Default)]
@@ -93,25 +87,15 @@ pub(super) struct Listener<'a> {
 impl Downstream {
     pub(super) fn new(capacity: usize) -> Self {
         let buffer = Buffer::with_capacity(capacity);
-        Self { buffer, outbox: Outbox::default(), rest: 0, dropping: false, fills: 0, repeats: 0 }
+        let (outbox, bulk) = (Outbox::default(), Bulk::default());
+        Self { buffer, outbox, rest: 0, dropping: false, bulk, repeats: 0 }
     }
 
     pub(super) fn reset(&mut self) {
         self.buffer.clear();
         self.outbox.reset();
-        (self.rest, self.dropping, self.fills, self.repeats) = (0, false, 0, 0);
-    }
-
-    /// Something was read. When the buffer is filled time and again it is a large result, and a
-    /// larger buffer saves system calls.
-    pub(super) fn widen(&mut self) {
-        if !self.buffer.is_full() {
-            return;
-        }
-        self.fills = self.fills.saturating_add(1);
-        if self.fills == BULK_READS && self.buffer.capacity() < BULK_BYTES {
-            self.buffer.resize(BULK_BYTES);
-        }
+        self.bulk = Bulk::default();
+        (self.rest, self.dropping, self.repeats) = (0, false, 0);
     }
 
     /// Nothing waits to be sent to the client.

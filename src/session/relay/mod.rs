@@ -6,6 +6,7 @@
 //! [`Relay::poll`] moves bytes until something has to be decided, and says what.
 
 mod account;
+mod bulk;
 mod downstream;
 mod exchange;
 mod next;
@@ -309,7 +310,10 @@ impl Relay {
         if asks {
             match self.up.buffer.poll_fill(cx, ends.client) {
                 Poll::Ready(Ok(0)) => self.client_ended = true,
-                Poll::Ready(Ok(_)) => *moved = true,
+                Poll::Ready(Ok(_)) => {
+                    *moved = true;
+                    self.up.bulk.read(&mut self.up.buffer);
+                }
                 Poll::Ready(Err(_)) => return Some(Event::ClientGone),
                 Poll::Pending => {}
             }
@@ -365,7 +369,7 @@ impl Relay {
                 Poll::Ready(Ok(0) | Err(_)) => server_ended = true,
                 Poll::Ready(Ok(_)) => {
                     *moved = true;
-                    self.down.widen();
+                    self.down.bulk.read(&mut self.down.buffer);
                 }
                 Poll::Pending => {}
             }

@@ -12,6 +12,7 @@ use admit::Admission;
 pub(super) use admit::FORGET;
 use memchr::memchr2_iter;
 
+use super::bulk::Bulk;
 use super::exchange::{Exchange, Reply, Sent};
 use super::outbox::Outbox;
 use crate::server::{Params, Prepared, ServerStatements};
@@ -25,6 +26,7 @@ use crate::wire::{Buffer, HEADER_BYTES, Header, Malformed, bind_names, tag};
 pub(super) struct Upstream {
     pub(super) buffer: Buffer,
     pub(super) outbox: Outbox,
+    pub(super) bulk: Bulk,
     /// Bytes of the current message still to come, and what becomes of them.
     rest: usize,
     body: Body,
@@ -97,6 +99,7 @@ impl Upstream {
         Self {
             buffer: Buffer::with_capacity(capacity),
             outbox: Outbox::default(),
+            bulk: Bulk::default(),
             rest: 0,
             body: Body::Forward,
             lexer: Lexer::default(),
@@ -115,6 +118,7 @@ impl Upstream {
     pub(super) fn reset(&mut self) {
         self.buffer.clear();
         self.outbox.reset();
+        self.bulk = Bulk::default();
         (self.rest, self.body) = (0, Body::Forward);
         (self.unnamed, self.waits) = (None, false);
         self.lexer = Lexer::default();
