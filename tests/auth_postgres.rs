@@ -14,11 +14,11 @@ use pgusher::cli::dev::{Cluster, ClusterSpec};
 use pgusher::net::tls::{
     ClientTls, ClientTlsSettings, Hello, PgTls, ServerTls, SslMode, TlsSettings, peer_end_point,
 };
-use pgusher::net::{Listener, Socket, Stream, TcpOptions};
+use pgusher::net::{Socket, Stream};
 use pgusher::units::Secret;
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::NoTls;
 use tokio_postgres::config::{ChannelBinding, SslMode as PgSslMode};
 
@@ -237,11 +237,12 @@ async fn postgresql_lets_us_in_by_every_method_and_bound_to_its_certificate() {
 
 /// One login of a libpq client by API key, as `session` will do it; says what libpq did.
 async fn serve_one(
-    listener: &Listener,
+    listener: &TcpListener,
     tls: Option<&ServerTls>,
     verifier: Option<&ScramVerifier>,
 ) -> Result<(), ScramError> {
-    let (mut socket, _) = listener.accept().await.expect("accepts");
+    let (socket, _) = listener.accept().await.expect("accepts");
+    let mut socket = Socket::Tcp(socket);
     let mut header = [0; 8];
     let mut stream;
     let mut binding = Binding::Unavailable;
@@ -313,8 +314,7 @@ async fn send(stream: &mut Stream, code: u32, data: &[u8]) {
 async fn libpq_logs_in_by_api_key_bound_to_our_certificate() {
     let dir = tempfile::tempdir().expect("a directory");
     let key = FreshKey::generate().expect("random");
-    let any = ([127, 0, 0, 1], 0).into();
-    let listener = Arc::new(Listener::tcp(any, TcpOptions::default()).expect("listens"));
+    let listener = Arc::new(TcpListener::bind(("127.0.0.1", 0)).await.expect("listens"));
     let port = listener.local_addr().expect("bound").port();
     let run = async |options: &str, password: &str| {
         let url = format!(

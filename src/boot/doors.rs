@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::figures::LiveFigures;
@@ -24,6 +23,7 @@ use crate::control::seams::SharedMint;
 use crate::control::stripe::{Outbox, StripeHook, StripeMetrics};
 use crate::control::{EmailIndex, Pace, Passwords, Presence, Sessions};
 use crate::http::{Ops, Public};
+use crate::net::DataThread;
 use crate::pool::RoomFigures;
 use crate::session::Door;
 
@@ -38,7 +38,7 @@ pub(super) struct Doors {
 pub(super) async fn open(
     config: &Config,
     built: &Arc<Built>,
-    data: &Handle,
+    data: &DataThread,
     presence: &Presence,
     listener: Option<SocketAddr>,
 ) -> Result<Doors, BuildProblems> {
@@ -150,7 +150,7 @@ impl Sidecar {
     pub(super) fn new(
         config: &Config,
         built: &Arc<Built>,
-        data: &Handle,
+        data: &DataThread,
         presence: &Presence,
     ) -> Result<Self, BuildProblems> {
         let registry = built.registry.clone();

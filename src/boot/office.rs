@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::data::DataThreads;
 use super::doors::Sidecar;
 use super::run::host_name;
 use super::{BuildProblems, Built};
@@ -22,6 +23,8 @@ pub struct Office {
     pub registration: Registration,
     presence: Presence,
     beat: JoinHandle<()>,
+    /// Ends when dropped.
+    _data: DataThreads,
 }
 
 impl Office {
@@ -30,14 +33,17 @@ impl Office {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn open(config: &Config) -> Result<Self, BuildProblems> {
-        let here = Handle::current();
-        let built = Arc::new(Built::build(config, &here)?);
+        let control = Handle::current();
+        let built = Arc::new(Built::build(config, &control)?);
         let presence = Presence::aside(built.registry.clone(), &host_name())
             .map_err(|fault| vec![fault.to_string()])?;
-        let sidecar = Sidecar::new(config, &built, &here, &presence)?;
+        let data =
+            DataThreads::start(1, &control).map_err(|e| vec![format!("no data thread: {e}")])?;
+        let sidecar = Sidecar::new(config, &built, data.first(), &presence)?;
         let beating = presence.clone();
         let beat = tokio::spawn(async move { beating.run().await });
-        Ok(Self { built, registration: sidecar.registration, presence, beat })
+        let registration = sidecar.registration;
+        Ok(Self { built, registration, presence, beat, _data: data })
     }
 
     /// Announces the process: before any work others must not take over.

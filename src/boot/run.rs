@@ -20,6 +20,7 @@ use crate::control::changes::Change;
 use crate::control::peers::Peers;
 use crate::control::{self, Presence};
 use crate::front::Front;
+use crate::net::DataThread;
 use crate::pool::Split;
 use crate::session::{Cut, Roster, TokenExpiry};
 
@@ -78,14 +79,10 @@ async fn cut_expired(roster: &Roster) {
 pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
     let control = Handle::current();
     let built = Arc::new(Built::build(config, &control)?);
-    let data = DataThreads::start(config.runtime.data_threads())
+    let data = DataThreads::start(config.runtime.data_threads(), &control)
         .map_err(|e| vec![format!("no data threads: {e}")])?;
     let (close, closed) = watch::channel(false);
-    let front = {
-        // Listeners belong to the runtime that polls them.
-        let _inside = data.first().enter();
-        Front::bind(&config.listen, &built.metrics)?
-    };
+    let front = Front::bind(&config.listen, &built.metrics)?;
     let presence = Presence::new(built.registry.clone(), &host_name())
         .map_err(|fault| vec![fault.to_string()])?;
     let mut addresses = Addresses { listen: front.addresses(), ..Addresses::default() };
@@ -101,7 +98,9 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
     let doors = Box::pin(doors::open(config, &built, data.first(), &presence, listener)).await?;
     (addresses.http, addresses.ops) = (doors.http, doors.ops);
     tasks.extend(doors.tasks);
-    front.open(&built.shared, data.handles(), &closed);
+    front
+        .open(&built.shared, data.all(), &closed)
+        .map_err(|e| vec![format!("cannot accept: {e}")])?;
     Ok(Running {
         built,
         addresses,
@@ -118,16 +117,16 @@ pub async fn start(config: &Config) -> Result<Running, BuildProblems> {
 fn keepers(
     config: &Config,
     built: &Arc<Built>,
-    data: &Handle,
+    data: &DataThread,
     presence: &Presence,
 ) -> Vec<JoinHandle<()>> {
     let control = Handle::current();
     let mut tasks = Vec::new();
     let (pools, verifier) = (built.pools.clone(), built.verifier.clone());
-    // Servers that the sweep closes say goodbye on the runtime of their sockets.
-    tasks.push(data.spawn(async move { pools.keep().await }));
+    // Servers that the sweep closes say goodbye where their sockets are polled.
+    data.spawn(async move { pools.keep().await }).detach();
     let shared = Arc::clone(&built.shared);
-    tasks.push(data.spawn(async move { shared.keep_time().await }));
+    data.spawn(async move { shared.keep_time().await }).detach();
     tasks.push(control.spawn(async move { verifier.refresh().await }));
     if let Some(tls) = built.tls.clone() {
         tasks.push(control.spawn(tls.watch()));

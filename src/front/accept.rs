@@ -1,15 +1,15 @@
 //! Listening, and the accept loop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge, Registry};
-use tokio::runtime::Handle;
 
 use super::FrontSettings;
-use crate::net::{Listener, Stream};
+use crate::net::{DataThread, Entrance, Listener, Socket, Stream};
 use crate::session::{self, HalfOpen, Shared};
 
 /// Bound listeners. Clients are served once [`Front::open`] was called.
@@ -31,7 +31,7 @@ struct Limits {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Front {
-    /// Binds every address. Must be called within a runtime.
+    /// Binds every address.
     ///
     /// # Errors
     /// Every address that could not be bound, and why.
@@ -62,73 +62,80 @@ impl Front {
         self.listeners.iter().filter_map(Listener::local_addr).collect()
     }
 
-    /// Accepts on the first of the `data` threads, within which the listeners were bound, until
-    /// `closed` ends; then the listeners are closed and sessions go on. Each session runs on the
-    /// thread that has fewest when it comes.
+    /// Accepts on the first of the `data` threads until `closed` ends; then the listeners are
+    /// closed and sessions go on. Each session runs on the thread that has fewest when it comes.
+    ///
+    /// # Errors
+    /// When a listener cannot be polled.
     ///
     /// # Panics
     /// Without a thread.
     pub fn open(
         self,
         shared: &Arc<Shared>,
-        data: &[Handle],
+        data: Vec<DataThread>,
         closed: &tokio::sync::watch::Receiver<bool>,
-    ) {
-        let desks: Arc<[Desk]> = data.iter().cloned().map(Desk::new).collect();
+    ) -> io::Result<()> {
+        let first = data[0].clone();
+        let desks: Arc<[Desk]> = data.into_iter().map(Desk::new).collect();
         for listener in self.listeners {
+            let entrance = listener.open(&first)?;
             let (limits, shared) = (Arc::clone(&self.limits), Arc::clone(shared));
             let (mut closed, desks) = (closed.clone(), Arc::clone(&desks));
-            data[0].spawn(async move {
+            let accepting = async move {
                 tokio::select! {
-                    () = accept(listener, limits, shared, desks) => {}
+                    () = accept(entrance, limits, shared, desks) => {}
                     // The sender going away means the same.
                     _ = closed.wait_for(|closed| *closed) => {}
                 }
-            });
+            };
+            first.spawn(accepting).detach();
         }
+        Ok(())
     }
 }
 
 /// One data thread as the front sees it.
 struct Desk {
-    thread: Handle,
+    thread: DataThread,
     sessions: Arc<AtomicUsize>,
 }
 
 impl Desk {
-    fn new(thread: Handle) -> Self {
+    fn new(thread: DataThread) -> Self {
         Self { thread, sessions: Arc::default() }
     }
 
-    /// The place of the one with the fewest sessions.
-    fn choose(desks: &[Self]) -> usize {
-        let count = |desk: &Self| desk.sessions.load(Ordering::Relaxed);
-        desks.iter().enumerate().min_by_key(|(_, desk)| count(desk)).map_or(0, |(place, _)| place)
+    /// The one with the fewest sessions.
+    fn choose(desks: &[Self]) -> &Self {
+        let fewest = desks.iter().min_by_key(|desk| desk.sessions.load(Ordering::Relaxed));
+        fewest.expect("invariant: there is a thread")
     }
 }
 
-async fn accept(listener: Listener, limits: Arc<Limits>, shared: Arc<Shared>, desks: Arc<[Desk]>) {
+async fn accept(entrance: Entrance, limits: Arc<Limits>, shared: Arc<Shared>, desks: Arc<[Desk]>) {
     loop {
-        match listener.accept().await {
-            Ok((mut socket, _)) => {
+        match entrance.accept().await {
+            Ok(arrived) => {
                 limits.accepted.inc();
-                let place = Desk::choose(&desks);
-                let Some(counted) = Counted::enter(&limits, &desks[place]) else {
+                let desk = Desk::choose(&desks);
+                let Some(counted) = Counted::enter(&limits, desk) else {
                     // Closed without a word: there is no room to wait for who it is.
                     limits.refused.inc();
                     continue;
                 };
                 let seat = limits.half_open.enter();
-                let shared = Arc::clone(&shared);
-                desks[place].thread.spawn(async move {
-                    // The first thread's poller has it already. A socket that is lost shows at
-                    // the first read.
-                    if place > 0 {
-                        let _ = socket.move_here();
+                let (shared, thread) = (Arc::clone(&shared), desk.thread.clone());
+                let session = async move {
+                    match Socket::polled(arrived, &thread) {
+                        Ok(socket) => {
+                            session::serve(shared, Stream::Plain(socket), Some(seat)).await;
+                        }
+                        Err(error) => tracing::warn!(%error, "a client's socket is not polled"),
                     }
-                    session::serve(shared, Stream::Plain(socket), Some(seat)).await;
                     drop(counted);
-                });
+                };
+                desk.thread.spawn(session).detach();
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");

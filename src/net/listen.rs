@@ -1,17 +1,21 @@
 //! Where clients come in: TCP and unix sockets.
 
 use std::fs;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
 
-use super::Socket;
+use super::stream::Family;
+use super::thread::{DataThread, Polled, Side};
 use crate::units::Span;
 
 /// `[listen.tcp]`: how TCP sockets behave.
@@ -49,9 +53,9 @@ impl Default for TcpOptions {
 impl TcpOptions {
     /// Prepares a connected socket, on either side: small messages leave at once, dead peers are
     /// noticed.
-    pub fn apply(&self, socket: &TcpStream) -> io::Result<()> {
-        socket.set_nodelay(true)?;
+    pub fn apply(&self, socket: &impl AsFd) -> io::Result<()> {
         let socket = SockRef::from(socket);
+        socket.set_tcp_nodelay(true)?;
         if let Some(idle) = self.keepalive_idle.nonzero() {
             let second = Duration::from_secs(1);
             let keepalive = TcpKeepalive::new()
@@ -66,14 +70,31 @@ impl TcpOptions {
     }
 }
 
-/// A place where clients come in.
+/// A place where clients come in, bound.
 #[derive(Debug)]
-pub struct Listener(Inner);
+pub struct Listener {
+    fd: OwnedFd,
+    place: Place,
+}
+
+/// The same, polled by a data thread.
+#[derive(Debug)]
+pub struct Entrance {
+    door: Polled,
+    place: Place,
+}
 
 #[derive(Debug)]
-enum Inner {
-    Tcp { listener: TcpListener, options: TcpOptions },
-    Unix { listener: UnixListener, file: SocketFile },
+enum Place {
+    Tcp(TcpOptions),
+    Unix(SocketFile),
+}
+
+/// A connection that nobody polls yet.
+#[derive(Debug)]
+pub struct Arrived {
+    pub(super) fd: OwnedFd,
+    pub(super) family: Family,
 }
 
 /// A unix socket's file, removed when we stop listening, if it still is ours.
@@ -111,8 +132,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        let listener = TcpListener::from_std(socket.into())?;
-        Ok(Self(Inner::Tcp { listener, options }))
+        Ok(Self { fd: socket.into(), place: Place::Tcp(options) })
     }
 
     /// Listens on a unix socket with this file mode. A socket nobody listens on any more is
@@ -120,48 +140,61 @@ impl Listener {
     pub fn unix(path: &Path, mode: u32) -> io::Result<Self> {
         remove_stale(path)?;
         let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
         let file = SocketFile { path: path.to_owned(), inode: inode(path)? };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        Ok(Self(Inner::Unix { listener, file }))
+        Ok(Self { fd: listener.into(), place: Place::Unix(file) })
     }
 
     /// The address that was bound, for TCP: with port 0, the port that was found.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.0 {
-            Inner::Tcp { listener, .. } => listener.local_addr().ok(),
-            Inner::Unix { .. } => None,
-        }
+        SockRef::from(&self.fd).local_addr().ok()?.as_socket()
     }
 
     /// The unix socket's path.
     pub fn path(&self) -> Option<&Path> {
-        match &self.0 {
-            Inner::Tcp { .. } => None,
-            Inner::Unix { file, .. } => Some(&file.path),
+        match &self.place {
+            Place::Tcp(_) => None,
+            Place::Unix(file) => Some(&file.path),
         }
     }
 
-    /// Takes the next connection, ready for use, and where it comes from (`None`: this machine's
-    /// unix socket). Cancel safe.
+    /// Has `thread` poll it.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it.
+    pub fn open(self, thread: &DataThread) -> io::Result<Entrance> {
+        Ok(Entrance { door: Polled::new(thread, self.fd)?, place: self.place })
+    }
+}
+
+impl Entrance {
+    /// Takes the next connection, ready for use. Cancel-safe.
     ///
     /// # Errors
     /// As `accept(2)`; most are about one connection or about running out of file descriptors,
     /// and the caller goes on after a pause.
-    pub async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
-        match &self.0 {
-            Inner::Tcp { listener, options } => {
-                let (socket, peer) = listener.accept().await?;
+    pub async fn accept(&self) -> io::Result<Arrived> {
+        let (socket, _) = poll_fn(|cx| {
+            self.door.poll_other(cx, Side::Read, |fd| {
+                SockRef::from(&fd)
+                    .accept()
+                    .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+            })
+        })
+        .await?;
+        socket.set_nonblocking(true)?;
+        let family = match &self.place {
+            Place::Tcp(options) => {
                 // A peer that is gone already shows at the first read.
                 if let Err(error) = options.apply(&socket) {
                     tracing::debug!(%error, "a socket option could not be set");
                 }
-                Ok((Socket::Tcp(socket), Some(peer)))
+                Family::Tcp
             }
-            Inner::Unix { listener, .. } => {
-                let (socket, _) = listener.accept().await?;
-                Ok((Socket::Unix(socket), None))
-            }
-        }
+            Place::Unix(_) => Family::Unix,
+        };
+        Ok(Arrived { fd: socket.into(), family })
     }
 }
 
@@ -187,22 +220,31 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::UnixStream;
+    use tokio::net::{TcpStream, UnixStream};
+    use tokio::runtime::Handle;
 
+    use super::super::{Running, Socket};
     use super::*;
+
+    fn thread() -> Running {
+        Running::start("test".into(), Handle::current()).expect("a thread")
+    }
 
     #[tokio::test]
     async fn tcp_clients_come_in_prepared() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::tcp(any, TcpOptions::default()).expect("listen");
         let address = listener.local_addr().expect("bound");
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let thread = thread();
+        let entrance = listener.open(thread.thread()).expect("polled");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), entrance.accept());
         let mut client = client.expect("connect");
-        let (mut socket, peer) = accepted.expect("accept");
-        assert_eq!(peer, client.local_addr().ok());
-        let Socket::Tcp(tcp) = &socket else { panic!("tcp") };
-        assert!(tcp.nodelay().expect("option"));
-        assert!(SockRef::from(tcp).keepalive().expect("option"));
+        let arrived = accepted.expect("accept");
+        let options = SockRef::from(&arrived.fd);
+        assert!(options.tcp_nodelay().expect("option"));
+        assert!(options.keepalive().expect("option"));
+        let mut socket = Socket::polled(arrived, thread.thread()).expect("polled");
+        assert_eq!(socket.peer(), client.local_addr().ok());
         client.write_all(b"x").await.expect("write");
         assert_eq!(socket.read_u8().await.expect("read"), b'x');
     }
@@ -231,10 +273,12 @@ mod tests {
         let again = Listener::unix(&path, 0o660).expect_err("it is alive");
         assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
         // The probe of the second one is a connection like any other.
-        let (client, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
+        let thread = thread();
+        let entrance = listener.open(thread.thread()).expect("polled");
+        let (client, accepted) = tokio::join!(UnixStream::connect(&path), entrance.accept());
         client.expect("connect");
-        assert_eq!(accepted.expect("accept").1, None);
-        drop(listener);
+        assert_eq!(accepted.expect("accept").family, Family::Unix);
+        drop(entrance);
         assert!(!path.exists(), "removed at the end");
         fs::write(&path, b"mine").expect("write");
         assert!(Listener::unix(&path, 0o660).is_err(), "other files are left alone");

@@ -2,11 +2,11 @@
 //!
 //! This room knows bytes and certificates; it knows no PostgreSQL message.
 
-mod home;
 mod listen;
 mod stream;
+mod thread;
 pub mod tls;
 
-pub use home::Home;
-pub use listen::{Listener, TcpOptions};
-pub use stream::{Socket, Stream};
+pub use listen::{Arrived, Entrance, Listener, TcpOptions};
+pub use stream::{Family, Socket, Stream};
+pub use thread::{DataThread, Running, spawn};

@@ -1,41 +1,146 @@
 //! One stream type for every transport.
 
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::io::retry_on_intr;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
+};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
+
+use super::listen::Arrived;
+use super::thread::{DataThread, Polled, Side};
 
 /// A transport without encryption.
 #[derive(Debug)]
 pub enum Socket {
-    /// TCP.
+    /// TCP, polled by a runtime of tokio's.
     Tcp(TcpStream),
-    /// A unix socket.
+    /// A unix socket, polled by a runtime of tokio's.
     Unix(UnixStream),
+    /// Either, polled by a data thread.
+    Polled(Polled, Family),
     /// In-process: how the sidecar reaches a session.
     Pipe(DuplexStream),
-    /// Nothing: it could not be moved to another thread's poller.
+    /// Nothing: it could not be moved to another poller.
     Lost,
 }
 
+/// What kind of socket it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// TCP.
+    Tcp,
+    /// A unix socket.
+    Unix,
+}
+
 impl Socket {
-    /// Registers it with the poller of the runtime this is called in: woken by another thread's, a
-    /// task costs that thread's time, a wake-up across threads and the wait for both.
+    /// Has `thread` poll a connection that has come in.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it; the connection is closed then.
+    pub fn polled(arrived: Arrived, thread: &DataThread) -> io::Result<Self> {
+        Ok(Self::Polled(Polled::new(thread, arrived.fd)?, arrived.family))
+    }
+
+    /// Connects over TCP, polled by the data thread this is called on, else by the runtime.
+    ///
+    /// # Errors
+    /// As `connect(2)`.
+    pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        Ok(match DataThread::here() {
+            Some(here) => Self::Polled(Polled::connect(&here, address).await?, Family::Tcp),
+            None => Self::Tcp(TcpStream::connect(address).await?),
+        })
+    }
+
+    /// Connects to a unix socket, likewise.
+    ///
+    /// # Errors
+    /// As `connect(2)`.
+    pub async fn connect_unix(path: &Path) -> io::Result<Self> {
+        let mut socket = Self::Unix(UnixStream::connect(path).await?);
+        socket.move_here()?;
+        Ok(socket)
+    }
+
+    /// Has the data thread this is called on poll it: woken by another thread's poller, a task
+    /// costs that thread's time, a wake-up across threads and the wait for both. Elsewhere it
+    /// stays with the poller it has.
     ///
     /// # Errors
     /// When the kernel has no memory for it; the socket is closed then.
     pub fn move_here(&mut self) -> io::Result<()> {
+        if let Self::Polled(polled, _) = self
+            && polled.is_here()
+        {
+            return Ok(());
+        }
+        let Some(here) = DataThread::here() else { return Ok(()) };
         *self = match std::mem::replace(self, Self::Lost) {
-            Self::Tcp(tcp) => Self::Tcp(TcpStream::from_std(tcp.into_std()?)?),
-            Self::Unix(unix) => Self::Unix(UnixStream::from_std(unix.into_std()?)?),
+            Self::Tcp(tcp) => {
+                Self::Polled(Polled::new(&here, tcp.into_std()?.into())?, Family::Tcp)
+            }
+            Self::Unix(unix) => {
+                Self::Polled(Polled::new(&here, unix.into_std()?.into())?, Family::Unix)
+            }
+            Self::Polled(polled, family) => {
+                Self::Polled(Polled::new(&here, polled.into_fd())?, family)
+            }
             other => other,
         };
         Ok(())
+    }
+
+    /// Of which kind it is; `None`: it is within the process, or lost.
+    pub fn family(&self) -> Option<Family> {
+        match self {
+            Self::Tcp(_) => Some(Family::Tcp),
+            Self::Unix(_) => Some(Family::Unix),
+            Self::Polled(_, family) => Some(*family),
+            Self::Pipe(_) | Self::Lost => None,
+        }
+    }
+
+    /// Looks at the first byte of a TCP stream without taking it; `None` at its end, and where
+    /// there is none to look at. Cancel-safe.
+    pub async fn peek(&self) -> Option<u8> {
+        let mut first = [0];
+        let seen = match self {
+            Self::Tcp(tcp) => tcp.peek(&mut first).await,
+            Self::Polled(polled, Family::Tcp) => {
+                poll_fn(|cx| {
+                    polled.poll_other(cx, Side::Read, |fd| {
+                        recv(fd, &mut first, RecvFlags::PEEK).map(|(_, n)| n)
+                    })
+                })
+                .await
+            }
+            _ => return None,
+        };
+        matches!(seen, Ok(1)).then_some(first[0])
+    }
+
+    /// Its options; `None`: it has none.
+    pub fn options(&self) -> Option<SockRef<'_>> {
+        match self {
+            Self::Tcp(tcp) => Some(SockRef::from(tcp)),
+            Self::Unix(unix) => Some(SockRef::from(unix)),
+            Self::Polled(polled, _) => Some(SockRef::from(polled)),
+            Self::Pipe(_) | Self::Lost => None,
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.options()?.peer_addr().ok()?.as_socket()
     }
 }
 
@@ -55,6 +160,7 @@ impl Stream {
         let ready = match self {
             Self::Plain(Socket::Tcp(tcp)) => tcp.poll_read_ready(cx),
             Self::Plain(Socket::Unix(unix)) => unix.poll_read_ready(cx),
+            Self::Plain(Socket::Polled(polled, _)) => return polled.poll_readable(cx),
             Self::Plain(Socket::Pipe(_) | Socket::Lost) | Self::Tls(_) => return Poll::Ready(()),
         };
         // An error is told by the read.
@@ -86,76 +192,9 @@ impl Stream {
     }
 
     /// The peer's address, for TCP.
-    pub fn peer(&self) -> Option<std::net::SocketAddr> {
-        match self.socket() {
-            Socket::Tcp(tcp) => tcp.peer_addr().ok(),
-            Socket::Unix(_) | Socket::Pipe(_) | Socket::Lost => None,
-        }
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.socket().peer()
     }
-}
-
-macro_rules! each {
-    ($self:ident, $socket:ident => $call:expr) => {
-        match $self.get_mut() {
-            Socket::Tcp($socket) => $call,
-            Socket::Unix($socket) => $call,
-            Socket::Pipe($socket) => $call,
-            Socket::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    };
-}
-
-/// Reads from or writes to a kernel's socket as tokio does, but by the system call itself: in a
-/// process with threads glibc's makes each a point where a thread may be cancelled, before and
-/// behind. A call that did less than it could tells that there is no more to be done now, so the
-/// next one need not be made to find that out.
-macro_rules! direct {
-    ($socket:ident, $cx:ident, $ready:ident, $interest:expr, $most:expr, $call:expr) => {
-        loop {
-            ready!($socket.$ready($cx))?;
-            let mut done = 0;
-            let tried = $socket.try_io($interest, || {
-                done = retry_on_intr(|| $call)?;
-                if done > 0 && done < $most {
-                    Err(io::ErrorKind::WouldBlock.into())
-                } else {
-                    Ok(())
-                }
-            });
-            match tried {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Poll::Ready(Err(error));
-                }
-                Err(_) if done == 0 => {}
-                _ => break done,
-            }
-        }
-    };
-}
-
-macro_rules! receive {
-    ($socket:ident, $cx:ident, $buf:ident) => {{
-        let space = $buf.initialize_unfilled();
-        let most = space.len();
-        let done = direct!($socket, $cx, poll_read_ready, Interest::READABLE, most, {
-            recv(&*$socket, &mut *space, RecvFlags::empty()).map(|(_, n)| n)
-        });
-        $buf.advance(done);
-        Poll::Ready(Ok(()))
-    }};
-}
-
-macro_rules! transmit {
-    ($socket:ident, $cx:ident, $bytes:ident) => {
-        Poll::Ready(Ok(direct!(
-            $socket,
-            $cx,
-            poll_write_ready,
-            Interest::WRITABLE,
-            $bytes.len(),
-            send(&*$socket, $bytes, SendFlags::NOSIGNAL)
-        )))
-    };
 }
 
 impl AsyncRead for Socket {
@@ -165,8 +204,18 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => receive!(tcp, cx, buf),
-            Self::Unix(unix) => receive!(unix, cx, buf),
+            Self::Polled(polled, _) => {
+                let space = buf.initialize_unfilled();
+                // The system call itself: in a process with threads glibc's is a point where a
+                // thread may be cancelled, before and behind.
+                let done = ready!(polled.poll_call(cx, Side::Read, space.len(), |fd| {
+                    recv(fd, &mut *space, RecvFlags::empty()).map(|(_, n)| n)
+                }))?;
+                buf.advance(done);
+                Poll::Ready(Ok(()))
+            }
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             Self::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buf),
             Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
@@ -180,8 +229,10 @@ impl AsyncWrite for Socket {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(tcp) => transmit!(tcp, cx, buf),
-            Self::Unix(unix) => transmit!(unix, cx, buf),
+            Self::Polled(polled, _) => polled
+                .poll_call(cx, Side::Write, buf.len(), |fd| send(fd, buf, SendFlags::NOSIGNAL)),
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
             Self::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
             Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
@@ -190,9 +241,21 @@ impl AsyncWrite for Socket {
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, socket => Pin::new(socket).poll_write_vectored(cx, bufs))
+        match self.get_mut() {
+            Self::Polled(polled, _) => {
+                let most = bufs.iter().map(|buf| buf.len()).sum();
+                polled.poll_call(cx, Side::Write, most, |fd| {
+                    let mut nothing = SendAncillaryBuffer::default();
+                    sendmsg(fd, bufs, &mut nothing, SendFlags::NOSIGNAL)
+                })
+            }
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
+            Self::Pipe(pipe) => Pin::new(pipe).poll_write_vectored(cx, bufs),
+            Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -200,11 +263,24 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => Pin::new(socket).poll_flush(cx))
+        match self.get_mut() {
+            Self::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
+            // Nothing is kept back.
+            Self::Polled(..) | Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => Pin::new(socket).poll_shutdown(cx))
+        match self.get_mut() {
+            Self::Polled(polled, _) => {
+                Poll::Ready(shutdown(polled, Shutdown::Write).map_err(Into::into))
+            }
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Self::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),
+            Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 }
 

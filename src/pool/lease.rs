@@ -33,7 +33,7 @@ impl<S: Conn> Lease<S> {
     }
 
     /// When it was lent.
-    pub(super) fn lent(&self) -> Instant {
+    pub fn lent(&self) -> Instant {
         self.stamp.lent
     }
 
@@ -162,6 +162,9 @@ impl<S: Conn> DerefMut for Lease<S> {
 
 impl<S: Conn> Drop for Lease<S> {
     fn drop(&mut self) {
+        if self.server.is_none() {
+            return;
+        }
         let now = super::now();
         if let Some(server) = self.release(now) {
             self.room.end_lease(server, self.stamp, now);

@@ -12,7 +12,7 @@ use super::backends::{Backend, Backends};
 use super::login::read_parameter;
 use super::{Account, Answer, CancelGate, DialError, Params, Prepared};
 use super::{ServerStatements, Settings, description};
-use crate::net::{Home, Stream};
+use crate::net::{self, Stream};
 use crate::pool::{Class, Conn, Slot};
 use crate::wire::{HEADER_BYTES, Header, Writer, tag};
 
@@ -43,8 +43,6 @@ pub struct Server {
     born: Instant,
     /// Whom the session began as, in PostgreSQL's own spelling.
     user: Option<Box<str>>,
-    /// Whose poller has the socket.
-    home: Home,
 }
 
 /// The parameter in which PostgreSQL reports the session's user.
@@ -84,7 +82,6 @@ impl Server {
             class: account.class,
             born: Instant::now(),
             user,
-            home: Home::here(),
         })
     }
 
@@ -98,12 +95,7 @@ impl Server {
     /// # Errors
     /// As [`Stream::move_here`]: the connection is lost.
     pub fn come_here(&mut self) -> std::io::Result<()> {
-        let here = Home::here();
-        if self.home != here {
-            self.stream.move_here()?;
-            self.home = here;
-        }
-        Ok(())
+        self.stream.move_here()
     }
 
     /// The way a cancel for it goes.
@@ -377,11 +369,9 @@ impl Conn for Box<Server> {
     }
 
     fn close(self, slot: Slot<Self>) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                self.farewell().await;
-                drop(slot);
-            });
-        }
+        net::spawn(async move {
+            self.farewell().await;
+            drop(slot);
+        });
     }
 }

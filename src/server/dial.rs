@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::TcpKeepalive;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
 
 use super::backends::Backends;
 use super::resolve::Resolver;
@@ -143,33 +142,39 @@ impl Dialer {
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Stream, DialError> {
         if endpoint.host.starts_with('/') {
             let path = format!("{}/.s.PGSQL.{}", endpoint.host, endpoint.port);
-            return Ok(Stream::Plain(Socket::Unix(UnixStream::connect(path).await?)));
+            return Ok(Stream::Plain(Socket::connect_unix(path.as_ref()).await?));
         }
-        let socket = Socket::Tcp(self.connect_tcp(endpoint).await?);
+        let socket = self.connect_tcp(endpoint).await?;
         self.encrypt(socket, endpoint).await
     }
 
-    async fn connect_tcp(&self, endpoint: &Endpoint) -> io::Result<TcpStream> {
+    async fn connect_tcp(&self, endpoint: &Endpoint) -> io::Result<Socket> {
         let addresses = self.resolver.resolve(&endpoint.host, endpoint.port).await?;
         let mut last = None;
         for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => {
-                    tcp.set_nodelay(true)?;
-                    if let Some(idle) = self.settings.tcp_keepalive.nonzero() {
-                        // A peer that is gone is known to be gone half a minute later.
-                        let keepalive = TcpKeepalive::new()
-                            .with_time(idle)
-                            .with_interval(KEEPALIVE_INTERVAL)
-                            .with_retries(KEEPALIVE_PROBES);
-                        SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
-                    }
-                    return Ok(tcp);
+            match Socket::connect_tcp(address).await {
+                Ok(socket) => {
+                    self.prepare(&socket)?;
+                    return Ok(socket);
                 }
                 Err(error) => last = Some(error),
             }
         }
         Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address")))
+    }
+
+    fn prepare(&self, socket: &Socket) -> io::Result<()> {
+        let Some(options) = socket.options() else { return Ok(()) };
+        options.set_tcp_nodelay(true)?;
+        if let Some(idle) = self.settings.tcp_keepalive.nonzero() {
+            // A peer that is gone is known to be gone half a minute later.
+            let keepalive = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval(KEEPALIVE_INTERVAL)
+                .with_retries(KEEPALIVE_PROBES);
+            options.set_tcp_keepalive(&keepalive)?;
+        }
+        Ok(())
     }
 
     /// SSLRequest and its one-byte answer, read alone: what a server sends behind it in the clear

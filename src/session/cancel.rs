@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::roster::Card;
 use super::shared::Shared;
+use crate::net;
 use crate::server::send_cancel;
 
 /// A cancel request for a session that does not live in this process.
@@ -112,7 +113,7 @@ fn deliver(shared: &Arc<Shared>, card: &Card) {
         return;
     };
     let dialer = shared.parts.dialer.clone();
-    tokio::spawn(async move {
+    net::spawn(async move {
         let label = match send_cancel(&dialer, &gate, in_flight).await {
             Ok(()) => "sent",
             Err(error) => {

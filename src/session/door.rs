@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use tokio::io::DuplexStream;
-use tokio::runtime::Handle;
 
 use super::shared::Shared;
-use crate::net::{Socket, Stream};
+use crate::net::{DataThread, Socket, Stream};
 
 /// Opens sessions from inside the process. Cheap to clone.
 ///
@@ -14,7 +13,7 @@ use crate::net::{Socket, Stream};
 #[derive(Clone)]
 pub struct Door {
     shared: Arc<Shared>,
-    data: Handle,
+    data: DataThread,
 }
 
 /// Bytes buffered each way between the sidecar and its session.
@@ -22,7 +21,7 @@ const PIPE_BYTES: usize = 16 << 10;
 
 impl Door {
     /// A door whose sessions run on `data`.
-    pub fn new(shared: Arc<Shared>, data: Handle) -> Self {
+    pub fn new(shared: Arc<Shared>, data: DataThread) -> Self {
         Self { shared, data }
     }
 
@@ -30,7 +29,7 @@ impl Door {
     pub fn open(&self) -> DuplexStream {
         let (outside, inside) = tokio::io::duplex(PIPE_BYTES);
         let stream = Stream::Plain(Socket::Pipe(inside));
-        self.data.spawn(super::serve(Arc::clone(&self.shared), stream, None));
+        self.data.spawn(super::serve(Arc::clone(&self.shared), stream, None)).detach();
         outside
     }
 }

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::startup::Wish;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::tls::Hello;
-use crate::net::{Socket, Stream};
+use crate::net::{Family, Stream};
 use crate::wire::{Greeting, GreetingHeader, Malformed, StartupMessage, Writer, negotiate};
 
 /// A client that has said who it wants to be.
@@ -111,7 +111,7 @@ async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell
         match greeter.header().await {
             Ok(GreetingHeader::Ssl) if !greeter.asked_tls => {
                 greeter.asked_tls = true;
-                let plain_tcp = matches!(greeter.stream, Stream::Plain(Socket::Tcp(_)));
+                let plain_tcp = matches!(&greeter.stream, Stream::Plain(socket) if socket.family() == Some(Family::Tcp));
                 if plain_tcp && shared.parts.tls.is_some() {
                     greeter.answer(b'S').await?;
                     greeter = greeter.encrypt(shared, Hello::Asked).await?;
@@ -161,9 +161,8 @@ struct Greeter {
 impl Greeter {
     /// Looks at the first byte without taking it.
     async fn starts_with_tls(&self) -> bool {
-        let Stream::Plain(Socket::Tcp(tcp)) = &self.stream else { return false };
-        let mut first = [0];
-        matches!(tcp.peek(&mut first).await, Ok(1)) && first[0] == TLS_HANDSHAKE
+        let Stream::Plain(socket) = &self.stream else { return false };
+        socket.peek().await == Some(TLS_HANDSHAKE)
     }
 
     /// `Err(None)` when the client left.

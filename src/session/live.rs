@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::statements::ClientStatements;
 use super::taking::Seat;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::net::Stream;
+use crate::net::{self, Stream};
 use crate::pool::{Asker, Lease, Membership, Pin};
 use crate::server::{Params, Server, Settings, send_cancel};
 use crate::tenant::PoolMode;
@@ -137,7 +137,7 @@ async fn flush(relay: &mut Option<Stocked>, client: &mut Stream) -> bool {
 /// the connection closed; an open transaction is rolled back and all session state dropped.
 fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
     let dialer = shared.parts.dialer.clone();
-    tokio::spawn(async move {
+    net::spawn(async move {
         if lease.is_spoiled || lease.pins().has(Pin::Load) || quiet && lease.is_worn() {
             // What was done to its process nothing undoes.
             lease.destroy();
@@ -187,7 +187,8 @@ impl Live {
         self.now_at(self.deferred.doing());
         let mut woken = false;
         poll_fn(|cx| {
-            if let Poll::Ready(why) = self.entry.card().poll_cut(cx)
+            let cut = self.entry.card().pending_cut();
+            if let Some(why) = cut
                 && !self.outlasts(why)
                 && self.still_cut(why, None)
             {
@@ -198,7 +199,10 @@ impl Live {
             let expects = std::mem::replace(&mut woken, true);
             let mut relay = match kept.take() {
                 Some(kept) => kept,
-                None if !expects && client.poll_readable(cx).is_pending() => return Poll::Pending,
+                None if !expects && client.poll_readable(cx).is_pending() => {
+                    self.entry.card().watch_cut(cx, cut);
+                    return Poll::Pending;
+                }
                 None => Stocked::take(),
             };
             let ready = loop {
@@ -216,6 +220,9 @@ impl Live {
             // An idle client holds no buffer.
             if ready.is_ready() || !relay.is_empty() {
                 *kept = Some(relay);
+            }
+            if ready.is_pending() {
+                self.entry.card().watch_cut(cx, cut);
             }
             ready
         })

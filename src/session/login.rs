@@ -17,7 +17,7 @@ use crate::auth::scram::{Binding, ScramServer, ScramVerifier};
 use crate::auth::{ApiKey, Audience, Identity, KeyLogin, Penalty};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
-use crate::net::{Socket, Stream};
+use crate::net::{Family, Socket, Stream};
 use crate::wire::{HEADER_BYTES, Header, Writer, split_cstr, tag};
 
 /// A client whose token is proven.
@@ -146,9 +146,12 @@ pub(super) fn check_way(stream: &Stream) -> Result<(), Refused> {
 /// Bytes in the clear are read by whoever is on the way; on this machine nobody is.
 fn may_be_cleartext(stream: &Stream) -> bool {
     match (stream, stream.socket()) {
-        (Stream::Tls(_), _) | (_, Socket::Unix(_) | Socket::Pipe(_)) => true,
-        (_, Socket::Tcp(_)) => stream.peer().is_some_and(|peer| peer.ip().is_loopback()),
-        (_, Socket::Lost) => false,
+        (Stream::Tls(_), _) | (_, Socket::Pipe(_)) => true,
+        (_, socket) => match socket.family() {
+            Some(Family::Unix) => true,
+            Some(Family::Tcp) => stream.peer().is_some_and(|peer| peer.ip().is_loopback()),
+            None => false,
+        },
     }
 }
 

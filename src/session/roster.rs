@@ -120,13 +120,23 @@ impl Card {
         if self.timeouts.any() { self.clock.overdue(&self.timeouts) } else { None }
     }
 
+    /// The reason the session has to end, if there is one.
+    pub(super) fn pending_cut(&self) -> Option<Cut> {
+        Cut::of_code(self.cut.load(Ordering::Acquire))
+    }
+
+    /// Wakes the task when there is another than was `seen`.
+    pub(super) fn watch_cut(&self, cx: &mut Context<'_>, seen: Option<Cut>) {
+        self.waker.register(cx.waker());
+        if self.pending_cut() != seen {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     /// The reason the session has to end, once there is one.
     pub(super) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<Cut> {
         self.waker.register(cx.waker());
-        match Cut::of_code(self.cut.load(Ordering::Acquire)) {
-            Some(why) => Poll::Ready(why),
-            None => Poll::Pending,
-        }
+        self.pending_cut().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// From now on a cancel of this session goes to `gate`'s server.

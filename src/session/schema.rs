@@ -165,8 +165,8 @@ impl Schema {
     }
 
     /// Whether it is time to read the functions again. Says so to one session only.
-    pub(super) fn is_due(&self) -> bool {
-        let now = millis_now();
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let now = millis_at(now);
         let due = self.0.due.load(Ordering::Relaxed);
         let next = now.saturating_add(as_millis(READ_EVERY));
         let order = Ordering::Relaxed;
@@ -214,8 +214,12 @@ fn salt(version: u64, settings: &Settings) -> u64 {
 }
 
 fn millis_now() -> u64 {
+    millis_at(Instant::now())
+}
+
+fn millis_at(now: Instant) -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    as_millis(START.elapsed())
+    as_millis(now.saturating_duration_since(*START))
 }
 
 fn as_millis(span: Duration) -> u64 {

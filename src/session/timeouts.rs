@@ -10,6 +10,7 @@ use super::live::Live;
 use super::relay::Relay;
 use super::roster::Card;
 use super::shared::Shared;
+use crate::net;
 use crate::pool::Timeout;
 use crate::server::send_cancel;
 
@@ -48,7 +49,7 @@ impl Shared {
     fn cancel_overdue(self: &Arc<Self>, card: &Card) {
         let Some((gate, in_flight)) = card.begin_cancel() else { return };
         let shared = Arc::clone(self);
-        tokio::spawn(async move {
+        net::spawn(async move {
             let sent = send_cancel(&shared.parts.dialer, &gate, in_flight).await;
             let label = if sent.is_ok() { "timeout" } else { "failed" };
             shared.parts.metrics.cancels.with_label_values(&[label]).inc();

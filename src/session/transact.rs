@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::clock::Doing;
 use super::cut::Cut;
@@ -12,6 +13,7 @@ use super::relay::{Ends, Event, Relay};
 use super::settings::TokenExpiry;
 use super::statements::Told;
 use crate::fault::{Blame, Fault, SqlState};
+use crate::net;
 use crate::pool::{Asker, Pin};
 use crate::server::{DialError, Prepared};
 use crate::tenant::PoolMode;
@@ -154,7 +156,8 @@ impl Live {
         relay: &mut Relay,
         hold: bool,
     ) -> Poll<Result<Event, End>> {
-        if let Poll::Ready(why) = self.entry.card().poll_cut(cx) {
+        let cut = self.entry.card().pending_cut();
+        if let Some(why) = cut {
             let idle_only = self.shared.parts.settings.token_expiry == TokenExpiry::Idle;
             let later = why == Cut::Expired && idle_only && relay.is_busy();
             if !later && self.still_cut(why, Some(relay)) {
@@ -193,6 +196,9 @@ impl Live {
             self.shared.parts.metrics.transactions.inc_by(ended);
             self.membership.room().count_transactions(ended);
         }
+        if event.is_pending() {
+            self.entry.card().watch_cut(cx, cut);
+        }
         event
     }
 
@@ -201,7 +207,7 @@ impl Live {
         let sequences = self.note_sequences(relay);
         let runs = relay.runs_code();
         let (mut hints, mut custom) = relay.take_hints();
-        if self.schema.is_outdated(&self.reading) || self.schema.is_due() {
+        if self.schema.is_outdated(&self.reading) || self.schema.is_due(self.lately(hold)) {
             let blind = runs && self.schema.is_outdated(&self.reading);
             match Box::pin(self.read_functions(relay)).await {
                 Ok(missed) if runs && !missed.is_empty() => {
@@ -232,6 +238,12 @@ impl Live {
         }
         self.release(relay, sequences.advanced);
         Ok(true)
+    }
+
+    /// About now. A lease that ends with its transaction has begun just before.
+    fn lately(&self, hold: bool) -> Instant {
+        let lent = self.held.as_ref().filter(|_| !hold).map(ServerLease::lent);
+        lent.unwrap_or_else(Instant::now)
     }
 
     /// The schema has changed since the client prepared a statement and was told what it returns.
@@ -302,7 +314,7 @@ impl Live {
 }
 
 fn hold_until_landed(lease: ServerLease, mut asker: Asker) {
-    tokio::spawn(async move {
+    net::spawn(async move {
         Arc::clone(lease.gate()).landed().await;
         if lease.gate().is_doubtful() {
             lease.destroy();
