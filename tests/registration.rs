@@ -30,7 +30,7 @@ async fn a_new_tenant_is_whole() {
     let tenant = office.directory.tenant(&made.tenant).await.unwrap();
     assert_eq!((tenant.status, tenant.adopted), (Status::Active, false));
     assert_eq!(&*tenant.server, "main");
-    assert_eq!(tenant.database, made.tenant.database());
+    assert_eq!(*tenant.database, made.tenant.database());
     let days = "SELECT round(extract(epoch FROM \"trialEndsAt\" - now()::timestamp) / 86400)::bigint \
                 FROM public.\"Tenant\"";
     assert_eq!(office.count(days).await, 14);

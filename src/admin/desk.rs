@@ -64,7 +64,7 @@ impl Desk {
     /// A tenant's database, as far as it is known without asking the registry.
     pub(super) fn database(&self, tenant: &TenantId) -> String {
         let known = self.parts.directory.cached(tenant);
-        known.map_or_else(|| tenant.database(), |tenant| tenant.database.clone())
+        known.map_or_else(|| tenant.database(), |tenant| tenant.database.to_string())
     }
 
     /// A tenant's pool mode, its own or everybody's.

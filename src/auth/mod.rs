@@ -9,6 +9,7 @@
 //!   login of it;
 //! - [`Throttle`] makes failures dear and never stands in a valid token's way.
 
+mod doorkeeper;
 mod identity;
 mod key;
 mod md5;
@@ -21,6 +22,7 @@ pub mod scram;
 mod throttle;
 mod token;
 
+pub use doorkeeper::Doorkeeper;
 pub use identity::{Identity, Kind, Operator, Power, TokenId};
 pub use key::{ApiKey, FreshKey, KeyLogin};
 pub use md5::md5_answer;

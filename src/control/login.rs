@@ -117,8 +117,8 @@ impl Login {
         let claims = Claims { tenant, subject: candidate.id, role };
         let tokens = self.sessions.begin(&claims).await?;
         let church = ChurchView {
-            name: row.name.clone(),
-            subscription_status: row.subscription.clone(),
+            name: row.name.to_string(),
+            subscription_status: row.subscription.to_string(),
             trial_ends_at: self.trial_ends_at(&claims.tenant).await?,
         };
         Ok(LoggedIn { tenant: claims.tenant, admin: candidate.view, church, tokens })

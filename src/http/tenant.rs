@@ -48,10 +48,10 @@ pub(super) async fn show(
     let tenant = public.directory.tenant(&caller.tenant).await?;
     Ok(Json(TenantView {
         tenant_id: tenant.id.to_string(),
-        name: tenant.name.clone(),
+        name: tenant.name.to_string(),
         status: tenant.status.as_str().to_owned(),
-        subscription_status: tenant.subscription.clone(),
-        subscription_plan: tenant.plan.clone(),
+        subscription_status: tenant.subscription.to_string(),
+        subscription_plan: tenant.plan.to_string(),
         trial_ends_at: tenant.trial_ends_at.map(rfc3339),
         access: match tenant.permits(SystemTime::now()) {
             Permits::Allow => "full",
@@ -59,8 +59,8 @@ pub(super) async fn show(
             // Of a tenant that is on its way out: nobody else gets here.
             Permits::Suspend => "none",
         },
-        schema_version: tenant.schema_version.clone(),
-        database_name: tenant.database.clone(),
+        schema_version: tenant.schema_version.to_string(),
+        database_name: tenant.database.to_string(),
     }))
 }
 

@@ -112,7 +112,7 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
 
 /// A tenant's database, as it is called or as every tenant's would be; the sidecar says the latter.
 fn known_database(name: &str, tenant: &Tenant) -> Result<(), Fault> {
-    if name == tenant.database || name == tenant.id.database() {
+    if name == &*tenant.database || name == tenant.id.database() {
         return Ok(());
     }
     // The name is the client's own; cut as PostgreSQL would, so that the answer stays small.
@@ -140,7 +140,7 @@ fn own_seat(tenant: &Tenant, role: Role, settings: &Settings) -> Seat {
 fn account(tenant: &Tenant, role: Role, class: Class, startup: Settings) -> Account {
     let login = tenant.login(role);
     Account {
-        database: tenant.database.clone(),
+        database: tenant.database.to_string(),
         user: login.user,
         password: login.password,
         class,
@@ -150,10 +150,10 @@ fn account(tenant: &Tenant, role: Role, class: Class, startup: Settings) -> Acco
 
 fn seat_of(tenant: &Tenant, mode: PoolMode, account: Account) -> Seat {
     let endpoint = Endpoint {
-        host: tenant.route.host.clone(),
+        host: tenant.route.host.to_string(),
         port: tenant.route.port,
         ssl_mode: tenant.route.ssl_mode,
-        ca_file: tenant.route.root_cert.clone(),
+        ca_file: tenant.route.root_cert.as_deref().map(str::to_owned),
     };
     Seat {
         tenant: tenant.id.clone(),
@@ -231,12 +231,13 @@ async fn learn(
         !plain.iter().any(same)
     });
     // Those who come will have servers dialled with that.
-    if flavour_of(&own).is_empty() {
-        lease.finish();
-    } else {
+    let dear = !flavour_of(&own).is_empty();
+    if dear {
         lease.destroy();
+    } else {
+        lease.finish();
     }
-    shared.remember(key, params.clone(), own.clone());
+    shared.remember(key, params.clone(), own.clone(), dear);
     let (mut params, mut settings) = (params, own);
     if let Some(name) = name {
         params.set("application_name", &name);

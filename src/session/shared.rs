@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::auth::scram::MockSecret;
-use crate::auth::{Operator, Throttle, Verifier};
+use crate::auth::{Doorkeeper, Operator, Throttle, Verifier};
 use crate::ident::TenantId;
 use crate::net::Stream;
 use crate::net::tls::ServerTls;
@@ -94,7 +94,7 @@ impl LimitRules {
             client_idle_timeout: span(tenant.limits.client_idle_timeout),
             ..LimitsSettings::default()
         };
-        self.limits.resolve(&self.pool, self.plans.get(&tenant.plan), &own)
+        self.limits.resolve(&self.pool, self.plans.get(&*tenant.plan), &own)
     }
 }
 
@@ -103,6 +103,8 @@ pub struct Shared {
     pub(super) parts: SharedParts,
     pub(super) schemas: Schemas,
     pub(super) welcomes: moka::sync::Cache<WelcomeKey, (Params, Settings)>,
+    /// Of the welcomes.
+    door: Doorkeeper,
     lately: Mutex<Lately>,
     console: OnceLock<Arc<dyn Console>>,
 }
@@ -155,13 +157,24 @@ impl Shared {
             parts,
             schemas: Schemas::default(),
             welcomes,
+            door: Doorkeeper::default(),
             lately: Mutex::default(),
             console: OnceLock::new(),
         })
     }
 
-    /// Remembers what a login was told, for those who come with the same settings.
-    pub(super) fn remember(&self, mut key: WelcomeKey, mut params: Params, mut own: Settings) {
+    /// Remembers what a login was told, for those who come with the same settings, once two have
+    /// come; at once where it has cost a server of its own.
+    pub(super) fn remember(
+        &self,
+        mut key: WelcomeKey,
+        mut params: Params,
+        mut own: Settings,
+        dear: bool,
+    ) {
+        if !self.door.knows(&key) && !dear {
+            return;
+        }
         let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         if !params.merge(&mut lately.params) {
             lately.params = params.clone();

@@ -16,6 +16,7 @@ mod registry;
 mod settings;
 mod standing;
 mod url;
+mod words;
 
 pub use connect::{Dial, DialError, Messages, connect};
 pub use directory::Directory;

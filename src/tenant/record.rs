@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::words::word;
 use super::{BillingRules, DatabaseUrl, LimitOverrides, MasterKey, Permits, PoolMode};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
@@ -49,13 +50,13 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Route {
     /// A name, an address, or the folder of a unix socket.
-    pub host: String,
+    pub host: Arc<str>,
     /// The port; for a unix socket, the number in its file's name.
     pub port: u16,
     /// How much TLS.
     pub ssl_mode: SslMode,
     /// The file of trusted certificates, where it is not the system's.
-    pub root_cert: Option<String>,
+    pub root_cert: Option<Arc<str>>,
 }
 
 impl Route {
@@ -86,11 +87,11 @@ pub struct Tenant {
     /// Its id.
     pub id: TenantId,
     /// The organisation's name.
-    pub name: String,
+    pub name: Box<str>,
     /// Whether it is served.
     pub status: Status,
     /// Its database; `tenant_<id>` unless adopted otherwise.
-    pub database: String,
+    pub database: Box<str>,
     /// Where that is.
     pub route: Route,
     /// The server's name in the configuration, else `host:port`: whose budget it draws on.
@@ -100,13 +101,13 @@ pub struct Tenant {
     /// Its own pool mode, over its plan's.
     pub pool_mode: Option<PoolMode>,
     /// `subscriptionPlan`.
-    pub plan: String,
+    pub plan: Arc<str>,
     /// `subscriptionStatus`.
-    pub subscription: String,
+    pub subscription: Arc<str>,
     /// When its trial ends, in seconds since 1970.
     pub trial_ends_at: Option<i64>,
     /// Where its schema stands.
-    pub schema_version: String,
+    pub schema_version: Arc<str>,
     /// Whether its databaseUrl is used as found: one login for every role.
     pub adopted: bool,
     billing: BillingRules,
@@ -115,7 +116,7 @@ pub struct Tenant {
 
 #[derive(Debug, Clone)]
 enum Logins {
-    Shared(Login),
+    Shared(Box<Login>),
     /// One for each role. Their passwords are derived when they are asked for, from this version.
     ByRole(MasterKey, i32),
 }
@@ -148,31 +149,31 @@ impl Tenant {
         };
         let logins = match row.key_version {
             Some(version) => Logins::ByRole(key.clone(), version),
-            None => Logins::Shared(Login {
+            None => Logins::Shared(Box::new(Login {
                 user: url.user.unwrap_or_default(),
                 password: url.password.unwrap_or_default(),
-            }),
+            })),
         };
         let server = row.server.unwrap_or_else(|| format!("{}:{}", url.host, url.port));
         let route = Route {
-            host: url.host,
+            host: word(&url.host),
             port: url.port,
             ssl_mode: url.ssl_mode,
-            root_cert: url.root_cert,
+            root_cert: url.root_cert.as_deref().map(word),
         };
         Self {
             id: row.id,
-            name: row.name,
+            name: row.name.into(),
             status: row.status,
-            database: url.database,
+            database: url.database.into(),
             route,
-            server: server.into(),
+            server: word(&server),
             limits: row.limits.or(from_url).shared(),
             pool_mode: row.pool_mode,
-            plan: row.plan,
-            subscription: row.subscription,
+            plan: word(&row.plan),
+            subscription: word(&row.subscription),
             trial_ends_at: row.trial_ends_at,
-            schema_version: row.schema_version,
+            schema_version: word(&row.schema_version),
             adopted: row.key_version.is_none(),
             billing: row.billing,
             logins,
@@ -190,7 +191,7 @@ impl Tenant {
     /// How to log in for a session of `role`.
     pub fn login(&self, role: Role) -> Login {
         match &self.logins {
-            Logins::Shared(login) => login.clone(),
+            Logins::Shared(login) => Login::clone(login),
             Logins::ByRole(key, version) => Login {
                 user: self.login_user(role),
                 password: key.role_password(&self.id, role, *version),
@@ -205,11 +206,11 @@ impl Tenant {
         DatabaseUrl {
             user: Some(login.user),
             password: Some(login.password),
-            host: self.route.host.clone(),
+            host: self.route.host.to_string(),
             port: self.route.port,
-            database: self.database.clone(),
+            database: self.database.to_string(),
             ssl_mode: self.route.ssl_mode,
-            root_cert: self.route.root_cert.clone(),
+            root_cert: self.route.root_cert.as_deref().map(str::to_owned),
             connection_limit: None,
             pool_timeout: None,
         }

@@ -44,7 +44,7 @@ fn database(desk: &Desk, id: &TenantId, room: Option<&RoomFigures>) -> Row {
     let limits = limits.as_ref();
     row![
         id.database(),
-        tenant.as_ref().map(|tenant| tenant.route.host.clone()),
+        tenant.as_ref().map(|tenant| tenant.route.host.to_string()),
         tenant.as_ref().map(|tenant| tenant.route.port),
         desk.database(id),
         None::<String>,

@@ -86,10 +86,10 @@ fn tenant_row(
     let count = |of: fn(&RoomFigures) -> u32| room.map_or(0, of);
     row![
         id.as_str(),
-        tenant.map(|tenant| tenant.name.clone()),
+        tenant.map(|tenant| tenant.name.to_string()),
         tenant.map(|tenant| tenant.status.as_str()),
         tenant.map(|tenant| tenant.server.to_string()),
-        tenant.map(|tenant| tenant.plan.clone()),
+        tenant.map(|tenant| tenant.plan.to_string()),
         desk.pool_mode(tenant.map(|tenant| &**tenant)),
         paused,
         disabled,

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::super::identity::{Identity, Kind, Operator, Power, Proof, TokenId};
 use super::super::refusal::Refusal;
-use super::super::{AuthMetrics, Revocations};
+use super::super::{AuthMetrics, Doorkeeper, Revocations};
 use super::claims::{Claims, Unverified};
 use super::issuer::{Issuer, TokenKind};
 use super::{Signer, TokenSettings};
@@ -53,6 +53,8 @@ struct Inner {
     settings: TokenSettings,
     issuers: HashMap<Box<str>, Issuer>,
     cache: moka::sync::Cache<[u8; 32], Arc<Proven>>,
+    /// Of the cache.
+    door: Doorkeeper,
     revocations: Revocations,
     metrics: AuthMetrics,
 }
@@ -94,11 +96,12 @@ impl Verifier {
             .time_to_live(settings.cache_lifetime.get())
             .build();
         let revocations = Revocations::new(metrics.clone());
-        Ok(Self(Arc::new(Inner { settings, issuers, cache, revocations, metrics })))
+        let door = Doorkeeper::default();
+        Ok(Self(Arc::new(Inner { settings, issuers, cache, door, revocations, metrics })))
     }
 
-    /// Proves a token presented at a door. Never waits: for the data runtime. A token seen within
-    /// the last minute costs one digest and one look-up, another one its signature.
+    /// Proves a token presented at a door. Never waits: for the data runtime. A token seen twice
+    /// within the last minute costs one digest and one look-up, another one its signature.
     pub fn verify(
         &self,
         token: &[u8],
@@ -247,7 +250,9 @@ impl Verifier {
         }
         let proven = Arc::new(self.prove_anew(token, &digest, now)?);
         self.0.metrics.verified.inc();
-        self.0.cache.insert(digest, Arc::clone(&proven));
+        if self.0.door.knows(digest) {
+            self.0.cache.insert(digest, Arc::clone(&proven));
+        }
         Ok(proven)
     }
 
