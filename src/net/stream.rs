@@ -10,13 +10,20 @@ use std::task::{Context, Poll, ready};
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
 };
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 use super::listen::Arrived;
 use super::thread::{DataThread, Polled, Side};
+
+/// Who writes to a socket that is closed is told so by the call. Where there is no such flag, the
+/// signal is ignored by the whole process, as Rust's runtime has it.
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 /// A transport without encryption.
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl Socket {
     /// As `connect(2)`.
     pub async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
         Ok(match DataThread::here() {
-            Some(here) => Self::Polled(Polled::connect(&here, address).await?, Family::Tcp),
+            Some(here) => Self::Polled(Polled::connect(&here, &address.into()).await?, Family::Tcp),
             None => Self::Tcp(TcpStream::connect(address).await?),
         })
     }
@@ -67,9 +74,13 @@ impl Socket {
     /// # Errors
     /// As `connect(2)`.
     pub async fn connect_unix(path: &Path) -> io::Result<Self> {
-        let mut socket = Self::Unix(UnixStream::connect(path).await?);
-        socket.move_here()?;
-        Ok(socket)
+        Ok(match DataThread::here() {
+            Some(here) => {
+                let address = SockAddr::unix(path)?;
+                Self::Polled(Polled::connect(&here, &address).await?, Family::Unix)
+            }
+            None => Self::Unix(UnixStream::connect(path).await?),
+        })
     }
 
     /// Has the data thread this is called on poll it: woken by another thread's poller, a task
@@ -229,8 +240,9 @@ impl AsyncWrite for Socket {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Polled(polled, _) => polled
-                .poll_call(cx, Side::Write, buf.len(), |fd| send(fd, buf, SendFlags::NOSIGNAL)),
+            Self::Polled(polled, _) => {
+                polled.poll_call(cx, Side::Write, buf.len(), |fd| send(fd, buf, NO_SIGNAL))
+            }
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
             Self::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
@@ -248,7 +260,7 @@ impl AsyncWrite for Socket {
                 let most = bufs.iter().map(|buf| buf.len()).sum();
                 polled.poll_call(cx, Side::Write, most, |fd| {
                     let mut nothing = SendAncillaryBuffer::default();
-                    sendmsg(fd, bufs, &mut nothing, SendFlags::NOSIGNAL)
+                    sendmsg(fd, bufs, &mut nothing, NO_SIGNAL)
                 })
             }
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),

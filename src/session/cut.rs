@@ -52,9 +52,10 @@ impl Cut {
         Self::ALL.get(usize::from(code).checked_sub(1)?).copied()
     }
 
-    /// Whether it may turn out to be over before the session has ended.
+    /// Whether a session may go on with it for a while: it may turn out to be over, or be outlasted
+    /// by a transaction.
     pub(super) fn may_pass(self) -> bool {
-        matches!(self, Self::Overdue(_))
+        matches!(self, Self::Overdue(_) | Self::Expired)
     }
 
     /// What the client is told. Its SQLSTATE is 57P01 whatever the reason, but for timeouts, which

@@ -383,6 +383,19 @@ mod tests {
         assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Drain));
     }
 
+    /// A transaction outlasts its token, but neither its revocation nor the tenant's timeouts.
+    #[test]
+    fn an_expiry_that_is_outlasted_hides_nothing() {
+        let roster = Arc::new(Roster::default());
+        let entry = entry(&roster, Known::Otherwise, 1);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        entry.card().cut(Cut::Expired);
+        assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Expired));
+        entry.card().cut(Cut::Revoked);
+        entry.card().cut(Cut::Expired);
+        assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Revoked));
+    }
+
     #[test]
     fn a_flood_of_cancels_is_cut_short() {
         let roster = Arc::new(Roster::default());

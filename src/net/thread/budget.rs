@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
+use tokio::task::coop;
+
 /// Calls that a task makes in a row, as many as tokio grants.
 const CALLS: u32 = 128;
 
-/// On threads that are not data threads it is not counted: their runtime does.
+/// On threads that are not data threads tokio counts.
 const UNCOUNTED: u32 = u32::MAX;
 
 thread_local! {
@@ -19,12 +21,15 @@ pub(super) fn begin() {
 }
 
 /// `Pending`, and woken at once, when the turn is over.
-pub(super) fn poll(cx: &Context<'_>) -> Poll<()> {
-    if LEFT.get() > 0 {
-        return Poll::Ready(());
+pub(super) fn poll(cx: &mut Context<'_>) -> Poll<()> {
+    match LEFT.get() {
+        0 => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        UNCOUNTED => coop::poll_proceed(cx).map(|turn| turn.made_progress()),
+        _ => Poll::Ready(()),
     }
-    cx.waker().wake_by_ref();
-    Poll::Pending
 }
 
 /// A call was made.

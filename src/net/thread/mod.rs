@@ -50,8 +50,8 @@ pub struct DataThread(Arc<Shared>);
 struct Shared {
     reactor: Arc<Reactor>,
     bell: mio::Waker,
-    /// What other threads want to run here.
-    injected: Mutex<Vec<Runnable>>,
+    /// What other threads want to run here; `None` once the thread is over.
+    injected: Mutex<Option<Vec<Runnable>>>,
     /// All tasks there are, to end them with the thread.
     tasks: Mutex<Slab<Waker>>,
     is_over: AtomicBool,
@@ -79,7 +79,7 @@ impl Running {
         let poll = Poll::new()?;
         let bell = mio::Waker::new(poll.registry(), RUNG)?;
         let reactor = Reactor::new(poll.registry().try_clone()?);
-        let (injected, tasks) = (Mutex::default(), Mutex::default());
+        let (injected, tasks) = (Mutex::new(Some(Vec::new())), Mutex::default());
         let is_over = AtomicBool::new(false);
         let shared = Shared { reactor, bell, injected, tasks, is_over };
         let thread = DataThread(Arc::new(shared));
@@ -135,17 +135,20 @@ impl DataThread {
             return;
         }
         let mut injected = lock(&self.0.injected);
-        if self.0.is_over.load(Ordering::Acquire) {
+        let Some(waiting) = &mut *injected else {
+            // Only a task that was never here can come so late: whoever wakes one that was runs
+            // none of its destructors, under whatever locks that may be.
             drop(injected);
-            drop(runnable);
-            return;
-        }
-        let first = injected.is_empty();
-        injected.push(runnable);
+            return drop(runnable);
+        };
+        let first = waiting.is_empty();
+        waiting.push(runnable);
         drop(injected);
         if first {
-            // Fails when the kernel has no memory; the next event finds what was left then.
-            let _ = self.0.bell.wake();
+            // Nobody else rings for what is there. Fails while the kernel has no memory.
+            while self.0.bell.wake().is_err() {
+                thread::yield_now();
+            }
         }
     }
 
@@ -154,7 +157,7 @@ impl DataThread {
         HERE.set(Some(self.clone()));
         let mut events = Events::with_capacity(EVENTS);
         while !self.0.is_over.load(Ordering::Acquire) {
-            let wait = run_some().then_some(Duration::ZERO);
+            let wait = self.run_some().then_some(Duration::ZERO);
             if let Err(error) = poll.poll(&mut events, wait) {
                 if error.kind() != io::ErrorKind::Interrupted {
                     tracing::error!(%error, "the poller of a data thread failed");
@@ -163,24 +166,50 @@ impl DataThread {
                 continue;
             }
             if self.0.reactor.take(&events) {
-                let injected = std::mem::take(&mut *lock(&self.0.injected));
-                QUEUE.with_borrow_mut(|queue| queue.extend(injected));
+                self.take_injected();
             }
         }
         self.end();
     }
 
+    /// Runs what is in the queue, but not for ever; `true` when there is more.
+    fn run_some(&self) -> bool {
+        for _ in 0..TURNS {
+            let Some(runnable) = next() else { return false };
+            budget::begin();
+            // The panic hook has told of it.
+            let _ = catch_unwind(AssertUnwindSafe(|| runnable.run()));
+            if self.0.is_over.load(Ordering::Relaxed) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Puts what others want to run here into the queue; `false` when there was nothing.
+    fn take_injected(&self) -> bool {
+        let injected = lock(&self.0.injected).as_mut().map(std::mem::take).unwrap_or_default();
+        let some = !injected.is_empty();
+        QUEUE.with_borrow_mut(|queue| queue.extend(injected));
+        some
+    }
+
     /// Drops every task: woken, each comes into the queue.
     fn end(self) {
-        for (_, waker) in std::mem::take(&mut *lock(&self.0.tasks)) {
-            waker.wake();
-        }
+        let tasks = std::mem::take(&mut *lock(&self.0.tasks));
+        tasks.into_iter().for_each(|(_, waker)| waker.wake());
         loop {
-            let injected = std::mem::take(&mut *lock(&self.0.injected));
-            QUEUE.with_borrow_mut(|queue| queue.extend(injected));
-            // What is dropped may wake or spawn others.
-            let Some(runnable) = next() else { break };
-            drop(runnable);
+            while let Some(runnable) = next() {
+                // May wake or spawn others.
+                drop(runnable);
+            }
+            let mut injected = lock(&self.0.injected);
+            if injected.as_ref().is_none_or(Vec::is_empty) {
+                *injected = None;
+                break;
+            }
+            drop(injected);
+            self.take_injected();
         }
         HERE.set(None);
         Reactor::leave();
@@ -202,17 +231,6 @@ impl Drop for Leaving {
 
 fn next() -> Option<Runnable> {
     QUEUE.with_borrow_mut(VecDeque::pop_front)
-}
-
-/// Runs what is in the queue, but not for ever; `true` when there is more.
-fn run_some() -> bool {
-    for _ in 0..TURNS {
-        let Some(runnable) = next() else { return false };
-        budget::begin();
-        // The panic hook has told of it.
-        let _ = catch_unwind(AssertUnwindSafe(|| runnable.run()));
-    }
-    true
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

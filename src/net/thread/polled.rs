@@ -2,13 +2,12 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::{Errno, retry_on_intr};
-use socket2::{Domain, SockRef, Type};
+use socket2::{SockAddr, SockRef, Type};
 
 use super::reactor::{Side, Source};
 use super::{DataThread, budget};
@@ -32,18 +31,17 @@ impl Polled {
         Ok(Self { fd: Some(fd), source })
     }
 
-    /// Connects over TCP.
+    /// Connects to where `address` is.
     ///
     /// # Errors
     /// As `connect(2)`.
     pub(in crate::net) async fn connect(
         thread: &DataThread,
-        address: SocketAddr,
+        address: &SockAddr,
     ) -> io::Result<Self> {
-        let domain = Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, Type::STREAM, None)?;
+        let socket = socket2::Socket::new(address.domain(), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        match socket.connect(&address.into()) {
+        match socket.connect(address) {
             Err(e) if e.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => return Err(e),
             _ => {}
         }
@@ -82,7 +80,7 @@ impl Polled {
     /// not be made to find that out.
     pub(in crate::net) fn poll_call(
         &self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         side: Side,
         most: usize,
         mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<usize>,
@@ -107,7 +105,7 @@ impl Polled {
     /// The same for a call that is not about bytes.
     pub(in crate::net) fn poll_other<T>(
         &self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         side: Side,
         mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
     ) -> Poll<io::Result<T>> {

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::task::Context;
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 
@@ -181,6 +182,51 @@ async fn tasks_end_with_their_thread_and_so_does_what_they_hold() {
     let (sender, mut ended) = mpsc::channel::<()>(1);
     thread.spawn(async move { drop(sender) }).detach();
     assert!(ended.recv().await.is_none());
+}
+
+/// Takes a lock on its way out, as a session leaves the roster.
+struct Locks(Arc<Mutex<()>>);
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        drop(lock(&self.0));
+    }
+}
+
+#[tokio::test]
+async fn who_wakes_a_task_of_a_thread_that_ends_drops_nothing() {
+    let shared = Arc::new(Mutex::new(()));
+    for _ in 0..200 {
+        let (held, waker) = (Locks(Arc::clone(&shared)), Arc::new(AtomicWaker::new()));
+        let (waits, running) = (Arc::clone(&waker), start());
+        let task = std::future::poll_fn(move |cx| {
+            let _held = &held;
+            waits.register(cx.waker());
+            std::task::Poll::<()>::Pending
+        });
+        running.thread().spawn(task).detach();
+        drop(running);
+        let guard = super::lock(&shared);
+        waker.wake();
+        drop(guard);
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_connected_to() {
+    let running = start();
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("socket");
+    let listener = crate::net::Listener::unix(&path, 0o600).expect("listens");
+    let entrance = listener.open(running.thread()).expect("polled");
+    let connect = on(running.thread(), async move {
+        let mut there = Socket::connect_unix(&path).await.expect("connects");
+        there.write_all(b"x").await.expect("writes");
+    });
+    let (arrived, ()) = tokio::join!(entrance.accept(), connect);
+    let mut here = Socket::polled(arrived.expect("accepts"), running.thread()).expect("polled");
+    assert_eq!(here.family(), Some(crate::net::Family::Unix));
+    assert_eq!(here.read_u8().await.expect("reads"), b'x');
 }
 
 #[tokio::test]
