@@ -18,7 +18,7 @@ class Preset:
     bulk_rows: int = 1_000_000
     busy_tenants: int = 50
     registered: tuple = (1, 100, 1_000, 10_000)
-    touched: int = 5_000
+    touched: int = 10_000
     forgets: float = 75
     active_tenants: int = 1_000
     scenarios: tuple = ("select", "tpcb", "connect", "idle", "bulk", "tenants", "round_robin",
