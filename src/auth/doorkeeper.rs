@@ -9,7 +9,7 @@ const SLOTS: usize = 4_096;
 /// Keeps what comes once out of a cache: an entry costs some hundred bytes for a minute, and most
 /// tenants of many come once. The term is TinyLFU's. It forgets, and takes no more memory for it.
 #[derive(Debug)]
-pub struct Doorkeeper {
+pub(super) struct Doorkeeper {
     hash: RandomState,
     slots: Box<[AtomicU64]>,
 }
@@ -23,7 +23,7 @@ impl Default for Doorkeeper {
 
 impl Doorkeeper {
     /// Whether it has come before, as far as that is remembered.
-    pub fn knows(&self, key: impl Hash) -> bool {
+    pub(super) fn knows(&self, key: impl Hash) -> bool {
         // Never that of an empty slot.
         let mark = self.hash.hash_one(key) | 1;
         let place = usize::try_from(mark >> 32).unwrap_or(0) % SLOTS;

@@ -22,7 +22,7 @@ pub mod scram;
 mod throttle;
 mod token;
 
-pub use doorkeeper::Doorkeeper;
+use doorkeeper::Doorkeeper;
 pub use identity::{Identity, Kind, Operator, Power, TokenId};
 pub use key::{ApiKey, FreshKey, KeyLogin};
 pub use md5::md5_answer;

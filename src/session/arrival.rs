@@ -231,13 +231,12 @@ async fn learn(
         !plain.iter().any(same)
     });
     // Those who come will have servers dialled with that.
-    let dear = !flavour_of(&own).is_empty();
-    if dear {
-        lease.destroy();
-    } else {
+    if flavour_of(&own).is_empty() {
         lease.finish();
+    } else {
+        lease.destroy();
     }
-    shared.remember(key, params.clone(), own.clone(), dear);
+    shared.remember(key, params.clone(), own.clone());
     let (mut params, mut settings) = (params, own);
     if let Some(name) = name {
         params.set("application_name", &name);

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::auth::scram::MockSecret;
-use crate::auth::{Doorkeeper, Operator, Throttle, Verifier};
+use crate::auth::{Operator, Throttle, Verifier};
 use crate::ident::TenantId;
 use crate::net::Stream;
 use crate::net::tls::ServerTls;
@@ -103,8 +103,6 @@ pub struct Shared {
     pub(super) parts: SharedParts,
     pub(super) schemas: Schemas,
     pub(super) welcomes: moka::sync::Cache<WelcomeKey, (Params, Settings)>,
-    /// Of the welcomes.
-    door: Doorkeeper,
     lately: Mutex<Lately>,
     console: OnceLock<Arc<dyn Console>>,
 }
@@ -157,24 +155,13 @@ impl Shared {
             parts,
             schemas: Schemas::default(),
             welcomes,
-            door: Doorkeeper::default(),
             lately: Mutex::default(),
             console: OnceLock::new(),
         })
     }
 
-    /// Remembers what a login was told, for those who come with the same settings, once two have
-    /// come; at once where it has cost a server of its own.
-    pub(super) fn remember(
-        &self,
-        mut key: WelcomeKey,
-        mut params: Params,
-        mut own: Settings,
-        dear: bool,
-    ) {
-        if !self.door.knows(&key) && !dear {
-            return;
-        }
+    /// Remembers what a login was told, for those who come with the same settings.
+    pub(super) fn remember(&self, mut key: WelcomeKey, mut params: Params, mut own: Settings) {
         let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         if !params.merge(&mut lately.params) {
             lately.params = params.clone();
