@@ -99,9 +99,14 @@ impl<V> Shelf<V> {
     /// The server its session had last, if nobody has had it since.
     pub(super) fn take_own(&mut self, class: Class, asker: &Asker) -> Option<Kept<V>> {
         let at = asker.place?;
-        let cell = self.cells.get(index(at))?;
-        let own = cell.kept.as_ref().is_some_and(|kept| kept.session == asker.session);
-        (own && class.takes(cell.class)).then(|| self.take_at(at)).flatten()
+        let cell = self.cells.get_mut(index(at))?;
+        let kept = cell.kept.as_mut().filter(|kept| kept.session == asker.session)?;
+        if !class.takes(cell.class) {
+            // It gets another now: this is its last no more, whatever becomes of that one.
+            kept.session = 0;
+            return None;
+        }
+        self.take_at(at)
     }
 
     /// A server for a client of `class`: of its own flavour first, and of those whose session is
@@ -148,16 +153,16 @@ impl<V> Shelf<V> {
         None
     }
 
-    /// A session asks for something else, or with `leaves` has ended: the server that was put
-    /// aside for it is for others. Returns where it lies if it is to be closed.
+    /// A session gets something else, or with `leaves` has ended: the server that was put aside
+    /// for it is for others, and its last no more. Returns where it lies if it is to be closed.
     pub(super) fn release(&mut self, asker: &Asker, leaves: bool) -> Option<u32> {
         let at = asker.place?;
         let cell = self.cells.get_mut(index(at))?;
         let lane = cell.lane;
         let kept = cell.kept.as_mut().filter(|kept| kept.session == asker.session)?;
         let is_worn = kept.stamp.is_worn;
+        kept.session = 0;
         if leaves {
-            kept.session = 0;
             self.shift(at, Lane::Free);
         } else if lane == Lane::Held {
             self.shift(at, Lane::Warm);
@@ -315,6 +320,27 @@ mod tests {
     fn kept(server: u32, parked: Instant) -> Kept<u32> {
         let stamp = Stamp { since: parked, retires: None, epoch: 0, lent: parked, is_worn: false };
         Kept { server, stamp, parked, session: 1 }
+    }
+
+    /// Whatever becomes of the server it gets instead: one that is destroyed is not given back.
+    #[test]
+    fn who_gets_another_server_has_no_last_one_here() {
+        let (now, class) = (Instant::now(), Class::new(0));
+        let mut ledger: Ledger<(), u32> = Ledger::new(Limits::default());
+        let mut put = |ledger: &mut Ledger<(), u32>| {
+            let place = Some(ledger.idle.put(class, kept(7, now), true));
+            Asker { session: 1, place, ..Asker::STRANGER }
+        };
+        let asker = put(&mut ledger);
+        assert_eq!(ledger.idle.take_own(class, &asker).map(|kept| kept.server), Some(7));
+        // It stands in line.
+        let asker = put(&mut ledger);
+        ledger.let_go(&asker);
+        assert!(ledger.idle.take_own(class, &asker).is_none());
+        // It asks with other settings, and then with those again.
+        let asker = put(&mut ledger);
+        assert!(ledger.idle.take_own(Class::new(1), &asker).is_none());
+        assert!(ledger.idle.take_own(class, &asker).is_none());
     }
 
     #[test]
