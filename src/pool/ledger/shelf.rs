@@ -327,7 +327,7 @@ mod tests {
     fn who_gets_another_server_has_no_last_one_here() {
         let (now, class) = (Instant::now(), Class::new(0));
         let mut ledger: Ledger<(), u32> = Ledger::new(Limits::default());
-        let mut put = |ledger: &mut Ledger<(), u32>| {
+        let put = |ledger: &mut Ledger<(), u32>| {
             let place = Some(ledger.idle.put(class, kept(7, now), true));
             Asker { session: 1, place, ..Asker::STRANGER }
         };
