@@ -371,7 +371,6 @@ impl Relay {
                     *moved = true;
                     self.down.bulk.read(&mut self.down.buffer);
                 }
-                // Nothing has come, and nothing waits to go.
                 Poll::Pending if self.down.buffer.is_empty() && self.down.is_flushed() => {
                     return None;
                 }
