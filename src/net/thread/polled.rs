@@ -1,6 +1,5 @@
 //! A socket that a data thread polls.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -109,13 +108,13 @@ impl Polled {
         side: Side,
         mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        let result = Cell::new(None);
+        let mut result = None;
         let called = self.poll_call(cx, side, 0, |fd| {
-            result.set(Some(call(fd)?));
+            result = Some(call(fd)?);
             Ok(0)
         });
         ready!(called)?;
-        Poll::Ready(Ok(result.take().expect("invariant: set by the call that succeeded")))
+        Poll::Ready(Ok(result.expect("invariant: set by the call that succeeded")))
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
@@ -12,6 +12,8 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Registry, Token};
 use slab::Slab;
+
+use super::lock;
 
 /// The event that is nobody's socket: another thread has something for this one.
 pub(super) const RUNG: Token = Token(usize::MAX);
@@ -171,7 +173,7 @@ impl Reactor {
     /// When the kernel has no memory for it.
     pub(super) fn add(self: &Arc<Self>, fd: RawFd) -> io::Result<Arc<Source>> {
         let source = {
-            let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut sources = lock(&self.sources);
             let entry = sources.vacant_entry();
             let source = Arc::new(Source {
                 reactor: Arc::clone(self),
@@ -201,16 +203,14 @@ impl Reactor {
     /// Nobody waits any more. An event on its way finds another's socket at worst, which is tried
     /// once for nothing.
     pub(super) fn forget(&self, source: &Source) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let forgotten = sources.try_remove(source.key);
-        drop(sources);
+        let forgotten = lock(&self.sources).try_remove(source.key);
         drop(forgotten);
     }
 
     /// Wakes who waited for these; `true` when the thread was rung, too.
     pub(super) fn take(&self, events: &Events) -> bool {
         let mut rung = false;
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = lock(&self.sources);
         for event in events {
             if event.token() == RUNG {
                 rung = true;
