@@ -212,5 +212,6 @@ fn an_unknown_e_mail_is_told_from_a_wrong_password_by_nothing() {
     unknown.sort();
     let (known, unknown) = (known[4].0, unknown[4].0);
     world::report(&format!("refused after: known {known} ms, unknown {unknown} ms (medians)"));
-    assert!(known.abs_diff(unknown) < 50, "{known} {unknown}");
+    // Where no password is hashed it is a hundredth of that.
+    assert!(known < 2 * unknown && unknown < 2 * known, "{known} {unknown}");
 }

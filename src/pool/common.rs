@@ -91,6 +91,16 @@ impl<S: Conn> Common<S> {
         rooms.iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// Forgets the alarms of rooms that are no more. An alarm keeps its room's memory until it goes
+    /// off, `queue_timeout` after somebody stood in line there.
+    pub(super) fn sweep_alarms(&self) {
+        let mut alarms = lock(&self.alarms);
+        alarms.retain(|Reverse(alarm)| alarm.room.strong_count() > 0);
+        if alarms.capacity() > 4 * alarms.len() {
+            alarms.shrink_to_fit();
+        }
+    }
+
     /// Has the housekeeping look every few milliseconds, if it does not yet.
     pub(super) fn stir(&self) {
         if !self.is_ticking.load(Ordering::SeqCst) {

@@ -69,5 +69,6 @@ impl<S: Conn> Pools<S> {
             deeds.perform(now);
             self.drop_vacant(&room, now);
         }
+        self.0.common.sweep_alarms();
     }
 }

@@ -14,12 +14,13 @@ use super::habit::Habit;
 use super::known::Known;
 use super::live::{Counted, Live};
 use super::login::Proven;
-use super::schema::{Reading, Salted};
+use super::schema::{Reading, Salted, Schema};
 use super::settings::DatabaseNames;
-use super::shared::{Shared, WelcomeKey};
+use super::shared::Shared;
 use super::startup::Wish;
 use super::statements::ClientStatements;
 use super::taking::{Seat, take};
+use super::welcomes::Welcome;
 use crate::auth::Identity;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, ServerKey};
@@ -67,6 +68,7 @@ struct Settled {
     asker: Asker,
     known: Known,
     held: Option<Lease<Box<Server>>>,
+    schema: Schema,
     params: Params,
     settings: Settings,
 }
@@ -91,6 +93,7 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
     let limits = shared.parts.rules.of(&tenant);
     let server = ServerKey::new(Arc::clone(&tenant.server));
     let membership = shared.parts.pools.enter(&tenant.id, &server, &limits)?;
+    let schema = shared.schemas.of(&tenant.id, &server, &tenant.database);
     let default_mode = shared.parts.settings.pool_mode;
     let mode = pool_mode.or(tenant.pool_mode).unwrap_or(default_mode);
     if mode == PoolMode::Session {
@@ -100,14 +103,24 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
         let params = lease.params.clone();
         let known = lease.gate().key().map_or(Known::Otherwise, |key| Known::As(key.pid));
         let (asker, held) = (Asker::new(), Some(lease));
-        return Ok(Settled { role, seat, membership, asker, known, held, params, settings });
+        return Ok(Settled {
+            role,
+            seat,
+            membership,
+            asker,
+            known,
+            held,
+            schema,
+            params,
+            settings,
+        });
     }
     let mut seat = seat(&tenant, role);
-    let (params, settings) = learn(shared, &tenant, &seat, &membership, settings).await?;
+    let (params, settings) = learn(shared, &schema, &seat, &membership, settings).await?;
     flavour(&mut seat, &membership, &settings);
     let mut asker = Asker::new();
     let known = introduce(&seat, &membership, &mut asker);
-    Ok(Settled { role, seat, membership, asker, known, held: None, params, settings })
+    Ok(Settled { role, seat, membership, asker, known, held: None, schema, params, settings })
 }
 
 /// A tenant's database, as it is called or as every tenant's would be; the sidecar says the latter.
@@ -200,14 +213,13 @@ fn introduce(seat: &Seat, membership: &Membership<Box<Server>>, asker: &mut Aske
 /// nothing later.
 async fn learn(
     shared: &Arc<Shared>,
-    tenant: &Tenant,
+    schema: &Schema,
     seat: &Seat,
     membership: &Membership<Box<Server>>,
     settings: Settings,
 ) -> Result<(Params, Settings), Fault> {
     let (name, rest) = without_plain_name(&settings);
-    let key = WelcomeKey { tenant: tenant.id.clone(), class: seat.class, settings: rest };
-    if let Some((mut params, own)) = shared.welcomes.get(&key) {
+    if let Some(Welcome { mut params, own, .. }) = schema.welcome(seat.class, &rest) {
         let mut settings = own;
         if let Some(name) = name {
             params.set("application_name", &name);
@@ -218,7 +230,7 @@ async fn learn(
     let mut lease = take(shared, membership, seat).await?;
     lease.apply(&Settings::default()).await.map_err(DialError::into_fault)?;
     let plain = lease.params.clone();
-    if let Err(fault) = apply(&mut lease, &key.settings).await {
+    if let Err(fault) = apply(&mut lease, &rest).await {
         // Refused as a whole: the server is as it was, and others may have it.
         if fault.state() == SqlState::INVALID_PARAMETER_VALUE {
             lease.finish();
@@ -226,7 +238,7 @@ async fn learn(
         return Err(fault);
     }
     let params = lease.params.clone();
-    let own = key.settings.retain(|name, value| {
+    let own = rest.retain(|name, value| {
         let same = |(n, v): (&str, &str)| n.eq_ignore_ascii_case(name) && v == value;
         !plain.iter().any(same)
     });
@@ -236,8 +248,9 @@ async fn learn(
     } else {
         lease.destroy();
     }
-    shared.remember(key, params.clone(), own.clone());
-    let (mut params, mut settings) = (params, own);
+    let told = (params.clone(), own.clone());
+    shared.remember(schema, Welcome { class: seat.class, asked: rest, params, own });
+    let (mut params, mut settings) = told;
     if let Some(name) = name {
         params.set("application_name", &name);
         settings = settings.with("application_name", &name);
@@ -282,14 +295,11 @@ fn enter(
     let random = aws_lc_rs::rand::fill(&mut secret).is_ok();
     let length = if version.has_long_keys() { LONG_SECRET_BYTES } else { 4 };
     let secret: Box<[u8]> = if random { secret[..length].into() } else { Box::default() };
-    let tenant = identity.tenant().clone();
     let timeouts = Arc::clone(settled.membership.room().timeouts());
     let who = (identity, settled.role);
     let entry = shared.parts.roster.enter(who, stream.peer(), settled.known, secret, timeouts);
     let gauge = shared.parts.metrics.sessions.clone();
     gauge.inc();
-    let server = settled.membership.room().server();
-    let schema = shared.schemas.of(&tenant, server, &settled.seat.account.database);
     Live {
         shared: Arc::clone(shared),
         client: stream,
@@ -303,7 +313,7 @@ fn enter(
         startup: settled.settings.clone(),
         settings: settled.settings,
         statements: ClientStatements::default(),
-        schema,
+        schema: settled.schema,
         reading: Reading::default(),
         salted: Salted::default(),
         hears_pins: false,

@@ -9,14 +9,23 @@ use super::routines::{self, Routines};
 use crate::server::DialError;
 
 impl Live {
-    /// Reads the tenant's functions anew, on the server that is at hand. What ran before they were
-    /// known is taken for what it may have been.
+    /// Brings what is known of the tenant's functions up to date: by what another session is reading
+    /// now or has read since, or else on the server that is at hand. What ran before they were known is
+    /// taken for what it may have been.
     ///
     /// # Errors
     /// When the server did not answer: it must be destroyed.
     pub(super) async fn read_functions(&mut self, relay: &mut Relay) -> Result<Hints, DialError> {
         let blind = self.schema.is_outdated(&self.reading);
-        let changes = self.schema.changes();
+        let schema = self.schema.clone();
+        let wanted = schema.changes();
+        let _turn = schema.turn().await;
+        schema.refresh(&mut self.reading);
+        if blind && self.reading.is_of(wanted) {
+            relay.read_with(&self.reading);
+            return Ok(self.missed(blind));
+        }
+        let changes = schema.changes();
         let Some(lease) = &mut self.held else { return Ok(Hints::NONE) };
         // A cancel that is still on its way would hit the question.
         self.entry.card().served_by_nobody();
@@ -41,8 +50,13 @@ impl Live {
         self.schema.was_read(read.routines, changes);
         self.schema.refresh(&mut self.reading);
         relay.read_with(&self.reading);
+        Ok(self.missed(blind))
+    }
+
+    /// What may have been missed by who did not know the functions.
+    fn missed(&self, blind: bool) -> Hints {
         let any = self.reading.routines.is_some();
-        Ok(if blind && any { Hints::ROUTINE } else { Hints::NONE })
+        if blind && any { Hints::ROUTINE } else { Hints::NONE }
     }
 
     /// What a function may have set is asked for by name; what nobody can know marks the server.

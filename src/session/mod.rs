@@ -35,6 +35,7 @@ mod statements;
 mod taking;
 mod timeouts;
 mod transact;
+mod welcomes;
 
 pub use cancel::{LostCancel, LostCancels};
 pub use cut::Cut;

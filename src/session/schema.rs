@@ -3,18 +3,30 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::routines::Routines;
+use super::welcomes::{GOOD_FOR, Welcome, Welcomes};
 use crate::ident::{ServerKey, TenantId};
+use crate::pool::Class;
 use crate::server::Settings;
 
 /// The schemas of tenants with sessions, and of those who had one a moment ago: an app that opens a
 /// connection for each request does not have its functions read for each.
+///
+/// What is kept of a tenant for a while is one piece of memory, of a size that nothing has that
+/// stays: thousands of tenants that were here once leave no holes between what is kept of them.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(Mutex<HashMap<TenantId, Arc<Known>>>);
+pub(super) struct Schemas {
+    known: Mutex<HashMap<TenantId, Arc<Known>>>,
+    /// Bytes of the settings in all welcomes, as of the last sweep and what came since.
+    welcome_bytes: AtomicUsize,
+}
+
+/// Bytes of settings in all welcomes. With more of them newcomers have a server asked for each.
+const WELCOME_BYTES_MAX: usize = 32 << 20;
 
 /// One tenant's schema. Shared by its sessions.
 #[derive(Debug, Clone)]
@@ -23,7 +35,7 @@ pub(super) struct Schema(Arc<Known>);
 #[derive(Debug)]
 struct Known {
     /// Where it was seen.
-    place: (ServerKey, Box<str>),
+    place: (ServerKey, Arc<str>),
     /// A number for the schema as it was last seen to change.
     version: AtomicU64,
     /// How often its functions were seen to change, and one.
@@ -34,6 +46,11 @@ struct Known {
     /// may be changed past us.
     due: AtomicU64,
     reading: Mutex<Reading>,
+    /// Held by the session that reads them.
+    turn: tokio::sync::Mutex<()>,
+    welcomes: Mutex<Welcomes>,
+    /// When the last of them is out of date, in milliseconds of this process.
+    welcome_until: AtomicU64,
 }
 
 /// What was last read of a tenant's functions.
@@ -59,28 +76,45 @@ pub(super) struct Salted {
 /// Functions that are changed past pgusher are noticed within this.
 const READ_EVERY: Duration = Duration::from_secs(60);
 
+impl Reading {
+    /// Whether the functions had changed so often when they were read, or more.
+    pub(super) fn is_of(&self, changes: u64) -> bool {
+        self.changes >= changes
+    }
+}
+
 impl Schemas {
     /// The schema of a tenant whose database of that name is on that server.
-    pub(super) fn of(&self, tenant: &TenantId, server: &ServerKey, database: &str) -> Schema {
+    pub(super) fn of(&self, tenant: &TenantId, server: &ServerKey, database: &Arc<str>) -> Schema {
         self.at(tenant, (server, database), millis_now())
     }
 
-    fn at(&self, tenant: &TenantId, (server, database): (&ServerKey, &str), now: u64) -> Schema {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn at(&self, tenant: &TenantId, place: (&ServerKey, &Arc<str>), now: u64) -> Schema {
+        let (server, database) = place;
+        let mut known = self.known();
         if let Some(schema) = known.get(tenant)
             && is_good(schema, now)
-            && (&schema.place.0, &*schema.place.1) == (server, database)
+            && (&schema.place.0, &schema.place.1) == place
         {
-            return Schema(Arc::clone(schema));
+            let schema = Schema(Arc::clone(schema));
+            // Only the map has it, and this one.
+            if Arc::strong_count(&schema.0) == 2 && now >= schema.0.due.load(Ordering::Relaxed) {
+                schema.migrated();
+                schema.functions_changed();
+            }
+            return schema;
         }
         // Numbers are never used twice, so that a schema that was forgotten does not come back.
         let schema = Arc::new(Known {
-            place: (server.clone(), database.into()),
+            place: (server.clone(), Arc::clone(database)),
             version: AtomicU64::new(fresh()),
             changes: AtomicU64::new(1),
             number: AtomicU64::new(0),
             due: AtomicU64::new(0),
             reading: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            welcomes: Mutex::default(),
+            welcome_until: AtomicU64::new(0),
         });
         known.insert(tenant.clone(), Arc::clone(&schema));
         Schema(schema)
@@ -92,18 +126,53 @@ impl Schemas {
     }
 
     fn sweep_at(&self, now: u64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, schema| is_good(schema, now));
+        let mut known = self.known();
+        let mut bytes = 0;
+        known.retain(|_, schema| {
+            let mut welcomes = schema.welcomes();
+            welcomes.sweep(now);
+            bytes += welcomes.bytes();
+            drop(welcomes);
+            is_good(schema, now)
+        });
+        self.welcome_bytes.store(bytes, Ordering::Relaxed);
         if known.capacity() > 4 * known.len() {
             known.shrink_to_fit();
         }
     }
+
+    /// Remembers what a login of the tenant was told.
+    pub(super) fn remember(&self, schema: &Schema, welcome: Welcome) {
+        let bytes = welcome.bytes();
+        if self.welcome_bytes.fetch_add(bytes, Ordering::Relaxed) > WELCOME_BYTES_MAX {
+            self.welcome_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return;
+        }
+        schema.0.remember(welcome, millis_now());
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<TenantId, Arc<Known>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Whether a session may start with it: others have it and read it again when it is due, or it is not
-/// due yet.
+/// Whether a session may start with it: others have it and read it again when it is due, or something
+/// in it is good yet.
 fn is_good(schema: &Arc<Known>, now: u64) -> bool {
-    Arc::strong_count(schema) > 1 || now < schema.due.load(Ordering::Relaxed)
+    let good = |until: &AtomicU64| now < until.load(Ordering::Relaxed);
+    Arc::strong_count(schema) > 1 || good(&schema.due) || good(&schema.welcome_until)
+}
+
+impl Known {
+    fn remember(&self, welcome: Welcome, now: u64) {
+        let until = now.saturating_add(as_millis(GOOD_FOR));
+        self.welcomes().insert(welcome, until);
+        self.welcome_until.store(until, Ordering::Relaxed);
+    }
+
+    fn welcomes(&self) -> MutexGuard<'_, Welcomes> {
+        self.welcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn fresh() -> u64 {
@@ -127,6 +196,11 @@ const PARSED_BY: [&str; 10] = [
 ];
 
 impl Schema {
+    /// What a login of `class` that asks for these settings is told, if one was lately.
+    pub(super) fn welcome(&self, class: Class, asked: &Settings) -> Option<Welcome> {
+        self.0.welcomes().find(class, asked, millis_now()).cloned()
+    }
+
     /// A command changed it.
     pub(super) fn migrated(&self) {
         self.0.version.store(fresh(), Ordering::Release);
@@ -162,6 +236,14 @@ impl Schema {
     /// How often its functions have changed so far: taken before they are read.
     pub(super) fn changes(&self) -> u64 {
         self.0.changes.load(Ordering::Acquire)
+    }
+
+    /// Waits until no other session reads the functions. Twenty that change them at once would all read
+    /// them, each for itself; who has waited finds them read, or reads them for those behind.
+    ///
+    /// Cancel-safe: who goes away gives up its place, or its turn.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.turn.lock().await
     }
 
     /// Whether it is time to read the functions again. Says so to one session only.
@@ -227,66 +309,4 @@ fn as_millis(span: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tenant(name: &str) -> TenantId {
-        TenantId::parse(name).expect("valid")
-    }
-
-    impl Schemas {
-        fn here(&self, name: &str, now: u64) -> Schema {
-            self.at(&tenant(name), (&ServerKey::new("here"), "db"), now)
-        }
-    }
-
-    fn is_known(schema: &Schema) -> bool {
-        !schema.is_outdated(&schema.reading())
-    }
-
-    #[test]
-    fn what_was_read_is_good_for_a_minute_behind_the_last_session() {
-        let (schemas, now) = (Schemas::default(), millis_now());
-        let first = schemas.here("a", now);
-        assert!(!is_known(&first));
-        let changes = first.changes();
-        first.was_read(None, changes);
-        drop(first);
-        assert!(is_known(&schemas.here("a", now)), "forgotten at once");
-        assert!(!is_known(&schemas.here("b", now)), "another tenant's");
-        let moved = (&ServerKey::new("there"), "db");
-        assert!(!is_known(&schemas.at(&tenant("a"), moved, now)), "another database's");
-        assert!(!is_known(&schemas.here("a", now)), "it was somewhere else meanwhile");
-        let again = schemas.here("a", now);
-        again.was_read(None, again.changes());
-        drop(again);
-        let late = now + 2 * as_millis(READ_EVERY);
-        assert!(!is_known(&schemas.here("a", late)), "kept for longer than it is good");
-    }
-
-    #[test]
-    fn sessions_share_one_schema_for_as_long_as_there_is_one() {
-        let (schemas, now) = (Schemas::default(), millis_now());
-        let first = schemas.here("a", now);
-        let second = schemas.here("a", now + 10 * as_millis(READ_EVERY));
-        assert!(Arc::ptr_eq(&first.0, &second.0));
-    }
-
-    #[test]
-    fn what_nobody_has_and_is_old_is_swept() {
-        let (schemas, now) = (Schemas::default(), millis_now());
-        for n in 0..100 {
-            drop(schemas.here(&format!("t{n}"), now));
-        }
-        let held = schemas.here("held", now);
-        let read = schemas.here("read", now);
-        read.was_read(None, read.changes());
-        drop(read);
-        let left = |late| {
-            schemas.sweep_at(now + late);
-            schemas.0.lock().expect("no test has panicked").len()
-        };
-        assert_eq!((left(0), left(2 * as_millis(READ_EVERY))), (2, 1));
-        drop(held);
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! What all sessions of the process share.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
 
@@ -12,15 +12,16 @@ use crate::auth::{Operator, Throttle, Verifier};
 use crate::ident::TenantId;
 use crate::net::Stream;
 use crate::net::tls::ServerTls;
-use crate::pool::{Class, Limits, LimitsSettings, PoolSettings, Pools};
-use crate::server::{Dialer, Params, Server, Settings};
+use crate::pool::{Limits, LimitsSettings, PoolSettings, Pools};
+use crate::server::{Dialer, Server};
 use crate::tenant::{Directory, LimitOverrides, Tenant};
 
 use super::cancel::LostCancels;
 use super::metrics::SessionMetrics;
 use super::roster::Roster;
-use super::schema::Schemas;
+use super::schema::{Schema, Schemas};
 use super::settings::SessionSettings;
+use super::welcomes::{Latest, Welcome};
 
 /// The parts a composition root hands in.
 pub struct SharedParts {
@@ -102,8 +103,7 @@ impl LimitRules {
 pub struct Shared {
     pub(super) parts: SharedParts,
     pub(super) schemas: Schemas,
-    pub(super) welcomes: moka::sync::Cache<WelcomeKey, (Params, Settings)>,
-    lately: Mutex<Lately>,
+    latest: Latest,
     console: OnceLock<Arc<dyn Console>>,
 }
 
@@ -114,66 +114,21 @@ pub trait Console: Send + Sync {
     fn serve(&self, stream: Stream, operator: Operator) -> BoxFuture<'static, ()>;
 }
 
-/// A login of a tenant with certain settings is told the same parameters as the one before.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct WelcomeKey {
-    pub(super) tenant: TenantId,
-    pub(super) class: Class,
-    pub(super) settings: Settings,
-}
-
-/// The welcome that was last learned. Those of other tenants are much the same: what is equal is
-/// kept once.
-#[derive(Debug, Default)]
-struct Lately {
-    asked: Settings,
-    params: Params,
-    own: Settings,
-}
-
-/// How long a learned set of parameters is told to newcomers without asking a server again.
-const WELCOME_SECONDS: u64 = 60;
-
-/// How many bytes of sets are remembered. Clients choose the settings: they are weighed, not
-/// counted.
-const WELCOME_BYTES_MAX: u64 = 32 << 20;
-
 impl Shared {
     /// Ready for sessions.
     pub fn new(parts: SharedParts) -> Arc<Self> {
-        let welcomes = moka::sync::Cache::builder()
-            .weigher(|key: &WelcomeKey, known: &(Params, Settings)| {
-                let asked = key.settings.iter().chain(known.1.iter());
-                let told = known.0.iter();
-                let bytes: usize = asked.chain(told).map(|(n, v)| n.len() + v.len() + 64).sum();
-                u32::try_from(bytes).unwrap_or(u32::MAX)
-            })
-            .max_capacity(WELCOME_BYTES_MAX)
-            .time_to_live(std::time::Duration::from_secs(WELCOME_SECONDS))
-            .build();
         Arc::new(Self {
             parts,
             schemas: Schemas::default(),
-            welcomes,
-            lately: Mutex::default(),
+            latest: Latest::default(),
             console: OnceLock::new(),
         })
     }
 
     /// Remembers what a login was told, for those who come with the same settings.
-    pub(super) fn remember(&self, mut key: WelcomeKey, mut params: Params, mut own: Settings) {
-        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        if !params.merge(&mut lately.params) {
-            lately.params = params.clone();
-        }
-        let Lately { asked, own: last_own, .. } = &mut *lately;
-        for (set, last) in [(&mut key.settings, asked), (&mut own, last_own)] {
-            if !set.merge(last) {
-                last.clone_from(set);
-            }
-        }
-        drop(lately);
-        self.welcomes.insert(key, (params, own));
+    pub(super) fn remember(&self, schema: &Schema, mut welcome: Welcome) {
+        self.latest.merge(&mut welcome);
+        self.schemas.remember(schema, welcome);
     }
 
     /// Opens the console. The first one stays.
@@ -187,7 +142,6 @@ impl Shared {
 
     /// Lets go of what is out of date. The caches do so by themselves only while they are used.
     pub(super) fn sweep(&self) {
-        self.welcomes.run_pending_tasks();
         self.parts.verifier.sweep();
         self.schemas.sweep();
     }

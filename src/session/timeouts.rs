@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::clock::{Doing, Overdue};
 use super::cut::Cut;
 use super::live::Live;
-use super::relay::Relay;
+use super::relay::{Relay, trim_pages};
 use super::roster::Card;
 use super::shared::Shared;
 use crate::net;
@@ -32,6 +32,7 @@ impl Shared {
             steps = steps.wrapping_add(1);
             if steps.is_multiple_of(SWEEP_STEPS) {
                 self.sweep();
+                trim_pages();
             }
             let mut slow = Vec::new();
             self.roster().each(|card| match card.overdue() {

@@ -91,7 +91,7 @@ pub struct Tenant {
     /// Whether it is served.
     pub status: Status,
     /// Its database; `tenant_<id>` unless adopted otherwise.
-    pub database: Box<str>,
+    pub database: Arc<str>,
     /// Where that is.
     pub route: Route,
     /// The server's name in the configuration, else `host:port`: whose budget it draws on.

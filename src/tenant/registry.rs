@@ -113,7 +113,12 @@ impl Registry {
         let sql = format!(r#"SELECT {TENANT_COLUMNS} WHERE t."id" = $1::text"#);
         let statement = client.prepare_cached(&sql).await.map_err(away)?;
         let row = client.query_opt(&statement, &[&id.as_str()]).await.map_err(away)?;
-        row.map(|row| self.assembled(&row)).transpose()
+        let mut tenant = row.map(|row| self.assembled(&row)).transpose()?;
+        if let Some(tenant) = &mut tenant {
+            // As it was asked for, it is in memory already.
+            tenant.id = id.clone();
+        }
+        Ok(tenant)
     }
 
     /// Up to `limit` tenants after `after`, by id. Rows whose id pgusher could not serve are left

@@ -40,6 +40,24 @@ fn all_whose_time_is_up_are_told_and_no_others() {
 }
 
 #[test]
+fn a_room_that_is_dropped_takes_its_alarm_along() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &patience(60_000));
+    let lease = bed.dialed(&member, 0);
+    let mut line = waits(&member, bed.at(0));
+    lease.finish_at(bed.at(1));
+    lease_of(&mut line).destroy();
+    assert_eq!(bed.hang_up(1), 1);
+    bed.pools.sweep(bed.at(2));
+    assert_eq!(bed.pools.next_alarm(), Some(bed.at(60_000)), "the room is there yet");
+    drop((line, member));
+    for ms in [3, 600_000] {
+        bed.pools.sweep(bed.at(ms));
+    }
+    assert_eq!((bed.pools.rooms().len(), bed.pools.next_alarm()), (0, None));
+}
+
+#[test]
 fn a_line_that_moves_on_is_looked_at_again_in_time() {
     let bed = Bed::new(10);
     let member = bed.enter(0, &patience(100));

@@ -24,8 +24,8 @@ use std::task::{Context, Poll};
 use downstream::{Downstream, Heard, Listener};
 use exchange::Exchange;
 pub(super) use sequences::SequenceUse;
-pub(super) use stock::Stocked;
 pub use stock::trim_stock;
+pub(super) use stock::{Stocked, trim_pages};
 use upstream::{Desk, Stop, Upstream};
 
 use super::lexer::Hints;

@@ -60,16 +60,21 @@ impl Stock {
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Gives back what this thread keeps for nothing, for as long as it is polled: a storm of clients
-/// leaves relays that nobody needs behind it, and pages. mimalloc gives those to the system when a
-/// page is taken or given back a second later, on an idle thread never: so one is.
+/// leaves relays that nobody needs behind it, and pages.
 pub async fn trim_stock() {
     let mut ticks = tokio::time::interval(TRIM_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         STOCK.with_borrow_mut(Stock::trim);
-        drop(black_box(Vec::<u8>::with_capacity(PAGE_BYTES)));
+        trim_pages();
     }
+}
+
+/// mimalloc gives a thread's free pages to the system when a page is taken or given back a second
+/// later, on an idle thread never: so one is.
+pub(in crate::session) fn trim_pages() {
+    drop(black_box(Vec::<u8>::with_capacity(PAGE_BYTES)));
 }
 
 /// A relay borrowed from the thread's stock; goes back when dropped, to whatever thread that is.
