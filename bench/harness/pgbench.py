@@ -9,11 +9,12 @@ import threading
 
 def run(world, target, seconds, clients, mode="simple", script="select", connect=False,
         sampling=1.0, process=None):
-    """One run. Throughput as pgbench counts it, latencies in ms, transactions in all; with
-    `process`, what a transaction cost it in CPU once everybody was logged in."""
+    """One run. Throughput, latencies in ms and, with `process`, what a transaction cost it in CPU,
+    all without the first second, in which everybody has only just logged in; and transactions
+    in all."""
     with tempfile.TemporaryDirectory(dir=world.home) as logs:
         log = pathlib.Path(logs, "log")
-        # A second more than asked for: what happens before the first report is not counted.
+        # A second more than asked for: the first is not counted.
         command = [world.postgres.bin / "pgbench", "-n", "-T", str(seconds + 1), "-P", "1",
                    "-c", str(clients), "-j", str(min(clients, 2)), "-M", mode, "-l",
                    f"--log-prefix={log}"]
@@ -29,7 +30,7 @@ def run(world, target, seconds, clients, mode="simple", script="select", connect
         if child.wait() != 0:
             raise RuntimeError(f"pgbench: {errors.strip()[-800:]}")
         times = sorted(latencies(pathlib.Path(logs)))
-    return {**parsed(out), **percentiles(times), **watch.costs()}
+    return {**parsed(out), **percentiles(times), **watch.figures()}
 
 
 class Watch(threading.Thread):
@@ -47,22 +48,26 @@ class Watch(threading.Thread):
             found = self.LINE.search(line)
             if found is None:
                 self.said.append(line)
-            elif self.process is not None:
-                self.seen.append((float(found[1]), float(found[2]), *self.process.cpu()))
+            else:
+                cpu = self.process.cpu() if self.process is not None else ()
+                self.seen.append((float(found[1]), float(found[2]), *cpu))
 
     def join(self):
         super().join()
         return "".join(self.said)
 
-    def costs(self):
-        """µs of CPU for a transaction between the first report and the last."""
+    def figures(self):
+        """Transactions a second between the first report and the last, and µs of CPU for each."""
         count = sum(rate * (at - before[0]) for before, (at, rate, *_) in
                     zip(self.seen, self.seen[1:]))
         if count == 0:
             return {}
-        user = (self.seen[-1][2] - self.seen[0][2]) / count * 1e6
-        system = (self.seen[-1][3] - self.seen[0][3]) / count * 1e6
-        return {"cpu": user + system, "user": user}
+        (first, _, *before), (last, _, *after) = self.seen[0], self.seen[-1]
+        rate = {"tps": count / (last - first)}
+        if self.process is None:
+            return rate
+        user, system = ((now - then) / count * 1e6 for then, now in zip(before, after))
+        return {**rate, "cpu": user + system, "user": user}
 
 
 def start(world, target, seconds, clients, mode="simple"):
@@ -96,10 +101,12 @@ def parsed(text):
 
 
 def latencies(folder):
-    """Milliseconds of each transaction in pgbench's logs."""
-    for log in folder.iterdir():
-        for line in log.read_text().splitlines():
-            yield int(line.split(" ", 3)[2]) / 1000
+    """Milliseconds of each transaction in pgbench's logs, those of the first second excepted."""
+    lines = [[int(field) for field in line.split(" ")[:6]]
+             for log in folder.iterdir() for line in log.read_text().splitlines()]
+    ended = lambda line: line[4] + line[5] / 1e6
+    begin = min(map(ended, lines), default=0) + 1
+    return [line[2] / 1000 for line in lines if ended(line) >= begin]
 
 
 def percentiles(times):
