@@ -10,12 +10,18 @@ import statistics
 def interleave(peers, rounds, measure):
     """`measure(peer)` gives a dict of figures; medians of each by peer's name, with the spread of
     the rounds as `<figure>_low` and `<figure>_high`."""
-    samples = {peer.name: [] for peer in peers}
+    by_name = {peer.name: peer for peer in peers}
+    return turns(list(by_name), rounds, lambda name: measure(by_name[name]))
+
+
+def turns(those, rounds, measure):
+    """The same for whatever is measured by turns: `measure(one)` for each of `those`."""
+    samples = {one: [] for one in those}
     for turn in range(rounds):
-        order = peers[turn % len(peers):] + peers[:turn % len(peers)]
-        for peer in order:
-            samples[peer.name].append(measure(peer))
-    return {name: medians(found) for name, found in samples.items()}
+        first = turn % len(those)
+        for one in those[first:] + those[:first]:
+            samples[one].append(measure(one))
+    return {one: medians(found) for one, found in samples.items()}
 
 
 def medians(samples):

@@ -95,6 +95,11 @@ class World:
     def unregister(self, prefix):
         self.postgres.sql(f"""DELETE FROM "Church" WHERE id LIKE '{prefix}%'""", REGISTRY)
 
+    def settle(self):
+        """What PostgreSQL would do of itself in a while behind many new rows is done."""
+        self.postgres.sql("VACUUM ANALYZE", REGISTRY)
+        self.postgres.sql("CHECKPOINT")
+
     def drop_databases(self, tenants):
         for name in tenants:
             self.postgres.tool("dropdb", "--if-exists", "--force", database(name))

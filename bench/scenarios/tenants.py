@@ -2,7 +2,7 @@
 
 from harness import pgbench
 from harness.peers import Setup
-from harness.rounds import interleave, with_cpu
+from harness.rounds import turns, with_cpu
 from harness.section import Section
 from harness.wire import Client
 
@@ -12,32 +12,45 @@ def run(bench):
     busy = [f"busy{n:02}" for n in range(preset.busy_tenants)]
     section = Section("tenants", f"Registered tenants, {len(busy)} of them busy")
     section.text = (
-        f"{len(busy)} clients, each with a server of its own: all of one tenant, then one of each "
-        "busy tenant while ever more others are registered. Each client is a pgbench of its own. "
+        f"{len(busy)} clients, each with a server of its own: all of one tenant, or one of each busy "
+        "tenant while more or fewer others are registered, in turns. Each client is a pgbench of its "
+        "own. "
         "`touched` is what a tenant leaves behind in memory that was entered once, its server "
         "closed again, when what is kept for newcomers (a minute) has been let go.")
     world.databases(busy)
     world.register(busy)
     for tenant in busy:
         world.postgres.tool("pgbench", "-i", "-q", "-s", "1", f"tenant_{tenant}")
-    rows, base = [], None
     setup = Setup(pool=len(busy), pgusher={"pool.server_idle_timeout": "1s",
                                            "pool.room_idle_timeout": "1s"})
-    for registered in preset.registered:
-        bench.say(f"tenants {registered}")
+
+    def with_registered(registered, measure):
+        """`measure(peer, others)` on a fresh proxy, when there are so many tenants."""
         others = [f"quiet{n:05}" for n in range(max(0, registered - len(busy)))]
         if others:
             world.register(others, into=busy)
-        names = ["main"] if registered == 1 else busy
-        with world.peers(setup, names=["pgusher"]) as peers:
-            figures = interleave(peers, preset.rounds, lambda peer: once(bench, peer, names))
-            figures = figures["pgusher"]
-            last = registered == preset.registered[-1]
-            touched = touch(bench, peers[0], others[:preset.touched]) if last else None
-        base = base or figures
-        rows.append([registered, len(names), figures["tps"], figures["tps"] / base["tps"],
-                     figures["cpu"], figures["cpu"] / base["cpu"], touched])
-        world.unregister("quiet")
+        world.settle()
+        try:
+            with world.peers(setup, names=["pgusher"]) as (peer,):
+                return measure(peer, others)
+        finally:
+            world.unregister("quiet")
+
+    clients = {count: busy[:1] if count == 1 else busy for count in preset.registered}
+    found = turns(list(clients), preset.rounds, lambda count: with_registered(
+        count, lambda peer, _: once(bench, peer, clients[count])))
+    most, base = preset.registered[-1], found[preset.registered[0]]
+    bench.say(f"tenants, {preset.touched} touched")
+
+    def touched_once(peer, others):
+        # Not a fresh one: what it keeps for its work is no tenant's.
+        once(bench, peer, busy)
+        return touch(bench, peer, others[:preset.touched])
+
+    touched = with_registered(most, touched_once)
+    rows = [[count, len(clients[count]), figures["tps"], figures["tps"] / base["tps"],
+             figures["cpu"], figures["cpu"] / base["cpu"], touched if count == most else None]
+            for count, figures in found.items()]
     section.table(["registered", "busy", "tx/s", "of one tenant's", "CPU µs", "of one tenant's",
                    "KiB a tenant touched"], rows)
     if not preset.smoke:
