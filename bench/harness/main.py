@@ -189,8 +189,9 @@ Rounds are interleaved; every figure is a median of the rounds. `–` is what wa
 
 def report(results, path):
     """RESULTS.md from all sections there are."""
-    saved = [results / f"{name}.json" for name in SCENARIOS]
-    sections = [Section.load(path) for path in saved if path.exists()]
+    # One scenario may have several, by what it was run with.
+    saved = [path for name in SCENARIOS for path in sorted(results.glob(f"{name}*.json"))]
+    sections = [Section.load(path) for path in saved]
     parts = [HEAD] + [section.markdown(plots(path.parent)) for section in sections]
     path.write_text("\n".join(parts))
 

@@ -13,6 +13,9 @@ def run(bench):
     """`-S` in every mode. Prepared is compared in session mode where PgBouncer has no prepared
     statements in transaction mode (before 1.21)."""
     section = Section("select", "A transaction that reads one row (`pgbench -S`)")
+    if bench.pgbouncer_prepares:
+        section = Section("select_prepared", "The same beside a PgBouncer that keeps prepared "
+                          "statements in transaction mode (`--pgbouncer`)")
     section.text = (
         "CPU is the proxy's own, user and system, by its process's clock, once everybody is "
         "logged in; `user` is the share spent outside the kernel. Latencies are pgbench's, in ms. Ratios are pgusher over "
@@ -64,7 +67,7 @@ def tables(section, found, bench):
     for key, title, unit in (("tps", "Throughput", "tx/s"), ("cpu", "CPU per transaction", "µs")):
         series = {name: [figures.get(name, {}).get(key) for figures in found.values()]
                   for name in ("pgusher", "pgbouncer")}
-        section.bars(f"select_{key}", title, groups, series, unit)
+        section.bars(f"{section.name}_{key}", title, groups, series, unit)
 
 
 def verdicts(section, found):
