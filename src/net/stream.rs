@@ -7,9 +7,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{
-    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
-};
+use rustix::net::{RecvFlags, recv};
 use socket2::{SockAddr, SockRef};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -17,13 +15,6 @@ use tokio_rustls::TlsStream;
 
 use super::listen::Arrived;
 use super::thread::{DataThread, Polled, Side};
-
-/// Who writes to a socket that is closed is told so by the call. Where there is no such flag, the
-/// signal is ignored by the whole process, as Rust's runtime has it.
-#[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-#[cfg(target_vendor = "apple")]
-const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 /// A transport without encryption.
 #[derive(Debug)]
@@ -104,7 +95,7 @@ impl Socket {
                 Self::Polled(Polled::new(&here, unix.into_std()?.into())?, Family::Unix)
             }
             Self::Polled(polled, family) => {
-                Self::Polled(Polled::new(&here, polled.into_fd())?, family)
+                Self::Polled(Polled::new(&here, polled.into_fd()?)?, family)
             }
             other => other,
         };
@@ -240,9 +231,7 @@ impl AsyncWrite for Socket {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Polled(polled, _) => {
-                polled.poll_call(cx, Side::Write, buf.len(), |fd| send(fd, buf, NO_SIGNAL))
-            }
+            Self::Polled(polled, _) => polled.poll_write(cx, &[IoSlice::new(buf)]),
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
             Self::Pipe(pipe) => Pin::new(pipe).poll_write(cx, buf),
@@ -256,13 +245,7 @@ impl AsyncWrite for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Polled(polled, _) => {
-                let most = bufs.iter().map(|buf| buf.len()).sum();
-                polled.poll_call(cx, Side::Write, most, |fd| {
-                    let mut nothing = SendAncillaryBuffer::default();
-                    sendmsg(fd, bufs, &mut nothing, NO_SIGNAL)
-                })
-            }
+            Self::Polled(polled, _) => polled.poll_write(cx, bufs),
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Self::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
             Self::Pipe(pipe) => Pin::new(pipe).poll_write_vectored(cx, bufs),
@@ -276,18 +259,17 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
+            Self::Polled(polled, _) => polled.poll_flush(cx),
             Self::Pipe(pipe) => Pin::new(pipe).poll_flush(cx),
             // Nothing is kept back.
-            Self::Polled(..) | Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Polled(polled, _) => {
-                Poll::Ready(shutdown(polled, Shutdown::Write).map_err(Into::into))
-            }
+            Self::Polled(polled, _) => polled.poll_shutdown(cx),
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             Self::Pipe(pipe) => Pin::new(pipe).poll_shutdown(cx),

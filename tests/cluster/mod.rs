@@ -11,6 +11,7 @@
 
 pub mod office;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,6 +44,14 @@ fn find_bin() -> PathBuf {
     bins.pop().expect("PostgreSQL is installed")
 }
 
+/// One below those that the system gives to who connects: while a cluster is down for a moment, nobody
+/// else must come to have its port.
+fn free_port() -> u16 {
+    let any = || 20_000 + u16::try_from(RandomState::new().hash_one(0) % 10_000).unwrap();
+    let mut ports = std::iter::repeat_with(any);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
 impl Cluster {
     pub fn start() -> Self {
         Self::start_with("-c max_connections=200")
@@ -56,7 +65,7 @@ impl Cluster {
             let chown = Command::new("chown").arg("postgres").arg(folder.path()).status();
             assert!(chown.unwrap().success());
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let cluster = Self { folder, bin, settings: settings.into(), port };
         let data = cluster.data();
         cluster.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"]);

@@ -5,9 +5,11 @@
 //! lookups and blocking work of its tasks are the control runtime's, within which the thread
 //! stands.
 
+mod batch;
 mod budget;
 mod polled;
 mod reactor;
+mod source;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -26,8 +28,8 @@ use slab::Slab;
 use tokio::runtime::Handle;
 
 pub(super) use polled::Polled;
-pub(super) use reactor::Side;
 use reactor::{RUNG, Reactor};
+pub(super) use source::Side;
 
 /// So many tasks run before it is looked what has come.
 const TURNS: usize = 61;
@@ -154,10 +156,12 @@ impl DataThread {
 
     fn run(self, mut poll: Poll) {
         self.0.reactor.come_here();
+        batch::open();
         HERE.set(Some(self.clone()));
         let mut events = Events::with_capacity(EVENTS);
         while !self.0.is_over.load(Ordering::Acquire) {
             let wait = self.run_some().then_some(Duration::ZERO);
+            batch::send(&self.0.reactor);
             if let Err(error) = poll.poll(&mut events, wait) {
                 if error.kind() != io::ErrorKind::Interrupted {
                     tracing::error!(%error, "the poller of a data thread failed");

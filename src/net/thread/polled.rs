@@ -1,23 +1,25 @@
 //! A socket that a data thread polls.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{SendAncillaryBuffer, Shutdown, send, sendmsg, shutdown};
 use socket2::{SockAddr, SockRef, Type};
 
-use super::reactor::{Side, Source};
-use super::{DataThread, budget};
+use super::source::{NO_SIGNAL, Side, Source};
+use super::{DataThread, batch, budget};
 
 /// A socket registered with the reactor of a data thread. Any thread may use it: the reactor's
 /// wakes whose task waits for it.
 #[derive(Debug)]
 pub struct Polled {
-    /// `None` once it was taken out.
-    fd: Option<OwnedFd>,
-    source: Arc<Source>,
+    /// `None` once the socket was taken out.
+    source: Option<Arc<Source>>,
+    /// The run of the data thread in which something was last staged.
+    staged: u64,
 }
 
 impl Polled {
@@ -26,8 +28,7 @@ impl Polled {
     /// # Errors
     /// When the kernel has no memory for it; the socket is closed then.
     pub(in crate::net) fn new(thread: &DataThread, fd: OwnedFd) -> io::Result<Self> {
-        let source = thread.reactor().add(fd.as_raw_fd())?;
-        Ok(Self { fd: Some(fd), source })
+        Ok(Self { source: Some(thread.reactor().add(fd)?), staged: 0 })
     }
 
     /// Connects to where `address` is.
@@ -45,7 +46,7 @@ impl Polled {
             _ => {}
         }
         let polled = Self::new(thread, socket.into())?;
-        std::future::poll_fn(|cx| polled.source.poll_ready(cx, Side::Write)).await;
+        std::future::poll_fn(|cx| polled.source().poll_ready(cx, Side::Write)).await;
         match SockRef::from(&polled).take_error()? {
             None => Ok(polled),
             Some(error) => Err(error),
@@ -54,24 +55,102 @@ impl Polled {
 
     /// Whether the thread this is called on polls it.
     pub(in crate::net) fn is_here(&self) -> bool {
-        self.source.reactor().is_here()
+        self.source().reactor().is_here()
     }
 
     /// Polled by nobody any more.
-    pub(in crate::net) fn into_fd(mut self) -> OwnedFd {
-        let fd = self.fd.take().expect("invariant: taken once, here");
-        self.source.reactor().remove(fd.as_raw_fd());
-        fd
+    ///
+    /// # Errors
+    /// When something that was staged is still to be sent; the socket is closed then.
+    pub(in crate::net) fn into_fd(mut self) -> io::Result<OwnedFd> {
+        if self.is_staged() && self.is_here() {
+            batch::send(self.source().reactor());
+        }
+        let is_sent = self.source().poll_sent(&Context::from_waker(Waker::noop())).is_ready();
+        let source = self.source.take().expect("invariant: taken once, here");
+        source.reactor().remove(&source);
+        // What another thread has staged has the socket, too.
+        let source = Arc::into_inner(source).filter(|_| is_sent);
+        source.map(Source::into_fd).ok_or_else(|| io::ErrorKind::ResourceBusy.into())
     }
 
-    #[cfg(test)]
-    pub(super) fn source(&self) -> &Source {
-        &self.source
+    pub(super) fn source(&self) -> &Arc<Source> {
+        self.source.as_ref().expect("invariant: taken only by value")
+    }
+
+    /// Whether something it wrote is to be sent at the end of the present run.
+    fn is_staged(&self) -> bool {
+        self.staged == self.source().reactor().run()
+    }
+
+    /// Writes `parts`, one behind the other. A small write on the thread that polls is taken in whole,
+    /// and sent with those of others at the end of its run; what keeps it from being sent is told by
+    /// the next call.
+    pub(in crate::net) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if !self.is_here() || !(1..=batch::BYTES_MAX).contains(&bytes) {
+            return self.poll_send(cx, bytes, parts);
+        }
+        ready!(budget::poll(cx));
+        loop {
+            let source = self.source.as_ref().expect("invariant: taken only by value");
+            let seen = ready!(source.poll_ready(cx, Side::Write));
+            source.told(seen)?;
+            if batch::stage(source, &mut self.staged, parts) {
+                budget::spend();
+                return Poll::Ready(Ok(bytes));
+            }
+        }
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: usize,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_unstaged(cx));
+        ready!(self.source().poll_sent(cx))?;
+        self.poll_call(cx, Side::Write, bytes, |fd| match parts {
+            [part] => send(fd, part, NO_SIGNAL),
+            _ => sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), NO_SIGNAL),
+        })
+    }
+
+    /// Waits until nothing it wrote is staged.
+    fn poll_unstaged(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.is_staged() {
+            return Poll::Ready(());
+        }
+        if self.is_here() {
+            batch::send(self.source().reactor());
+            return Poll::Ready(());
+        }
+        // The other thread is running tasks, and sends when it has.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Waits until the kernel has what was written, but for what is sent at the end of the present
+    /// run.
+    pub(in crate::net) fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.source().poll_sent(cx)
+    }
+
+    /// Ends what is written, once the kernel has it.
+    pub(in crate::net) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unstaged(cx));
+        ready!(self.source().poll_sent(cx))?;
+        Poll::Ready(shutdown(self, Shutdown::Write).map_err(Into::into))
     }
 
     /// Waits until reading is worth a try.
     pub(in crate::net) fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
-        self.source.poll_ready(cx, Side::Read).map(drop)
+        self.source().poll_ready(cx, Side::Read).map(drop)
     }
 
     /// Makes a system call that moves `most` bytes, as soon as it does not say that it would
@@ -86,16 +165,16 @@ impl Polled {
     ) -> Poll<io::Result<usize>> {
         ready!(budget::poll(cx));
         loop {
-            let seen = ready!(self.source.poll_ready(cx, side));
+            let seen = ready!(self.source().poll_ready(cx, side));
             match retry_on_intr(|| call(self.as_fd())) {
                 Ok(done) => {
                     if done > 0 && done < most {
-                        self.source.used(side, seen);
+                        self.source().used(side, seen);
                     }
                     budget::spend();
                     return Poll::Ready(Ok(done));
                 }
-                Err(Errno::WOULDBLOCK) => self.source.exhausted(side, seen),
+                Err(Errno::WOULDBLOCK) => self.source().exhausted(side, seen),
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
@@ -120,14 +199,15 @@ impl Polled {
 
 impl AsFd for Polled {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("invariant: taken only by value").as_fd()
+        self.source().as_fd()
     }
 }
 
 impl Drop for Polled {
     fn drop(&mut self) {
-        // Closed first: its key is another's from then on.
-        drop(self.fd.take());
-        self.source.reactor().forget(&self.source);
+        if let Some(source) = self.source.take() {
+            // Closed by the last who has it: what is staged is sent before.
+            source.reactor().forget(&source);
+        }
     }
 }

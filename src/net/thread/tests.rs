@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::net::{Socket, TcpOptions};
 
-fn start() -> Running {
+pub(super) fn start() -> Running {
     Running::start("test".into(), Handle::current()).expect("a thread")
 }
 
 /// Runs it on that thread and gives back what it makes.
-async fn on<T: Send + 'static>(
+pub(super) async fn on<T: Send + 'static>(
     thread: &DataThread,
     task: impl Future<Output = T> + Send + 'static,
 ) -> T {
@@ -27,7 +27,7 @@ async fn on<T: Send + 'static>(
 }
 
 /// Two ends of a TCP connection, polled by these.
-async fn pair(one: &DataThread, other: &DataThread) -> (Socket, Socket) {
+pub(super) async fn pair(one: &DataThread, other: &DataThread) -> (Socket, Socket) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = crate::net::Listener::tcp(any, TcpOptions::default()).expect("listens");
     let address = listener.local_addr().expect("bound");
