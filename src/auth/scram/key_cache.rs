@@ -1,9 +1,11 @@
 //! SCRAM keys kept, so that a dial costs PostgreSQL's fork and not PBKDF2.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use quick_cache::sync::Cache;
 use zeroize::Zeroize;
 
 use super::message::ScramError;
@@ -17,7 +19,7 @@ use crate::units::Secret;
 #[derive(Clone)]
 pub struct KeyCache {
     process: Arc<ProcessKey>,
-    keys: moka::sync::Cache<[u8; 32], Arc<ScramKeys>>,
+    keys: Arc<Cache<[u8; 32], Arc<ScramKeys>>>,
 }
 
 struct ProcessKey([u8; 32]);
@@ -30,10 +32,11 @@ impl Drop for ProcessKey {
 
 impl KeyCache {
     /// A cache of at most `entries_max` keys (about 200 bytes each).
-    pub fn new(entries_max: u64) -> Result<Self, ScramError> {
+    pub fn new(entries_max: usize) -> Result<Self, ScramError> {
         let mut raw = [0_u8; 32];
         aws_lc_rs::rand::fill(&mut raw).map_err(|_| ScramError::Random)?;
-        Ok(Self { process: Arc::new(ProcessKey(raw)), keys: moka::sync::Cache::new(entries_max) })
+        let keys = Arc::new(Cache::new(entries_max));
+        Ok(Self { process: Arc::new(ProcessKey(raw)), keys })
     }
 
     /// The keys, if they are known. Cheap: for the data runtime.
@@ -49,10 +52,11 @@ impl KeyCache {
     /// The keys, derived now if need be. Blocks for PBKDF2 (once, however many ask for the same
     /// keys at once): for `spawn_blocking` or the control runtime.
     pub fn derive(&self, password: &Secret, salt: &[u8], iterations: NonZeroU32) -> Arc<ScramKeys> {
-        self.keys.get_with(self.name(password, salt, iterations), || {
+        let Ok(keys) = self.keys.get_or_insert_with(&self.name(password, salt, iterations), || {
             // The password goes into PBKDF2 and nowhere else.
-            Arc::new(ScramKeys::derive(password.expose(), salt, iterations))
-        })
+            Ok::<_, Infallible>(Arc::new(ScramKeys::derive(password.expose(), salt, iterations)))
+        });
+        keys
     }
 
     fn name(&self, password: &Secret, salt: &[u8], iterations: NonZeroU32) -> [u8; 32] {
@@ -64,8 +68,6 @@ impl KeyCache {
 
 impl fmt::Debug for KeyCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyCache")
-            .field("entries", &self.keys.entry_count())
-            .finish_non_exhaustive()
+        f.debug_struct("KeyCache").field("entries", &self.keys.len()).finish_non_exhaustive()
     }
 }

@@ -233,6 +233,11 @@ impl Drop for Leaving {
     }
 }
 
+/// Whether tasks wait for their turn on this thread.
+fn has_more() -> bool {
+    QUEUE.with_borrow(|queue| !queue.is_empty())
+}
+
 fn next() -> Option<Runnable> {
     QUEUE.with_borrow_mut(VecDeque::pop_front)
 }

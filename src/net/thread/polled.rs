@@ -92,7 +92,9 @@ impl Polled {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let bytes = parts.iter().map(|part| part.len()).sum();
-        if !self.is_here() || !(1..=batch::BYTES_MAX).contains(&bytes) {
+        let small = (1..=batch::BYTES_MAX).contains(&bytes);
+        // Where there is nothing to send it with, it need not wait for its task's turn to be over.
+        if !small || !self.is_here() || (batch::is_empty() && !super::has_more()) {
             return self.poll_send(cx, bytes, parts);
         }
         ready!(budget::poll(cx));

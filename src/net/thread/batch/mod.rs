@@ -75,6 +75,11 @@ pub(super) fn open() {
     BATCH.with_borrow_mut(|batch| batch.aio = aio.ok());
 }
 
+/// Whether nothing is staged on the thread this is called on.
+pub(super) fn is_empty() -> bool {
+    BATCH.with_borrow(|batch| batch.staged.is_empty())
+}
+
 /// Takes in a write to a socket that the thread this is called on polls, and that may be written to;
 /// `last` is the number of the run it wrote in last. `false`: others had to be sent first, and now it
 /// may be that it cannot be written to.

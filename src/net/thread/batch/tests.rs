@@ -12,9 +12,21 @@ use super::super::tests::{on, pair, start};
 use super::*;
 use crate::net::Socket;
 
+/// A thread on which some task always waits for its turn: a write may find company.
+fn busy() -> Running {
+    let running = start();
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    };
+    running.thread().spawn(others).detach();
+    running
+}
+
 /// A thread that sends together, and one that sends one by one.
 async fn both() -> [Running; 2] {
-    let (together, alone) = (start(), start());
+    let (together, alone) = (busy(), busy());
     on(together.thread(), async {
         assert!(BATCH.with_borrow(|batch| batch.aio.is_some()) || !cfg!(target_os = "linux"));
     })
@@ -137,6 +149,7 @@ async fn what_was_written_is_sent_before_the_socket_is_closed() {
         on(running.thread(), async move {
             here.write_all(b"the last word").await.expect("writes");
             other.write_all(b"of both").await.expect("writes");
+            assert!(!is_empty());
             drop((here, other));
         })
         .await;
@@ -173,7 +186,7 @@ async fn that_nobody_takes_it_is_told_by_a_later_write_and_wakes_who_reads() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_that_leaves_with_its_run_unfinished_sends_in_order_or_is_closed() {
-    let (one, other) = (start(), start());
+    let (one, other) = (busy(), busy());
     for moves in [false, true].repeat(100) {
         let (mut here, mut there) = pair(one.thread(), one.thread()).await;
         let (sender, handed) = oneshot::channel::<Socket>();
@@ -187,6 +200,7 @@ async fn a_socket_that_leaves_with_its_run_unfinished_sends_in_order_or_is_close
         });
         let home = on(one.thread(), async move {
             here.write_all(b"a").await.expect("writes");
+            assert!(!is_empty());
             assert!(sender.send(here).is_ok());
             // The other thread has it before this run is over, now and then.
             std::thread::sleep(Duration::from_micros(200));
@@ -196,4 +210,17 @@ async fn a_socket_that_leaves_with_its_run_unfinished_sends_in_order_or_is_close
         there.read_to_string(&mut came).await.expect("reads");
         assert_eq!(came, sent);
     }
+}
+
+#[tokio::test]
+async fn who_is_alone_sends_at_once() {
+    let running = start();
+    let (mut here, mut there) = pair(running.thread(), running.thread()).await;
+    on(running.thread(), async move {
+        here.write_all(b"x").await.expect("writes");
+        assert!(is_empty());
+        drop(here);
+    })
+    .await;
+    assert_eq!(there.read_u8().await.expect("reads"), b'x');
 }
