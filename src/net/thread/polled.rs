@@ -63,10 +63,7 @@ impl Polled {
     /// # Errors
     /// When something that was staged is still to be sent; the socket is closed then.
     pub(in crate::net) fn into_fd(mut self) -> io::Result<OwnedFd> {
-        if self.is_staged() && self.is_here() {
-            batch::send(self.source().reactor());
-        }
-        let is_sent = self.source().poll_sent(&Context::from_waker(Waker::noop())).is_ready();
+        let is_sent = self.poll_all_sent(&Context::from_waker(Waker::noop())).is_ready();
         let source = self.source.take().expect("invariant: taken once, here");
         source.reactor().remove(&source);
         // What another thread has staged has the socket, too.
@@ -115,26 +112,24 @@ impl Polled {
         bytes: usize,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_unstaged(cx));
-        ready!(self.source().poll_sent(cx))?;
+        ready!(self.poll_all_sent(cx))?;
         self.poll_call(cx, Side::Write, bytes, |fd| match parts {
             [part] => send(fd, part, NO_SIGNAL),
             _ => sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), NO_SIGNAL),
         })
     }
 
-    /// Waits until nothing it wrote is staged.
-    fn poll_unstaged(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.is_staged() {
-            return Poll::Ready(());
-        }
-        if self.is_here() {
+    /// Waits until the kernel has what was written: sends what is staged here.
+    fn poll_all_sent(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_staged() {
+            if !self.is_here() {
+                // The other thread is running tasks, and sends when it has.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             batch::send(self.source().reactor());
-            return Poll::Ready(());
         }
-        // The other thread is running tasks, and sends when it has.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        self.source().poll_sent(cx)
     }
 
     /// Waits until the kernel has what was written, but for what is sent at the end of the present
@@ -145,8 +140,7 @@ impl Polled {
 
     /// Ends what is written, once the kernel has it.
     pub(in crate::net) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_unstaged(cx));
-        ready!(self.source().poll_sent(cx))?;
+        ready!(self.poll_all_sent(cx))?;
         Poll::Ready(shutdown(self, Shutdown::Write).map_err(Into::into))
     }
 

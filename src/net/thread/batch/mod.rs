@@ -89,8 +89,7 @@ pub(super) fn stage(source: &Arc<Source>, last: &mut u64, parts: &[IoSlice<'_>])
         // Two writes to one socket are one, or else what becomes of the first decides on the second.
         let extends = *last == run && batch.is_last(source);
         if batch.is_full() || (*last == run && !extends) {
-            batch.flush();
-            source.reactor().sent();
+            batch.flush(source.reactor());
             return false;
         }
         let from = batch.bytes.len();
@@ -109,14 +108,7 @@ pub(super) fn stage(source: &Arc<Source>, last: &mut u64, parts: &[IoSlice<'_>])
 
 /// Sends what is staged on the thread this is called on, which polls `reactor`.
 pub(super) fn send(reactor: &Reactor) {
-    let sent = BATCH.with_borrow_mut(|batch| {
-        let some = !batch.staged.is_empty();
-        batch.flush();
-        some
-    });
-    if sent {
-        reactor.sent();
-    }
+    BATCH.with_borrow_mut(|batch| batch.flush(reactor));
 }
 
 impl Batch {
@@ -128,8 +120,11 @@ impl Batch {
         self.staged.last().is_some_and(|staged| Arc::ptr_eq(&staged.source, source))
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, reactor: &Reactor) {
         let Self { bytes, staged, aio } = self;
+        if staged.is_empty() {
+            return;
+        }
         let mut told = 0_u32;
         if let Some(aio) = aio
             && staged.len() > 1
@@ -149,6 +144,7 @@ impl Batch {
         }
         staged.clear();
         bytes.clear();
+        reactor.sent();
     }
 }
 

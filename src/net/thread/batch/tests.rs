@@ -93,52 +93,47 @@ async fn what_many_sockets_are_sent_in_one_run_comes_in_order() {
     }
 }
 
-#[tokio::test]
-async fn what_the_kernel_does_not_take_at_once_is_sent_when_it_does() {
+/// Fills a socket before anybody reads, writes the rest if that is wanted, and ends.
+async fn fill_and_end(rest: bool) {
     const ALL: usize = 20 << 20;
     for running in both().await {
         let (mut here, mut there) = pair(running.thread(), running.thread()).await;
         let (sender, full) = oneshot::channel();
         let write = async move {
-            let written = write_until_full(&mut here, ALL).await;
-            // The kernel has been asked by then.
-            tokio::task::yield_now().await;
-            let _ = sender.send(written);
+            let mut written = write_until_full(&mut here, ALL).await;
             assert!(written < ALL, "it takes anything");
-            here.write_all(&bytes(written, ALL - written)).await.expect("writes");
+            if rest {
+                // The kernel has been asked by then.
+                tokio::task::yield_now().await;
+                let _ = sender.send(());
+                here.write_all(&bytes(written, ALL - written)).await.expect("writes");
+                written = ALL;
+            } else {
+                let _ = sender.send(());
+            }
             here.shutdown().await.expect("ends");
-            here
+            (here, written)
         };
         let read = async move {
             full.await.expect("filled");
             let mut all = Vec::new();
             there.read_to_end(&mut all).await.expect("reads");
-            assert!(all == bytes(0, ALL), "{} bytes came", all.len());
+            all
         };
-        let (_here, ()) = tokio::join!(on(running.thread(), write), on(running.thread(), read));
+        let ((_here, written), all) =
+            tokio::join!(on(running.thread(), write), on(running.thread(), read));
+        assert!(all == bytes(0, written), "{} of {written} bytes came", all.len());
     }
 }
 
 #[tokio::test]
+async fn what_the_kernel_does_not_take_at_once_is_sent_when_it_does() {
+    fill_and_end(true).await;
+}
+
+#[tokio::test]
 async fn the_end_comes_behind_what_was_not_taken_at_once() {
-    const ALL: usize = 20 << 20;
-    for running in both().await {
-        let (mut here, mut there) = pair(running.thread(), running.thread()).await;
-        let (sender, full) = oneshot::channel();
-        let write = async move {
-            let written = write_until_full(&mut here, ALL).await;
-            let _ = sender.send(written);
-            here.shutdown().await.expect("ends");
-            here
-        };
-        let read = async move {
-            let written = full.await.expect("filled");
-            let mut all = Vec::new();
-            there.read_to_end(&mut all).await.expect("reads");
-            assert!(all == bytes(0, written), "{} of {written} bytes came", all.len());
-        };
-        let (_here, ()) = tokio::join!(on(running.thread(), write), on(running.thread(), read));
-    }
+    fill_and_end(false).await;
 }
 
 #[tokio::test]
