@@ -81,8 +81,8 @@ def verdicts(section, found):
         section.at_least(f"throughput, {mode} {clients}, ≥ {limit} ×", ratio(figures, "tps"), limit)
         section.at_most(f"p99, {mode} {clients}, ≤ 1 ×", ratio(figures, "p99"), 1)
     worst = max((figures["pgusher"].get("user", 0) for (_, clients), figures in both.items()
-                 if clients > 1), default=None)
-    section.at_most("user-space share, µs, ≤ 3", worst, 3)
+                 if clients in CPU_LIMIT), default=None)
+    section.at_most(f"user-space share, µs, {min(CPU_LIMIT)} to {max(CPU_LIMIT)} clients, ≤ 3", worst, 3)
     for (mode, clients), figures in both.items():
         if clients == 1:
             section.at_most(f"latency at one client, {mode}, ≤ 1 ×", ratio(figures, "p50"), 1)

@@ -48,11 +48,11 @@ pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live,
     live.hears_pins = hears_pins;
     // What was revoked while this session waited was cut before it was on the roster.
     if let Err(cut) = still_welcome(shared, &live) {
-        return Err(Farewell::fatal(live.client, cut.fault()));
+        return Err(Farewell::fatal(live.client, cut.fault()).of(live.entry));
     }
     let welcomed = welcome(&mut live, prelude).await;
     if welcomed.is_err() {
-        return Err(Farewell::silent(live.client));
+        return Err(Farewell::silent(live.client).of(live.entry));
     }
     shared.parts.metrics.logins.inc();
     shared.parts.metrics.login_seconds.observe(greeted.began.elapsed().as_secs_f64());

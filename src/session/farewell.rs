@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
+use super::roster::Entry;
 use crate::fault::Fault;
 use crate::net::Stream;
 use crate::wire::Writer;
@@ -13,6 +14,8 @@ use crate::wire::Writer;
 pub(super) struct Farewell {
     stream: Option<Stream>,
     fault: Option<Fault>,
+    /// Whose session it was: it is one of those there are until the socket is closed.
+    entry: Option<Entry>,
 }
 
 /// How long a client may take to read its last message.
@@ -21,17 +24,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Farewell {
     /// The client left, or nothing may be said: the socket is just closed.
     pub(super) fn silent(stream: Stream) -> Self {
-        Self { stream: Some(stream), fault: None }
+        Self { stream: Some(stream), fault: None, entry: None }
     }
 
     /// The client is told why, with a FATAL.
     pub(super) fn fatal(stream: Stream, fault: Fault) -> Self {
-        Self { stream: Some(stream), fault: Some(fault) }
+        Self { stream: Some(stream), fault: Some(fault), entry: None }
     }
 
     /// The stream is gone already: TLS failed half-way.
     pub(super) fn nobody() -> Self {
-        Self { stream: None, fault: None }
+        Self { stream: None, fault: None, entry: None }
+    }
+
+    /// Of a session that a drain waits for until it has said all: behind the last of them the data
+    /// threads end.
+    pub(super) fn of(self, entry: Entry) -> Self {
+        Self { entry: Some(entry), ..self }
     }
 
     pub(super) fn fault(&self) -> Option<&Fault> {
@@ -53,4 +62,36 @@ pub(super) async fn end(farewell: Farewell) {
     };
     // A client that reads nothing any more does not keep the socket open for ever.
     let _ = tokio::time::timeout(PATIENCE, close).await;
+    drop(farewell.entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::super::cut::Cut;
+    use super::super::known::Known;
+    use super::super::roster::Roster;
+    use super::*;
+    use crate::auth::Identity;
+    use crate::ident::{Role, TenantId};
+    use crate::net::Socket;
+
+    #[tokio::test]
+    async fn a_session_is_there_until_it_has_said_all() {
+        let roster = Arc::new(Roster::default());
+        let tenant = TenantId::parse("a").expect("valid");
+        let who = (Identity::unproven(&tenant, Role::App), Role::App);
+        let entry = roster.enter(who, None, Known::Otherwise, vec![1; 4].into(), Arc::default());
+        let (here, mut there) = tokio::io::duplex(1);
+        let stream = Stream::Plain(Socket::Pipe(here));
+        let ending = tokio::spawn(end(Farewell::fatal(stream, Cut::Drain.fault()).of(entry)));
+        assert_eq!(there.read_u8().await.expect("reads"), b'E');
+        assert!(!roster.is_empty());
+        there.read_to_end(&mut Vec::new()).await.expect("reads");
+        ending.await.expect("ends");
+        assert!(roster.is_empty());
+    }
 }

@@ -113,8 +113,8 @@ pub(super) async fn run(mut live: Box<Live>) -> Farewell {
     }
     live.membership.room().forget(&live.asker);
     let whole = flush(&mut relay, &mut live.client).await;
-    let Live { shared, client, .. } = *live;
-    match end {
+    let Live { shared, client, entry, .. } = *live;
+    let farewell = match end {
         End::Fatal(fault) => {
             shared.parts.metrics.fault(&fault);
             fault.log();
@@ -122,7 +122,8 @@ pub(super) async fn run(mut live: Box<Live>) -> Farewell {
             if whole { Farewell::fatal(client, fault) } else { Farewell::silent(client) }
         }
         End::Silent => Farewell::silent(client),
-    }
+    };
+    farewell.of(entry)
 }
 
 /// Writes what the client is still owed; `false` when that ends inside a message.

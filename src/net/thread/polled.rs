@@ -61,9 +61,11 @@ impl Polled {
     /// Polled by nobody any more.
     ///
     /// # Errors
-    /// When something that was staged is still to be sent; the socket is closed then.
+    /// When something that was staged is still to be sent, or could not be; the socket is closed
+    /// then.
     pub(in crate::net) fn into_fd(mut self) -> io::Result<OwnedFd> {
-        let is_sent = self.poll_all_sent(&Context::from_waker(Waker::noop())).is_ready();
+        let sent = self.poll_all_sent(&Context::from_waker(Waker::noop()));
+        let is_sent = matches!(sent, Poll::Ready(Ok(())));
         let source = self.source.take().expect("invariant: taken once, here");
         source.reactor().remove(&source);
         // What another thread has staged has the socket, too.
@@ -140,8 +142,9 @@ impl Polled {
 
     /// Ends what is written, once the kernel has it.
     pub(in crate::net) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_all_sent(cx))?;
-        Poll::Ready(shutdown(self, Shutdown::Write).map_err(Into::into))
+        let sent = ready!(self.poll_all_sent(cx));
+        let ended = shutdown(self, Shutdown::Write).map_err(Into::into);
+        Poll::Ready(sent.and(ended))
     }
 
     /// Waits until reading is worth a try.
@@ -202,7 +205,8 @@ impl AsFd for Polled {
 impl Drop for Polled {
     fn drop(&mut self) {
         if let Some(source) = self.source.take() {
-            // Closed by the last who has it: what is staged is sent before.
+            // Closed by the last who has it: what is staged is sent before, as far as the kernel takes
+            // it. Who wants all of it sent waits for that.
             source.reactor().forget(&source);
         }
     }

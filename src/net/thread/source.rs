@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use mio::event::Event;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
 use super::lock;
 use super::reactor::Reactor;
@@ -244,8 +244,11 @@ impl Source {
         false
     }
 
-    /// Whoever writes next is told, and whoever waits looks again.
+    /// Whoever writes next is told, and whoever waits looks again; who only reads finds the end behind
+    /// what has come.
     fn fail(&self, error: Errno) {
+        // Fails where there is no connection any more.
+        let _ = shutdown(&self.fd, Shutdown::Both);
         *lock(&self.unsent) = Some(Box::new(Unsent::Failed(error)));
         self.raise(FAILED | READ | WRITE);
     }

@@ -8,10 +8,11 @@
 #![expect(unsafe_code, reason = "system calls that no library wraps; see above")]
 
 use std::ffi::{c_int, c_long, c_ulong};
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::ptr;
 
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 /// `IOCB_CMD_PWRITE` of `linux/aio_abi.h`.
 const WRITE: u16 = 1;
@@ -55,8 +56,25 @@ pub(super) struct Aio {
 
 impl Aio {
     /// # Errors
-    /// When the kernel has none, or none left (`fs.aio-max-nr`).
+    /// When the kernel has none, or none left (`fs.aio-max-nr`); when it does not write to sockets
+    /// that way, as gVisor does not, or one of the calls is refused.
     pub(super) fn new(most: usize) -> Result<Self, Errno> {
+        let mut aio = Self::set_up(most)?;
+        let (here, _there) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+            None,
+        )?;
+        // What the kernel may go on reading when the second call is refused has to last.
+        static TRIAL: [u8; 1] = [0];
+        let mut became = Err(Errno::NOTSUP);
+        let taken = aio.submit(std::iter::once((here.as_fd(), &TRIAL[..])));
+        aio.end(taken, |_, written| became = written)?;
+        became.map(|_| aio)
+    }
+
+    fn set_up(most: usize) -> Result<Self, Errno> {
         let mut context: c_ulong = 0;
         // SAFETY: the kernel writes one word, to where `context` is.
         let made = unsafe { libc::syscall(libc::SYS_io_setup, most, &raw mut context) };
@@ -71,8 +89,19 @@ impl Aio {
     pub(super) fn write<'a>(
         &mut self,
         writes: impl Iterator<Item = (BorrowedFd<'a>, &'a [u8])>,
-        mut tell: impl FnMut(usize, Result<usize, Errno>),
+        tell: impl FnMut(usize, Result<usize, Errno>),
     ) {
+        let taken = self.submit(writes);
+        if self.end(taken, tell).is_err() {
+            // Not where it worked before; and nobody can go on with memory that the kernel may still
+            // read.
+            std::process::abort();
+        }
+    }
+
+    /// How many of them the kernel has taken. [`Self::end`] comes before what they borrow is given
+    /// back.
+    fn submit<'a>(&mut self, writes: impl Iterator<Item = (BorrowedFd<'a>, &'a [u8])>) -> usize {
         self.requests.clear();
         self.requests.extend(writes.take(self.events.len()).zip(0..).map(
             |((fd, bytes), place)| Request {
@@ -86,9 +115,9 @@ impl Aio {
         ));
         self.places.clear();
         self.places.extend(self.requests.iter_mut().map(ptr::from_mut));
-        // SAFETY: each place is of a request that stands still until this function returns, and
-        // each request names bytes and a descriptor that are borrowed for as long. The kernel is
-        // done with all of them behind `end`.
+        // SAFETY: each place is of a request that stands still until the next call of this function.
+        // Each request names bytes and a descriptor that `write` has borrowed, or that last: the
+        // kernel is done with all of them behind `end`.
         let taken = unsafe {
             libc::syscall(
                 libc::SYS_io_submit,
@@ -97,37 +126,43 @@ impl Aio {
                 self.places.as_ptr(),
             )
         };
-        let taken = usize::try_from(taken).unwrap_or(0);
-        self.end(taken, &mut tell);
+        usize::try_from(taken).unwrap_or(0)
     }
 
-    /// Waits for the end of so many. Those of sockets that do not block have ended already.
-    fn end(&mut self, mut taken: usize, tell: &mut impl FnMut(usize, Result<usize, Errno>)) {
-        while taken > 0 {
-            // SAFETY: there is room for as many events as were ever taken.
-            let ended = unsafe {
+    /// Waits for the end of so many, and tells what became of each. Those of sockets that do not block
+    /// have ended already.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    fn end(
+        &mut self,
+        taken: usize,
+        mut tell: impl FnMut(usize, Result<usize, Errno>),
+    ) -> Result<(), Errno> {
+        let mut ended = 0;
+        while ended < taken {
+            let (left, events) = (taken - ended, &mut self.events[ended..taken]);
+            // SAFETY: there is room for as many events as are asked for.
+            let more = unsafe {
                 libc::syscall(
                     libc::SYS_io_getevents,
                     self.context,
-                    taken,
-                    taken,
-                    self.events.as_mut_ptr(),
+                    left,
+                    left,
+                    events.as_mut_ptr(),
                     ptr::null::<libc::timespec>(),
                 )
             };
-            let ended = match called(ended) {
-                Ok(ended) => ended,
-                Err(Errno::INTR) => continue,
-                // Not with a context and an array of our own; and nobody can go on with memory that
-                // the kernel may still read.
-                Err(_) => std::process::abort(),
-            };
-            for event in self.events.iter().take(ended) {
-                let place = usize::try_from(event.data).unwrap_or(usize::MAX);
-                tell(place, written(event.result));
+            match called(more) {
+                Ok(more) => ended += more,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
             }
-            taken = taken.saturating_sub(ended);
         }
+        for event in &self.events[..taken] {
+            tell(usize::try_from(event.data).unwrap_or(usize::MAX), written(event.result));
+        }
+        Ok(())
     }
 }
 

@@ -179,6 +179,26 @@ async fn that_nobody_takes_it_is_told_by_a_later_write_and_wakes_who_reads() {
     }
 }
 
+#[tokio::test]
+async fn who_only_reads_finds_the_end_when_what_it_wrote_could_not_be_sent() {
+    for running in both().await {
+        let (mut here, mut there) = pair(running.thread(), running.thread()).await;
+        let (mut other, _far) = pair(running.thread(), running.thread()).await;
+        let read = on(running.thread(), async move {
+            there.write_all(b"what has come").await.expect("writes");
+            here.options().expect("a socket").shutdown(Shutdown::Write).expect("ends");
+            here.write_all(b"for nobody").await.expect("taken in");
+            other.write_all(b"for somebody").await.expect("taken in");
+            let mut all = String::new();
+            here.read_to_string(&mut all).await.expect("reads");
+            here.shutdown().await.expect_err("it is told of what was lost");
+            (all, there)
+        });
+        let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+        assert_eq!(read.expect("ends").0, "what has come");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_that_leaves_with_its_run_unfinished_sends_in_order_or_is_closed() {
     let (one, other) = (busy(), busy());
