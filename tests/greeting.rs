@@ -7,6 +7,7 @@ mod world;
 use std::process::Command;
 use std::time::Duration;
 
+use world::served::Served;
 use world::wire::{self, Conn, Login, query, sized};
 use world::{Plan, World, bare, code, eventually, tools};
 
@@ -271,4 +272,25 @@ fn a_new_certificate_is_shown_without_dropping_a_session() {
     let fresh = || world.login(&world.tenants[0].login().over(&new)).ok()?.one("select 1").ok();
     eventually(Duration::from_secs(10), "the new certificate is shown", fresh);
     assert_eq!(session.one("select 2"), Ok("2".into()), "the old session lives");
+}
+
+#[test]
+fn where_certificates_are_required_nobody_comes_around_the_handshake() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::shared();
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let tls = format!(
+        "[tls]\ncertificate = '{}'\nkey = '{}'\nclient_certificates = 'required'\nclient_ca = '{}'\n",
+        path(&world.tls.cert),
+        path(&world.tls.key),
+        path(&world.tls.ca)
+    );
+    let served = Served::beside(world, &tls);
+    let tenant = &world.tenants[0];
+    let key = Login::new(&tenant.key_user, &tenant.key_secret, &tenant.database());
+    for login in [tenant.login(), key] {
+        assert_eq!(code(Conn::login(served.listen, &login)), "28000");
+    }
 }

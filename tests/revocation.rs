@@ -254,3 +254,28 @@ fn a_revocation_lasts_as_long_as_what_it_stops() {
                  and expires_at between now() + interval '1 day' and now() + interval '25 hours'";
     assert_eq!(registry.one(short).as_deref(), Ok("1"));
 }
+
+#[test]
+fn a_key_that_is_revoked_in_the_middle_of_a_login_lets_nobody_in() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(2));
+    let tenant = &world.tenants[0];
+    let token = text(&enter(&world, tenant), "accessToken");
+    let made = api(&world, "POST", "/api/tenant/keys", &token, r#"{"name":"k"}"#).json;
+    let login = Login::new(&text(&made, "user"), &text(&made, "secret"), &tenant.database());
+    world.login(&login).unwrap();
+    let mut conn = Conn::dial(world.listen);
+    conn.say(&login.startup()).unwrap();
+    let proven = conn.authenticate_after(&login.password, || {
+        let path = format!("/api/tenant/keys/{}", text(&made, "id"));
+        assert_eq!(api(&world, "DELETE", &path, &token, "").status, 204);
+        // It has been heard of.
+        eventually(Duration::from_secs(5), "it is refused", || {
+            (code(world.login(&login)) == "28P01").then_some(())
+        });
+    });
+    let refused = proven.expect_err("it was let in");
+    assert!(["28P01", "57P01"].contains(&&*refused.code), "{refused:?}");
+}

@@ -128,12 +128,7 @@ async fn serve(
         }
     };
     let bound = listener.local_addr().ok();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tasks.push(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, service).await {
-            tracing::error!(%error, "an http door closed");
-        }
-    }));
+    tasks.push(tokio::spawn(crate::http::serve(listener, router)));
     bound
 }
 

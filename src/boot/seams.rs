@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::io::DuplexStream;
 
-use crate::auth::{Audience, Grant, Signer, Verifier};
+use crate::auth::{Audience, Grant, Power, Signer, Verifier};
 use crate::control::seams::{Caller, Claims, Gate, Mint, TenantDoor};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::http::OperatorGate;
@@ -83,7 +83,8 @@ impl Gate for VerifierGate {
 pub(super) struct OperatorDoor(pub(super) Verifier);
 
 impl OperatorGate for OperatorDoor {
-    fn admit_operator(&self, bearer: &str) -> Result<(), Fault> {
-        self.0.verify_operator(bearer.as_bytes(), SystemTime::now()).map(drop)
+    fn admit_operator(&self, bearer: &str) -> Result<Power, Fault> {
+        let operator = self.0.verify_operator(bearer.as_bytes(), SystemTime::now())?;
+        Ok(operator.power())
     }
 }

@@ -116,6 +116,7 @@ impl Passwords {
     pub async fn verify(&self, password: Secret, hash: Option<Secret>) -> Result<Match, Refused> {
         let (argon, dummy) = (self.argon.clone(), Arc::clone(&self.dummy));
         off_thread(self.turn().await?, move || {
+            let hash = hash.filter(|hash| is_affordable(&argon, hash.expose()));
             let compared =
                 compared(&argon, password.expose(), hash.as_ref().map_or(&dummy, Secret::expose));
             if hash.is_some() { compared } else { Match::Wrong }
@@ -182,6 +183,35 @@ fn hashed(argon: &Argon2<'_>, password: &str) -> Result<String, Fault> {
     Ok(hash.map_err(|e| failed::internal(e.to_string()))?.to_string())
 }
 
+/// The most expensive bcrypt that is computed: about a second.
+const BCRYPT_COST_MAX: u32 = 14;
+
+/// The most memory an Argon2 hash takes, in KiB.
+const ARGON_MEMORY_MAX: u32 = 128 << 10;
+
+/// Memory in KiB times passes: about a second.
+const ARGON_WORK_MAX: u64 = 512 << 10;
+
+/// Whether a hash costs no more to compare with than any library's defaults do, or our own
+/// parameters. A tenant may write what it likes where its hashes are.
+fn is_affordable(argon: &Argon2<'_>, hash: &str) -> bool {
+    if hash.starts_with("$2") {
+        let parts = hash.parse::<bcrypt::HashParts>();
+        return parts.is_ok_and(|parts| parts.get_cost() <= BCRYPT_COST_MAX);
+    }
+    let Ok(params) = PasswordHash::new(hash).and_then(|hash| Params::try_from(&hash)) else {
+        return false;
+    };
+    let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let ours = argon.params();
+    let affordable = params.m_cost() <= ARGON_MEMORY_MAX.max(ours.m_cost())
+        && work(&params) <= ARGON_WORK_MAX.max(work(ours));
+    if !affordable {
+        tracing::warn!("a password hash in a tenant's database costs too much to compare with");
+    }
+    affordable
+}
+
 fn compared(argon: &Argon2<'_>, password: &str, hash: &str) -> Match {
     if hash.starts_with("$2") {
         // bcrypt reads 72 bytes; what was hashed that way is compared that way.
@@ -240,6 +270,28 @@ mod tests {
         let other = Passwords::new(&settings).expect("settings").hash("right".into()).await;
         let other = other.expect("hash");
         assert_eq!(verify("right", other.expose()).await.expect("verify"), Match::Outdated);
+    }
+
+    #[tokio::test]
+    async fn what_would_take_all_memory_or_hours_is_not_computed() {
+        let passwords = passwords();
+        let salt_and_hash = "c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
+        for cost in ["m=4294967295,t=1,p=1", "m=65536,t=4294967295,p=1", "m=131073,t=1,p=1"] {
+            let hash = format!("$argon2id$v=19${cost}${salt_and_hash}");
+            let found = passwords.verify("x".into(), Some(hash.into())).await.expect("verify");
+            assert_eq!(found, Match::Wrong, "{cost}");
+        }
+        let cheap = bcrypt::hash("x", 4).expect("bcrypt");
+        for cost in [15, 31] {
+            let hash = cheap.replacen("$04$", &format!("${cost}$"), 1);
+            let found = passwords.verify("x".into(), Some(hash.into())).await.expect("verify");
+            assert_eq!(found, Match::Wrong, "{cost}");
+        }
+        // What others make by default.
+        for cost in ["m=65536,t=4,p=1", "m=102400,t=2,p=8"] {
+            let hash = format!("$argon2id$v=19${cost}${salt_and_hash}");
+            assert!(is_affordable(&passwords.argon, &hash), "{cost}");
+        }
     }
 
     #[tokio::test]

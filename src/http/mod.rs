@@ -6,6 +6,7 @@
 mod auth;
 mod body;
 mod connection;
+mod door;
 mod limits;
 mod mfa;
 mod numbers;
@@ -26,6 +27,7 @@ mod time;
 mod webhooks;
 
 pub use connection::ConnectionSettings;
+pub use door::serve;
 pub use ops::{Figures, OperatorGate, Ops};
 pub use problem::Problem;
 pub use public::Public;

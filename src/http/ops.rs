@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Path, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -18,6 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::body::bearer;
 use super::public::{missing, panicked, wrong_method};
 use super::{Problem, Texting, ops_texting, time};
+use crate::auth::Power;
 use crate::control::health::{Health, TenantHealth};
 use crate::control::provision::DatabaseState;
 use crate::fault::Fault;
@@ -38,11 +39,11 @@ pub trait Figures: Send + Sync {
 
 /// Proves operators' tokens.
 pub trait OperatorGate: Send + Sync {
-    /// Accepts a token that opens the ops API.
+    /// Accepts a token that opens the ops API, and tells what its holder may do there.
     ///
     /// # Errors
     /// 28P01 or 28000.
-    fn admit_operator(&self, bearer: &str) -> Result<(), Fault>;
+    fn admit_operator(&self, bearer: &str) -> Result<Power, Fault>;
 }
 
 /// What the ops API stands on. Cheap to clone.
@@ -69,14 +70,14 @@ const READY_TIMEOUT: Duration = Duration::from_secs(2);
 const PAGE_MAX: u32 = 1000;
 
 impl Ops {
-    /// The router. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`.
+    /// The router, for [`super::serve`].
     pub fn router(self) -> Router {
         let guarded = Router::new()
             .route("/", get(live))
             .route("/tenants", get(tenants))
             .route("/tenants/{id}", get(tenant))
             .merge(ops_texting::routes())
-            .layer(middleware::from_fn_with_state(self.clone(), guard));
+            .layer(middleware::from_fn_with_state(Arc::clone(&self.gate), guard));
         Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "ok\n"))
@@ -95,18 +96,27 @@ impl std::fmt::Debug for Ops {
     }
 }
 
-async fn guard(State(ops): State<Ops>, request: Request, next: Next) -> Response {
+async fn guard(
+    State(gate): State<Arc<dyn OperatorGate>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
     let admitted = match bearer(&parts) {
-        Some(token) => ops.gate.admit_operator(token).map_err(Problem::from),
+        Some(token) => gate.admit_operator(token).map_err(Problem::from),
         None => Err(Problem::unauthorized("Off loopback this takes an operator's token.")),
     };
+    let looks = matches!(parts.method, Method::GET | Method::HEAD);
     match admitted {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(Power::Stats) if !looks => {
+            let title = "Changes take an operator's token issued with \"--operator admin\"";
+            Problem::new(StatusCode::FORBIDDEN, "forbidden", title).into_response()
+        }
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -212,4 +222,50 @@ fn millis(span: Option<std::time::Duration>) -> Option<u64> {
 
 async fn live() -> Html<&'static str> {
     Html(include_str!("live.html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+    use crate::fault::{Blame, SqlState};
+
+    struct ByName;
+
+    impl OperatorGate for ByName {
+        fn admit_operator(&self, bearer: &str) -> Result<Power, Fault> {
+            let stranger = Fault::new(Blame::Client, SqlState::INVALID_PASSWORD, "no");
+            Power::parse(bearer).ok_or(stranger)
+        }
+    }
+
+    #[tokio::test]
+    async fn off_loopback_stats_looks_and_admin_acts() {
+        let gate: Arc<dyn OperatorGate> = Arc::new(ByName);
+        let router = Router::new()
+            .route("/", get(async || "").put(async || ""))
+            .layer(middleware::from_fn_with_state(gate, guard));
+        let service = TowerToHyperService::new(router);
+        for (from, bearer, method, expected) in [
+            ("192.0.2.1:1", None, Method::GET, 401),
+            ("192.0.2.1:1", Some("somebody"), Method::GET, 401),
+            ("192.0.2.1:1", Some("stats"), Method::GET, 200),
+            ("192.0.2.1:1", Some("stats"), Method::PUT, 403),
+            ("192.0.2.1:1", Some("admin"), Method::PUT, 200),
+            ("127.0.0.1:1", None, Method::PUT, 200),
+        ] {
+            let from: SocketAddr = from.parse().expect("an address");
+            let mut request = Request::builder().method(&method).uri("/");
+            if let Some(bearer) = bearer {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+            }
+            let mut request = request.body(Body::empty()).expect("a request");
+            request.extensions_mut().insert(ConnectInfo(from));
+            let response = service.call(request).await.expect("infallible");
+            assert_eq!(response.status(), expected, "{from} {bearer:?} {method}");
+        }
+    }
 }

@@ -105,8 +105,7 @@ impl Public {
         self
     }
 
-    /// The router. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: the
-    /// limits count by address.
+    /// The router, for [`super::serve`]: the limits count by address.
     pub fn router(self) -> Router {
         let body_max = self.body_max;
         Router::new()

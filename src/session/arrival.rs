@@ -21,7 +21,7 @@ use super::startup::Wish;
 use super::statements::ClientStatements;
 use super::taking::{Seat, take};
 use super::welcomes::Welcome;
-use crate::auth::Identity;
+use crate::auth::{Identity, Kind};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, ServerKey};
 use crate::net::Stream;
@@ -47,8 +47,8 @@ pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live,
     let mut live = enter(shared, identity, settled, greeted.stream, version);
     live.hears_pins = hears_pins;
     // What was revoked while this session waited was cut before it was on the roster.
-    if let Err(cut) = still_welcome(shared, &live) {
-        return Err(Farewell::fatal(live.client, cut.fault()).of(live.entry));
+    if let Err(fault) = still_welcome(shared, &live).await {
+        return Err(Farewell::fatal(live.client, fault).of(live.entry));
     }
     let welcomed = welcome(&mut live, prelude).await;
     if welcomed.is_err() {
@@ -84,7 +84,7 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
         known_database(&database, &tenant)?;
     }
     let role = tenant.permits(SystemTime::now()).role(identity.role());
-    let settings = if tenant.adopted && role != identity.role() {
+    let settings = if tenant.adopted && (role == Role::Readonly || role != identity.role()) {
         // One login for every role: PostgreSQL cannot hold it to reading, only ask it to.
         settings.with("default_transaction_read_only", "on")
     } else {
@@ -325,21 +325,27 @@ fn enter(
     }
 }
 
-fn still_welcome(shared: &Arc<Shared>, live: &Live) -> Result<(), Cut> {
+/// Whether what was proven still holds: what changes from here on finds the session on the roster. A
+/// registry that is away takes nothing back.
+async fn still_welcome(shared: &Arc<Shared>, live: &Live) -> Result<(), Fault> {
     let identity = live.entry.card().identity();
-    if shared.parts.verifier.revocations().cover(identity) {
-        return Err(Cut::Revoked);
+    let directory = &shared.parts.directory;
+    let key = match identity.kind() {
+        Kind::ApiKey => directory.api_key(identity.token_id().as_str()).await.ok(),
+        Kind::Jwt => None,
+    };
+    let is_revoked = key.is_some_and(|row| row.is_none_or(|row| row.revoked));
+    if is_revoked || shared.parts.verifier.revocations().cover(identity) {
+        return Err(Cut::Revoked.fault());
     }
-    match shared.parts.directory.cached(identity.tenant()) {
-        Some(tenant) if tenant.served().is_err() => Err(Cut::Suspended),
-        Some(tenant)
-            if tenant.permits(SystemTime::now()).role(identity.role())
-                != live.entry.card().role() =>
-        {
-            Err(Cut::Subscription)
-        }
-        _ => Ok(()),
-    }
+    let tenant = match directory.tenant(identity.tenant()).await {
+        Ok(tenant) => tenant,
+        Err(fault) if fault.state() == SqlState::INVALID_CATALOG_NAME => return Err(fault),
+        Err(_) => return Ok(()),
+    };
+    tenant.served()?;
+    let role = tenant.permits(SystemTime::now()).role(identity.role());
+    if role == live.entry.card().role() { Ok(()) } else { Err(Cut::Subscription.fault()) }
 }
 
 /// AuthenticationOk, the parameters, the key, ReadyForQuery: one write.

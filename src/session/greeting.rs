@@ -111,8 +111,7 @@ async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell
         match greeter.header().await {
             Ok(GreetingHeader::Ssl) if !greeter.asked_tls => {
                 greeter.asked_tls = true;
-                let plain_tcp = matches!(&greeter.stream, Stream::Plain(socket) if socket.family() == Some(Family::Tcp));
-                if plain_tcp && shared.parts.tls.is_some() {
+                if greeter.is_plain_tcp() && shared.parts.tls.is_some() {
                     greeter.answer(b'S').await?;
                     greeter = greeter.encrypt(shared, Hello::Asked).await?;
                 } else {
@@ -130,6 +129,9 @@ async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell
                     super::cancel::forward(shared, from, pid, &secret);
                 }
                 return Err(Farewell::silent(greeter.stream));
+            }
+            Ok(GreetingHeader::Startup { .. }) if greeter.lacks_certificate(shared) => {
+                return Err(Farewell::fatal(greeter.stream, no_certificate()));
             }
             Ok(GreetingHeader::Startup { version, body }) => {
                 let Ok(body) = greeter.body(body).await else {
@@ -158,7 +160,24 @@ struct Greeter {
     asked_gss: bool,
 }
 
+/// Told to who comes over TCP without TLS where `client_certificates` is `required`.
+fn no_certificate() -> Fault {
+    let text = "a client certificate is required";
+    Fault::new(Blame::Client, SqlState::INVALID_AUTHORIZATION, text)
+        .hint("Connect with TLS and a certificate: sslmode=require, sslcert and sslkey.")
+}
+
 impl Greeter {
+    fn is_plain_tcp(&self) -> bool {
+        matches!(&self.stream, Stream::Plain(socket) if socket.family() == Some(Family::Tcp))
+    }
+
+    /// Whether it got around the handshake that would have asked for one.
+    fn lacks_certificate(&self, shared: &Shared) -> bool {
+        self.is_plain_tcp()
+            && shared.parts.tls.as_ref().is_some_and(|tls| tls.requires_certificate())
+    }
+
     /// Looks at the first byte without taking it.
     async fn starts_with_tls(&self) -> bool {
         let Stream::Plain(socket) = &self.stream else { return false };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::cache::{Bounds, Found, Remembered};
 use super::{DirectorySettings, KeyRow, Registry, Tenant, TenantMetrics};
@@ -20,6 +21,19 @@ pub struct Directory {
 
 /// The longest key id worth a question.
 const KEY_ID_BYTES_MAX: usize = 64;
+
+/// So many keys are asked for at once. Anybody may name one that is nobody's: tenants, and what is
+/// proven, have the other connections of the registry.
+const KEY_QUESTIONS_MAX: usize = 2;
+
+/// So many keys wait to be asked for.
+const KEYS_WAITING_MAX: usize = 1_024;
+
+/// Told to who names a key while so many others are asked for.
+fn busy() -> Fault {
+    Fault::new(Blame::Control, SqlState::CANNOT_CONNECT_NOW, "too many API keys are looked up")
+        .hint("Try again.")
+}
 
 impl Directory {
     /// A directory over `registry`, whose questions are asked on the runtime of `control`.
@@ -44,12 +58,20 @@ impl Directory {
             }),
         );
         let (source, timed) = (registry.clone(), metrics.clone());
+        let turns = Arc::new(Semaphore::new(KEY_QUESTIONS_MAX));
+        let places = Arc::new(Semaphore::new(KEYS_WAITING_MAX));
         let keys = Remembered::new(
             bounds,
             control.clone(),
             Box::new(move |id: String| {
                 let (source, timed) = (source.clone(), timed.clone());
-                async move { timed.query(source.api_key(&id)).await }.boxed()
+                let (turns, places) = (Arc::clone(&turns), Arc::clone(&places));
+                async move {
+                    let _place = places.try_acquire_owned().map_err(|_| busy())?;
+                    let _turn = turns.acquire_owned().await.map_err(|_| busy())?;
+                    timed.query(source.api_key(&id)).await
+                }
+                .boxed()
             }),
         );
         Self { tenants, keys, metrics }

@@ -201,11 +201,25 @@ impl Conn {
 
     /// Answers what the server asks, up to the first ReadyForQuery.
     pub fn authenticate(&mut self, password: &str) -> Result<(), Refusal> {
+        self.authenticate_after(password, || {})
+    }
+
+    /// The same; does something before it answers the server's challenge.
+    pub fn authenticate_after(
+        &mut self,
+        password: &str,
+        mut halfway: impl FnMut(),
+    ) -> Result<(), Refusal> {
         let mut scram = None;
         loop {
             let message = self.hear()?;
             match message.tag {
-                b'R' => self.prove(&message.body, password, &mut scram)?,
+                b'R' => {
+                    if message.body.starts_with(&11_u32.to_be_bytes()) {
+                        halfway();
+                    }
+                    self.prove(&message.body, password, &mut scram)?;
+                }
                 b'v' => self.negotiated = Some(message),
                 b'K' => {
                     self.pid = u32::from_be_bytes(message.body[..4].try_into().unwrap());

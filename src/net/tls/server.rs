@@ -52,6 +52,7 @@ pub struct TlsSettings {
     /// `1.2` or `1.3`.
     pub minimum: TlsMinimum,
     /// `off`, `optional` or `required`: whether clients show certificates, beside their token.
+    /// Where they are required nobody comes over TCP without TLS.
     pub client_certificates: ClientCertificates,
     /// The authorities of client certificates, PEM.
     pub client_ca: Option<PathBuf>,
@@ -162,6 +163,11 @@ impl ServerTls {
         let stamps = stamps(&settings);
         let snapshot = read(&settings)?;
         Ok(Self { settings, current: RwLock::new(Loaded { snapshot, stamps }) })
+    }
+
+    /// Whether nobody comes in without a certificate of theirs.
+    pub fn requires_certificate(&self) -> bool {
+        self.settings.client_certificates == ClientCertificates::Required
     }
 
     /// The certificate as it is now. Take it once per connection.
