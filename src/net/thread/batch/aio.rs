@@ -17,6 +17,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 /// `IOCB_CMD_PWRITE` of `linux/aio_abi.h`.
 const WRITE: u16 = 1;
 
+/// What the first write is of: the kernel may go on reading it if its end is not told.
+static TRIAL: [u8; 1] = [0];
+
 /// `struct iocb` of `linux/aio_abi.h`, as little-endian machines of 64 bits have it.
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -66,8 +69,6 @@ impl Aio {
             SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
             None,
         )?;
-        // What the kernel may go on reading when the second call is refused has to last.
-        static TRIAL: [u8; 1] = [0];
         let mut became = Err(Errno::NOTSUP);
         let taken = aio.submit(std::iter::once((here.as_fd(), &TRIAL[..])));
         aio.end(taken, |_, written| became = written)?;
