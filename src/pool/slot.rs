@@ -66,8 +66,8 @@ impl<S: Conn> Slot<S> {
         room.opened(server, self.stamp, now)
     }
 
-    /// The dial failed, for a reason other than PostgreSQL being full. Those in line behind the
-    /// caller learn of it if no server of the tenant is left to wait for; the next dial is tried
+    /// The dial failed, for a reason other than PostgreSQL being full. Those in line with the same
+    /// login learn of it if no server of the tenant is left to wait for; the next dial is tried
     /// alone, after a short pause.
     pub fn failed(self, why: &Fault) {
         self.failed_at(why, super::now());
@@ -75,7 +75,7 @@ impl<S: Conn> Slot<S> {
 
     pub(super) fn failed_at(mut self, why: &Fault, now: Instant) {
         if let Some(room) = self.room.take() {
-            room.dial_failed(why, now);
+            room.dial_failed(self.class, why, now);
         }
     }
 

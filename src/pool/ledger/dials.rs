@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Ledger, Waiter};
+use crate::pool::Class;
 
 /// Whose connection limit a dial ran into (SQLSTATE 53300, told apart by the error's routine).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,15 +102,21 @@ impl<W, V> Ledger<W, V> {
         self.line.put_back(waiter);
     }
 
-    /// A dial failed. Those in line cannot be served either, unless servers are leased that will
-    /// come back: they are to be told. Behind a pause they wait for its end in any case.
+    /// A dial with the login of `class` failed. Those in line with that login cannot be served
+    /// either, unless an idle server fits them or servers are leased that will come back: they are
+    /// to be told. Another login may still be let in. Behind a pause all wait for its end.
     pub(in crate::pool) fn dial_failed(
         &mut self,
+        class: Class,
         now: Instant,
         pause_max: Duration,
     ) -> Vec<Waiter<W>> {
         self.dials = self.dials.failed(now, pause_max);
-        if self.leased > 0 || self.is_paused { Vec::new() } else { self.dismiss() }
+        if self.leased > 0 || self.is_paused {
+            return Vec::new();
+        }
+        let idle = &self.idle;
+        self.line.extract(|w| w.class.plain() == class.plain() && !idle.has(w.class))
     }
 
     /// A dial slot ended without telling how the dial went: the next may try at once.

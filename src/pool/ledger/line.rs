@@ -73,6 +73,16 @@ impl<W> Line<W> {
         self.waiters.binary_search_by_key(&id, |w| w.id).ok()
     }
 
+    /// Takes out all that `is_gone` picks; the others keep their order.
+    pub(super) fn extract(
+        &mut self,
+        mut is_gone: impl FnMut(&Waiter<W>) -> bool,
+    ) -> Vec<Waiter<W>> {
+        let (gone, stay) = self.drain().partition::<Vec<_>, _>(|waiter| is_gone(waiter));
+        self.waiters = stay.into();
+        gone
+    }
+
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Waiter<W>> {
         std::mem::take(&mut self.waiters).into_iter()
     }

@@ -109,6 +109,13 @@ impl<V> Shelf<V> {
         self.take_at(at)
     }
 
+    /// Whether a client of `class` may have one of them, now or when it is no longer held.
+    pub(super) fn has(&self, class: Class) -> bool {
+        let lanes = [Lane::Held, Lane::Warm, Lane::Free];
+        let fit = [class, class.plain()];
+        fit.iter().any(|class| lanes.iter().any(|lane| self.ends(*class, *lane).top != NOWHERE))
+    }
+
     /// A server for a client of `class`: of its own flavour first, and of those whose session is
     /// expected back only if there is no other. A `picky` client can have a new one: it takes
     /// neither these nor a worn one nor one without its flavour.

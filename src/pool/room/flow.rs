@@ -14,7 +14,7 @@ use crate::pool::reach::{self, Reach};
 use crate::pool::settings::PinSettings;
 use crate::pool::slot::{Order, Phase, Slot};
 use crate::pool::ticket::Ticket;
-use crate::pool::{Conn, Grant, News, refusal};
+use crate::pool::{Class, Conn, Grant, News, refusal};
 
 /// Who gives a server back, and whether it is put aside for it.
 #[derive(Debug, Clone, Copy)]
@@ -105,14 +105,12 @@ impl<S: Conn> Room<S> {
             return;
         };
         self.till.with(deeds, |b, grants| b.accept(self.seat, want, now, grants));
-        if want > 0 && self.till.is_pressed() {
-            self.seek(deeds);
-        }
-        drop(book);
         let stamp = Stamp { since: now, retires: None, epoch, lent: now, is_worn: false };
         let order = Order { id: waiter.id, class: waiter.class, asked: waiter.asked };
         let slot = Slot::dialing(Arc::clone(self), order, class, stamp);
         deeds.push(Deed::Hand(waiter.reach, Grant::Dial(slot)));
+        // An idle server may fit who is the head now.
+        self.pump(&mut book, now, deeds);
     }
 
     /// A dial became a server.
@@ -184,12 +182,13 @@ impl<S: Conn> Room<S> {
         }
     }
 
-    /// A dial failed: the slot is given back, and those in line with nothing to hope for are told.
-    pub(in crate::pool) fn dial_failed(self: &Arc<Self>, why: &Fault, now: Instant) {
+    /// A dial with the login of `class` failed: the slot is given back, and those in line with
+    /// nothing to hope for are told.
+    pub(in crate::pool) fn dial_failed(self: &Arc<Self>, class: Class, why: &Fault, now: Instant) {
         let mut deeds = Deeds::new();
         let mut book = self.book();
         book.dial_ended();
-        for waiter in book.dial_failed(now, self.common.pool.dial_backoff_max.get()) {
+        for waiter in book.dial_failed(class, now, self.common.pool.dial_backoff_max.get()) {
             deeds.push(Deed::Refuse(waiter.reach, refusal::unreachable(why)));
         }
         self.free(&mut book, Was::Dialing, now, &mut deeds);

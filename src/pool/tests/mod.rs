@@ -13,4 +13,5 @@ mod late;
 mod moving;
 mod promises;
 mod round;
+mod stalls;
 mod stress;
