@@ -5,7 +5,7 @@
 //! holds a slot, and the sum never exceeds `server_max`. Idle servers lie on a shelf, where a
 //! session finds the one it had last. Clients wait in one line, whatever their class: when the one
 //! at its head needs another class than is idle and nothing else can be had, an idle server is
-//! closed for it.
+//! closed for it; at PostgreSQL's own limit, one at a time.
 //!
 //! The ledger owns the servers (`V`) and the waiters' addresses (`W`) as values and knows neither:
 //! the room uses sockets and channels, the tests numbers.
@@ -17,6 +17,7 @@ mod line;
 mod rest;
 mod rivals;
 mod shelf;
+mod way;
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ pub use rivals::{Claim, Holder};
 #[cfg(test)]
 pub(super) use shelf::HOLD;
 use shelf::Shelf;
+use way::Way;
 
 use super::pin::{Pin, Pins};
 use super::{Class, Limits};
@@ -78,6 +80,7 @@ pub(super) struct Ledger<W, V> {
     line: Line<W>,
     /// When a server was last closed for a client that could not have its flavour.
     clashed: Option<Instant>,
+    way: Way,
     rest: Rest,
     /// What the budget was last told.
     pub(super) told_want: u32,
@@ -111,6 +114,7 @@ impl<W, V> Ledger<W, V> {
             closing: 0,
             line: Line::new(),
             clashed: None,
+            way: Way::default(),
             rest: Rest::default(),
             told_want: 0,
             alarm: None,
@@ -235,12 +239,19 @@ impl<W, V> Ledger<W, V> {
         }
         // Only servers of other classes are idle. One of them makes room if nothing else does,
         // but not more of them than there are clients in line.
-        let bound = self.headroom() == 0 || starved;
+        // At PostgreSQL's limit one makes way although the cap has room; but one at a time.
+        let is_full = matches!(self.dials, Dials::Full { .. });
+        let is_careful = is_full || self.way.is_doubtful();
+        let bound = is_full || self.headroom() == 0 || starved;
+        let bound = bound && (!is_careful || self.way.is_open(now));
         let hopeless = matches!(self.dials, Dials::Failing { .. });
         if bound && !hopeless && self.closing < self.line.len() {
             self.idle.settle_all(now);
             let Some(shut) = self.shut_coldest(Some(class)) else { return Next::Rest };
             self.clashed = Some(now);
+            if is_careful {
+                self.way.made(now);
+            }
             return Next::Shut(shut);
         }
         Next::Rest

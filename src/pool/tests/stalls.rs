@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::bed::{Bed, cap, lease_of, slot_of, waits};
-use super::fake::Fake;
+use super::fake::{Fake, tenant};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::pool::{Asker, Attempt, Class, Lease, Membership, Slot, Ticket};
+use crate::pool::{Asker, Attempt, Class, FullOf, Grant, Lease, Membership, Slot, Ticket};
 
 fn ask_as(member: &Membership<Fake>, login: usize, now: Instant) -> Attempt<Fake> {
     member.room().lease_at(Class::new(login), &Asker::STRANGER, now).expect("not refused")
@@ -23,6 +23,52 @@ fn dials_as(member: &Membership<Fake>, login: usize, now: Instant) -> Slot<Fake>
 
 fn unreachable() -> Fault {
     Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, "refused")
+}
+
+fn idle(bed: &Bed) -> u32 {
+    bed.pools.room(&tenant(0)).expect("open").idle
+}
+
+#[test]
+fn an_idle_server_of_another_login_makes_room_at_postgresqls_limit() {
+    let bed = Bed::new(20);
+    let member = bed.enter(0, &cap(10));
+    let mut leases: Vec<_> = (0..9).map(|_| bed.dialed(&member, 0)).collect();
+    let mut other = dials_as(&member, 1, bed.at(1)).refused_full_at(FullOf::Tenant, bed.at(2));
+    let mut app = waits(&member, bed.at(3));
+    leases.drain(..4).for_each(|lease| lease.finish_at(bed.at(4)));
+    assert_eq!((bed.closing(), idle(&bed)), (1, 3), "one makes room, and no more than one");
+    assert_eq!(bed.hang_up(5), 1);
+    let theirs = bed.dial(slot_of(&mut other), 6);
+    drop((lease_of(&mut app), theirs, leases));
+}
+
+/// The login itself may have a limit, or somebody else take what comes free.
+
+#[test]
+fn servers_that_would_make_room_in_vain_are_kept() {
+    let bed = Bed::new(20);
+    let member = bed.enter(0, &cap(10));
+    let leases: Vec<_> = (0..9).map(|_| bed.dialed(&member, 0)).collect();
+    for lease in leases {
+        lease.finish_at(bed.at(0));
+    }
+    let mut other = dials_as(&member, 1, bed.at(1)).refused_full_at(FullOf::Tenant, bed.at(1));
+    let mut more: Vec<_> = (0..5).map(|_| waits_as(&member, 1, bed.at(2))).collect();
+    let (mut closed, mut by_second) = (0, Vec::new());
+    for ms in 2..6_002 {
+        closed += bed.hang_up(ms);
+        bed.pools.tick(bed.at(ms));
+        for ticket in more.iter_mut().chain([&mut other]) {
+            if let Some(Ok(Grant::Dial(slot))) = ticket.claim() {
+                *ticket = slot.refused_full_at(FullOf::Tenant, bed.at(ms));
+            }
+        }
+        if ms % 1_000 == 0 {
+            by_second.push(closed);
+        }
+    }
+    assert!(by_second[0] == 1 && by_second[5] <= 3, "{by_second:?}");
 }
 
 #[test]
