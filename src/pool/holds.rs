@@ -75,9 +75,14 @@ impl<S: Conn> Pools<S> {
             drop(holds);
             deeds.perform(now);
         }
+        if !paused {
+            // Who waits for its end waits no more.
+            self.0.common.stilled.notify_waiters();
+        }
     }
 
-    /// Waits until no paused room of `whom` holds a server connection. Cancel-safe.
+    /// Waits until no paused room of `whom` holds a server connection; a pause taken back is not
+    /// waited for. Cancel-safe.
     pub async fn stilled(&self, whom: Option<&TenantId>) {
         loop {
             let rung = self.0.common.stilled.notified();

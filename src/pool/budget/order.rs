@@ -127,8 +127,18 @@ impl Budget {
 
     /// The first waiting tenant that may dial now.
     fn best_dialer(&mut self) -> Option<Key> {
-        let most = self.rules.dial_max.div_ceil(2).max(1);
-        self.next_where(|budget, seat| budget.stool(seat).dialing < most)
+        self.next_where(Self::may_dial)
+    }
+
+    /// Whether a tenant has less than half of the dials for itself.
+    fn may_dial(&mut self, seat: Seat) -> bool {
+        self.stool(seat).dialing < self.rules.dial_max.div_ceil(2).max(1)
+    }
+
+    /// Takes the oldest promise to a tenant that may dial now.
+    fn next_promised(&mut self) -> Option<Seat> {
+        let at = (0..self.promises.len()).find(|at| self.may_dial(self.promises[*at]))?;
+        self.promises.remove(at)
     }
 
     /// The first in the order that `fits`. Those passed over are few: only tenants that have half
@@ -156,7 +166,7 @@ impl Budget {
     /// Grants what is free and promises what will be.
     pub(super) fn settle(&mut self, grants: &mut Vec<Seat>) {
         while self.used < self.total() && self.dialing < self.rules.dial_max.max(1) {
-            if let Some(seat) = self.promises.pop_front() {
+            if let Some(seat) = self.next_promised() {
                 self.stool(seat).promised -= 1;
                 self.grant(seat);
                 grants.push(seat);

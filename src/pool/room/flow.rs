@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::pool::budget::{PinsFull, Was};
 use crate::pool::deeds::{Deed, Deeds};
 use crate::pool::lease::Lease;
-use crate::pool::ledger::{FullOf, Kept, Next, Stamp, Waiter, WaiterId};
+use crate::pool::ledger::{FullOf, Gate, Kept, Next, Stamp, Waiter, WaiterId};
 use crate::pool::pin::Pins;
 use crate::pool::reach::{self, Reach};
 use crate::pool::settings::PinSettings;
@@ -197,7 +197,8 @@ impl<S: Conn> Room<S> {
         deeds.perform(now);
     }
 
-    /// PostgreSQL was full: the client that dialed goes back to its place in line.
+    /// PostgreSQL was full: the client that dialed goes back to its place in line, if the tenant
+    /// was not suspended meanwhile.
     pub(in crate::pool) fn refused_full(
         self: &Arc<Self>,
         order: Order,
@@ -208,8 +209,13 @@ impl<S: Conn> Room<S> {
         let mut deeds = Deeds::new();
         let mut book = self.book();
         book.dial_ended();
-        let waiter = Waiter { id: order.id, class: order.class, asked: order.asked, reach };
-        book.refused_full(waiter, of, now, self.common.pool.dial_backoff_max.get());
+        if book.gate() == Gate::Open {
+            let waiter = Waiter { id: order.id, class: order.class, asked: order.asked, reach };
+            book.refused_full(waiter, of, now, self.common.pool.dial_backoff_max.get());
+        } else {
+            // Behind a closed gate nobody waits.
+            deeds.push(Deed::Refuse(reach, self.refused(refusal::suspended(), "suspended")));
+        }
         let was = match of {
             FullOf::Tenant => Was::Dialing,
             FullOf::Server => Was::Refused,

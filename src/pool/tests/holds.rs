@@ -119,6 +119,21 @@ async fn a_pause_is_complete_when_the_last_server_is_gone() {
     waiting.await.expect("no panic");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pause_taken_back_is_waited_for_no_more() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &cap(2));
+    let _lease = bed.dialed(&member, 0);
+    bed.pools.pause(None);
+    let pools = bed.pools.clone();
+    let waiting = tokio::spawn(async move { pools.stilled(None).await });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished(), "a lease is out");
+    bed.pools.unpause(None);
+    let done = tokio::time::timeout(Duration::from_secs(3_600), waiting).await;
+    done.expect("in time").expect("no panic");
+}
+
 #[test]
 fn leases_and_transactions_are_counted() {
     let bed = Bed::new(10);

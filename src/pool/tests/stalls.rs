@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::bed::{Bed, cap, lease_of, slot_of, waits};
+use super::bed::{Bed, ask, cap, lease_of, slot_of, waits};
 use super::fake::{Fake, tenant};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::pool::{Asker, Attempt, Class, FullOf, Grant, Lease, Membership, Slot, Ticket};
@@ -44,7 +44,6 @@ fn an_idle_server_of_another_login_makes_room_at_postgresqls_limit() {
 }
 
 /// The login itself may have a limit, or somebody else take what comes free.
-
 #[test]
 fn servers_that_would_make_room_in_vain_are_kept() {
     let bed = Bed::new(20);
@@ -109,4 +108,48 @@ fn a_failed_dial_is_told_to_those_of_its_login_without_a_server() {
     assert!(third.claim().is_none(), "its login has not failed");
     bed.pools.tick(bed.at(3_000));
     drop((slot_of(&mut third), lease));
+}
+
+#[test]
+fn who_was_refused_for_fullness_after_a_suspension_is_told_of_it() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &cap(1));
+    let Attempt::Dial(slot) = ask(&member, bed.at(0)) else { panic!("dials") };
+    bed.pools.suspend(&tenant(0));
+    let mut ticket = slot.refused_full_at(FullOf::Tenant, bed.at(1));
+    let Some(Err(fault)) = ticket.claim() else { panic!("refused") };
+    assert_eq!(fault.state(), SqlState::CANNOT_CONNECT_NOW);
+    drop(ticket);
+    let room = bed.pools.room(&tenant(0)).expect("open");
+    assert_eq!((room.waiting, room.used()), (0, 0));
+}
+
+#[test]
+fn promised_slots_leave_half_of_the_dials_to_others() {
+    let bed = Bed::new(20);
+    let (before, after, other) =
+        (bed.enter(0, &cap(20)), bed.enter(1, &cap(20)), bed.enter(2, &cap(5)));
+    let held: Vec<_> = (0..20).map(|_| bed.dialed(&before, 0)).collect();
+    let mut line: Vec<_> = (0..20).map(|_| waits(&after, bed.at(1))).collect();
+    for lease in held {
+        lease.destroy_at(bed.at(2));
+    }
+    assert_eq!(bed.hang_up(3), 20);
+    let mut slots: Vec<_> = line.iter_mut().filter_map(granted).collect();
+    assert_eq!(slots.len(), 8, "half of pool.dial_max");
+    let Attempt::Dial(theirs) = ask(&other, bed.at(4)) else { panic!("half is left") };
+    let mut leases = Vec::new();
+    while let Some(slot) = slots.pop() {
+        leases.push(bed.dial(slot, 5));
+        slots.extend(line.iter_mut().filter_map(granted));
+    }
+    assert_eq!(leases.len(), 19, "no slot is lost by waiting");
+    drop(theirs);
+}
+
+fn granted(ticket: &mut Ticket<Fake>) -> Option<Slot<Fake>> {
+    match ticket.claim()? {
+        Ok(Grant::Dial(slot)) => Some(slot),
+        _ => panic!("expected the right to dial"),
+    }
 }
