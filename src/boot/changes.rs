@@ -12,7 +12,7 @@ use crate::control::fleet::apply_tenant;
 use crate::fault::{Fault, SqlState};
 use crate::ident::TenantId;
 use crate::pool::Holder;
-use crate::session::Cut;
+use crate::session::{Card, Cut, way_of};
 use crate::tenant::{Permits, Status, Tenant};
 
 /// How long a revocation is remembered whose notice does not say until when: a registry of before.
@@ -136,6 +136,15 @@ pub(super) async fn look_again(built: &Built, id: &TenantId) -> Result<(), Fault
 /// A tenant's live sessions and its room are as its row says.
 pub(super) async fn follow(built: &Built, tenant: &Tenant) {
     let id = &tenant.id;
+    let way = way_of(tenant);
+    // Its servers are elsewhere now: who holds on to the old ones comes again and finds the new.
+    if built.pools.reroute(id, &way) {
+        let old = |card: &Card| card.identity().tenant() == id && card.mark() != way.mark;
+        let cut = built.shared.roster().cut(Cut::Killed, old);
+        if cut > 0 {
+            tracing::info!(%id, sessions = cut, "sessions cut because their tenant's servers are others");
+        }
+    }
     let permits = tenant.permits(SystemTime::now());
     if tenant.status != Status::Active {
         built.shared.roster().cut_tenant(Cut::Suspended, id);

@@ -39,6 +39,7 @@ mod tests;
 mod ticket;
 mod till;
 mod timeouts;
+mod way;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -61,6 +62,7 @@ pub use shares::{Place, Split};
 pub use slot::Slot;
 pub use ticket::{Attempt, Grant, Ticket};
 pub use timeouts::{Timeout, Timeouts};
+pub use way::Way;
 
 /// The time, by tokio's clock: tests may pause it.
 fn now() -> Instant {

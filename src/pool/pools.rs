@@ -15,8 +15,10 @@ use super::metrics::PoolMetrics;
 use super::room::Room;
 use super::shares::Shares;
 use super::till::Till;
+use super::way::{Kept, Taken};
 use super::{
-    BudgetFigures, Conn, Limits, Membership, PinSettings, PoolSettings, RoomFigures, lock, refusal,
+    BudgetFigures, Conn, Limits, Membership, PinSettings, PoolSettings, RoomFigures, Way, lock,
+    refusal,
 };
 use crate::fault::Fault;
 use crate::ident::{ServerKey, TenantId};
@@ -29,11 +31,29 @@ pub struct Pools<S: Conn>(pub(super) Arc<Directory<S>>);
 
 pub(super) struct Directory<S: Conn> {
     pub(super) common: Arc<Common<S>>,
-    rooms: Mutex<HashMap<TenantId, Arc<Room<S>>>>,
+    rooms: Mutex<HashMap<TenantId, Opened<S>>>,
     tills: Mutex<HashMap<ServerKey, Arc<Till<S>>>>,
     is_draining: AtomicBool,
     pub(super) holds: Mutex<Holds>,
     pub(super) shares: Mutex<Shares>,
+}
+
+/// A room and the way its servers are dialled.
+struct Opened<S: Conn> {
+    room: Arc<Room<S>>,
+    way: Kept,
+}
+
+impl<S: Conn> Opened<S> {
+    /// Under the directory's lock, so that nobody comes by the new way before the servers of the
+    /// old one are out of reach.
+    fn take(&mut self, way: &Way, now: Instant, deeds: &mut Deeds<S>) -> Taken {
+        let taken = self.way.take(way);
+        if taken == Taken::Changed {
+            self.room.recycle(now, deeds);
+        }
+        taken
+    }
 }
 
 impl<S: Conn> Clone for Pools<S> {
@@ -74,60 +94,68 @@ impl<S: Conn> Pools<S> {
     }
 
     /// Counts a client into its tenant's room, which is opened if there is none, and puts `limits`
-    /// in force there.
+    /// in force there. A `way` that was read later than the room's takes its place, as by
+    /// [`Pools::reroute`].
     ///
     /// # Errors
-    /// 53300 at `client_max`; 57P03 when the tenant is suspended or disabled or its room leads
-    /// to another server still, or when pgusher is shutting down.
+    /// 53300 at `client_max`; 57P03 when the tenant is suspended or disabled, when its room leads
+    /// to another server still, when `way` is out of date, or when pgusher is shutting down.
     pub fn enter(
         &self,
         tenant: &TenantId,
-        server: &ServerKey,
+        way: &Way,
         limits: &Limits,
     ) -> Result<Membership<S>, Fault> {
-        self.enter_at(tenant, server, limits, super::now())
+        self.enter_at(tenant, way, limits, super::now())
     }
 
     pub(super) fn enter_at(
         &self,
         tenant: &TenantId,
-        server: &ServerKey,
+        way: &Way,
         limits: &Limits,
         now: Instant,
     ) -> Result<Membership<S>, Fault> {
         if self.0.is_draining.load(Ordering::Relaxed) {
             return Err(refusal::draining());
         }
-        let room = {
+        let (server, mut deeds) = (&way.server, Deeds::new());
+        let entered = {
             let mut rooms = lock(&self.0.rooms);
             let (paused, disabled) = lock(&self.0.holds).of(tenant);
             if disabled {
                 return Err(refusal::disabled());
             }
+            if rooms.get(tenant).is_some_and(|opened| opened.way.is_newer_than(way)) {
+                return Err(refusal::moving());
+            }
             // A tenant that was moved gets a new room once the old one is empty, not before: its
             // cap is one over both servers.
-            let moved = rooms.get(tenant).filter(|r| r.server() != server).map(|r| r.is_empty());
+            let room = rooms.get(tenant).map(|opened| &opened.room);
+            let moved = room.filter(|r| r.server() != server).map(|r| r.is_empty());
             match moved {
                 Some(false) => return Err(refusal::moving()),
                 Some(true) => drop(rooms.remove(tenant)),
                 None => {}
             }
-            let room = rooms.entry(tenant.clone()).or_insert_with(|| {
+            let opened = rooms.entry(tenant.clone()).or_insert_with(|| {
                 let common = Arc::clone(&self.0.common);
                 let place = lock(&self.0.shares).place();
                 let state = (paused, place);
-                Room::open(tenant.clone(), self.till(server), common, limits.clone(), state)
+                let till = self.till(server);
+                let room = Room::open(tenant.clone(), till, common, limits.clone(), state);
+                Opened { room, way: Kept::new(way) }
             });
+            opened.take(way, now, &mut deeds);
             // Counted in under the directory's lock, so that no sweep drops the room in between.
-            let room = Arc::clone(room);
-            room.count_in(limits)?;
-            room
+            let room = Arc::clone(&opened.room);
+            room.count_in(limits).map(|()| Membership::new(room, opened.way.pass()))
         };
-        let membership = Membership::new(room);
-        let mut deeds = Deeds::new();
-        membership.room().relimit(limits, now, &mut deeds);
+        if let Ok(membership) = &entered {
+            membership.room().relimit(limits, now, &mut deeds);
+        }
         deeds.perform(now);
-        Ok(membership)
+        entered
     }
 
     /// Puts other limits in force for a tenant, if it has a room; all present sessions keep on.
@@ -150,6 +178,15 @@ impl<S: Conn> Pools<S> {
     /// end.
     pub fn recycle(&self, tenant: &TenantId) {
         self.with_room(tenant, Room::recycle);
+    }
+
+    /// The same, if the room's servers are not those of `way`: they are dialled by that from now on,
+    /// and whoever came by another is given no more of them. `false`: the room knows better.
+    pub fn reroute(&self, tenant: &TenantId, way: &Way) -> bool {
+        let (now, mut deeds) = (super::now(), Deeds::new());
+        let taken = lock(&self.0.rooms).get_mut(tenant).map(|o| o.take(way, now, &mut deeds));
+        deeds.perform(now);
+        taken != Some(Taken::Stale)
     }
 
     /// The same for every tenant.
@@ -196,7 +233,7 @@ impl<S: Conn> Pools<S> {
 
     /// One tenant's figures, if it has a room.
     pub fn room(&self, tenant: &TenantId) -> Option<RoomFigures> {
-        let room = lock(&self.0.rooms).get(tenant).cloned();
+        let room = lock(&self.0.rooms).get(tenant).map(|opened| Arc::clone(&opened.room));
         room.map(|room| room.figures(super::now()))
     }
 
@@ -212,7 +249,7 @@ impl<S: Conn> Pools<S> {
         tenant: &TenantId,
         act: impl FnOnce(&Arc<Room<S>>, Instant, &mut Deeds<S>),
     ) {
-        let room = lock(&self.0.rooms).get(tenant).cloned();
+        let room = lock(&self.0.rooms).get(tenant).map(|opened| Arc::clone(&opened.room));
         if let Some(room) = room {
             let (now, mut deeds) = (super::now(), Deeds::new());
             act(&room, now, &mut deeds);
@@ -246,7 +283,7 @@ impl<S: Conn> Pools<S> {
     }
 
     pub(super) fn all_rooms(&self) -> Vec<Arc<Room<S>>> {
-        lock(&self.0.rooms).values().cloned().collect()
+        lock(&self.0.rooms).values().map(|opened| Arc::clone(&opened.room)).collect()
     }
 
     /// Drops a room that has been vacant long enough.

@@ -16,14 +16,14 @@ use super::live::{Counted, Live};
 use super::login::Proven;
 use super::schema::{Reading, Salted, Schema};
 use super::settings::DatabaseNames;
-use super::shared::Shared;
+use super::shared::{Shared, way_of};
 use super::startup::Wish;
 use super::statements::ClientStatements;
 use super::taking::{Seat, take};
 use super::welcomes::Welcome;
 use crate::auth::{Identity, Kind};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ident::{Role, ServerKey};
+use crate::ident::Role;
 use crate::net::Stream;
 use crate::pool::{Asker, Class, Lease, Membership, Pin};
 use crate::server::{Account, DialError, Endpoint, Params, Server, Settings, ToldPid};
@@ -50,6 +50,10 @@ pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live,
     if let Err(fault) = still_welcome(shared, &live).await {
         return Err(Farewell::fatal(live.client, fault).of(live.entry));
     }
+    // Its tenant's servers may be others than when it asked where they are.
+    if live.membership.check_way().is_err() {
+        return Err(Farewell::fatal(live.client, Cut::Killed.fault()).of(live.entry));
+    }
     let welcomed = welcome(&mut live, prelude).await;
     if welcomed.is_err() {
         return Err(Farewell::silent(live.client).of(live.entry));
@@ -62,6 +66,8 @@ pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live,
 /// A client's place in its room, and what its first server said.
 struct Settled {
     role: Role,
+    /// By which way its servers are dialled.
+    mark: u64,
     seat: Seat,
     membership: Membership<Box<Server>>,
     /// Who it is to its room.
@@ -91,9 +97,10 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
         settings
     };
     let limits = shared.parts.rules.of(&tenant);
-    let server = ServerKey::new(Arc::clone(&tenant.server));
-    let membership = shared.parts.pools.enter(&tenant.id, &server, &limits)?;
-    let schema = shared.schemas.of(&tenant.id, &server, &tenant.database);
+    let way = way_of(&tenant);
+    let mark = way.mark;
+    let membership = shared.parts.pools.enter(&tenant.id, &way, &limits)?;
+    let schema = shared.schemas.of(&tenant.id, mark);
     let default_mode = shared.parts.settings.pool_mode;
     let mode = pool_mode.or(tenant.pool_mode).unwrap_or(default_mode);
     if mode == PoolMode::Session {
@@ -105,6 +112,7 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
         let (asker, held) = (Asker::new(), Some(lease));
         return Ok(Settled {
             role,
+            mark,
             seat,
             membership,
             asker,
@@ -120,7 +128,7 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
     flavour(&mut seat, &membership, &settings);
     let mut asker = Asker::new();
     let known = introduce(&seat, &membership, &mut asker);
-    Ok(Settled { role, seat, membership, asker, known, held: None, schema, params, settings })
+    Ok(Settled { role, mark, seat, membership, asker, known, held: None, schema, params, settings })
 }
 
 /// A tenant's database, as it is called or as every tenant's would be; the sidecar says the latter.
@@ -296,7 +304,7 @@ fn enter(
     let length = if version.has_long_keys() { LONG_SECRET_BYTES } else { 4 };
     let secret: Box<[u8]> = if random { secret[..length].into() } else { Box::default() };
     let timeouts = Arc::clone(settled.membership.room().timeouts());
-    let who = (identity, settled.role);
+    let who = (identity, settled.role, settled.mark);
     let entry = shared.parts.roster.enter(who, stream.peer(), settled.known, secret, timeouts);
     let gauge = shared.parts.metrics.sessions.clone();
     gauge.inc();

@@ -83,7 +83,7 @@ mod tests {
     async fn a_session_is_there_until_it_has_said_all() {
         let roster = Arc::new(Roster::default());
         let tenant = TenantId::parse("a").expect("valid");
-        let who = (Identity::unproven(&tenant, Role::App), Role::App);
+        let who = (Identity::unproven(&tenant, Role::App), Role::App, 0);
         let entry = roster.enter(who, None, Known::Otherwise, vec![1; 4].into(), Arc::default());
         let (here, mut there) = tokio::io::duplex(1);
         let stream = Stream::Plain(Socket::Pipe(here));

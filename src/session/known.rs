@@ -43,7 +43,7 @@ mod tests {
 
     fn enter(roster: &Arc<Roster>, told: Option<ToldPid>, secret: u8) -> Entry {
         let tenant = TenantId::parse("a").expect("valid");
-        let who = (Identity::unproven(&tenant, Role::App), Role::App);
+        let who = (Identity::unproven(&tenant, Role::App), Role::App, 0);
         let known = told.map_or(Known::Otherwise, Known::By);
         roster.enter(who, None, known, vec![secret; 4].into(), Arc::default())
     }

@@ -45,7 +45,7 @@ pub use metrics::SessionMetrics;
 pub use relay::trim_stock;
 pub use roster::{Card, Roster};
 pub use settings::{DatabaseNames, SessionSettings, TokenExpiry, TokenMethod};
-pub use shared::{Console, LimitRules, RefusedDial, Shared, SharedParts};
+pub use shared::{Console, LimitRules, RefusedDial, Shared, SharedParts, way_of};
 
 use crate::net::Stream;
 use std::sync::Arc;

@@ -26,6 +26,8 @@ use crate::wire::CancelKey;
 pub struct Card {
     identity: Identity,
     role: Role,
+    /// By which way its servers are dialled.
+    mark: u64,
     key: CancelKey,
     peer: Option<SocketAddr>,
     since: SystemTime,
@@ -59,6 +61,11 @@ impl Card {
     /// As which role it works; less than its token says where its tenant has not paid.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// By which way its servers are dialled; see [`crate::pool::Way`].
+    pub fn mark(&self) -> u64 {
+        self.mark
     }
 
     /// Where it comes from; `None` for a unix socket or the sidecar.
@@ -195,7 +202,7 @@ impl Roster {
     /// is known by it, on another PostgreSQL; no other two have the same.
     pub(super) fn enter(
         self: &Arc<Self>,
-        (identity, role): (Identity, Role),
+        (identity, role, mark): (Identity, Role, u64),
         peer: Option<SocketAddr>,
         known: Known,
         secret: Box<[u8]>,
@@ -205,6 +212,7 @@ impl Roster {
         let card = Arc::new(Card {
             identity,
             role,
+            mark,
             key: CancelKey { pid, secret },
             peer,
             since: SystemTime::now(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::routines::Routines;
 use super::welcomes::{GOOD_FOR, Welcome, Welcomes};
-use crate::ident::{ServerKey, TenantId};
+use crate::ident::TenantId;
 use crate::pool::Class;
 use crate::server::Settings;
 
@@ -34,8 +34,8 @@ pub(super) struct Schema(Arc<Known>);
 
 #[derive(Debug)]
 struct Known {
-    /// Where it was seen.
-    place: (ServerKey, Arc<str>),
+    /// The way to where it was seen.
+    mark: u64,
     /// A number for the schema as it was last seen to change.
     version: AtomicU64,
     /// How often its functions were seen to change, and one.
@@ -84,17 +84,16 @@ impl Reading {
 }
 
 impl Schemas {
-    /// The schema of a tenant whose database of that name is on that server.
-    pub(super) fn of(&self, tenant: &TenantId, server: &ServerKey, database: &Arc<str>) -> Schema {
-        self.at(tenant, (server, database), millis_now())
+    /// The schema of a tenant whose database is where the way of that mark leads.
+    pub(super) fn of(&self, tenant: &TenantId, mark: u64) -> Schema {
+        self.at(tenant, mark, millis_now())
     }
 
-    fn at(&self, tenant: &TenantId, place: (&ServerKey, &Arc<str>), now: u64) -> Schema {
-        let (server, database) = place;
+    fn at(&self, tenant: &TenantId, mark: u64, now: u64) -> Schema {
         let mut known = self.known();
         if let Some(schema) = known.get(tenant)
             && is_good(schema, now)
-            && (&schema.place.0, &schema.place.1) == place
+            && schema.mark == mark
         {
             let schema = Schema(Arc::clone(schema));
             // Only the map has it, and this one.
@@ -106,7 +105,7 @@ impl Schemas {
         }
         // Numbers are never used twice, so that a schema that was forgotten does not come back.
         let schema = Arc::new(Known {
-            place: (server.clone(), Arc::clone(database)),
+            mark,
             version: AtomicU64::new(fresh()),
             changes: AtomicU64::new(1),
             number: AtomicU64::new(0),

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 
 use crate::auth::scram::MockSecret;
 use crate::auth::{Operator, Throttle, Verifier};
-use crate::ident::TenantId;
+use crate::ident::{ServerKey, TenantId};
 use crate::net::Stream;
 use crate::net::tls::ServerTls;
-use crate::pool::{Limits, LimitsSettings, PoolSettings, Pools};
+use crate::pool::{Limits, LimitsSettings, PoolSettings, Pools, Way};
 use crate::server::{Dialer, Server};
 use crate::tenant::{Directory, LimitOverrides, Tenant};
 
@@ -97,6 +97,12 @@ impl LimitRules {
         };
         self.limits.resolve(&self.pool, self.plans.get(&*tenant.plan), &own)
     }
+}
+
+/// The way to a tenant's servers, as its row has it.
+pub fn way_of(tenant: &Tenant) -> Way {
+    let server = ServerKey::new(Arc::clone(&tenant.server));
+    Way { server, mark: tenant.mark(), read: tenant.read }
 }
 
 /// [`SharedParts`] and what sessions learn from one another.

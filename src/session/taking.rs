@@ -49,11 +49,12 @@ pub(super) async fn take(
     seat: &Seat,
 ) -> Result<ServerLease, Fault> {
     let attempt = membership.room().lease(seat.class, &Asker::STRANGER)?;
-    finish_attempt(shared, attempt, seat).await
+    finish_attempt(shared, membership, attempt, seat).await
 }
 
 async fn finish_attempt(
     shared: &Arc<Shared>,
+    membership: &Membership<Box<Server>>,
     attempt: Attempt<Box<Server>>,
     seat: &Seat,
 ) -> Result<ServerLease, Fault> {
@@ -62,11 +63,12 @@ async fn finish_attempt(
         Attempt::Dial(slot) => Grant::Dial(slot),
         Attempt::Wait(ticket) => ticket.wait().await?,
     };
-    finish_grant(shared, grant, seat).await
+    finish_grant(shared, membership, grant, seat).await
 }
 
 async fn finish_grant(
     shared: &Arc<Shared>,
+    membership: &Membership<Box<Server>>,
     mut grant: Grant<Box<Server>>,
     seat: &Seat,
 ) -> Result<ServerLease, Fault> {
@@ -75,6 +77,8 @@ async fn finish_grant(
             Grant::Lease(lease) => return Ok(lease),
             Grant::Dial(slot) => slot,
         };
+        // A seat of before the tenant's servers were somewhere else leads to the old ones.
+        membership.check_way()?;
         match dial(shared, slot, seat).await? {
             Dialled::Lease(lease) => return Ok(lease),
             Dialled::Full(ticket) => grant = ticket.wait().await?,
@@ -156,7 +160,7 @@ impl Live {
         grant: Grant<Box<Server>>,
         relay: &mut Relay,
     ) -> Result<Result<ServerLease, Fault>, End> {
-        let mut taking = Box::pin(finish_grant(&self.shared, grant, &self.seat));
+        let mut taking = Box::pin(finish_grant(&self.shared, &self.membership, grant, &self.seat));
         let take = |cx: &mut Context<'_>| taking.as_mut().poll(cx);
         unless_left(self.entry.card(), &mut self.client, relay, take).await
     }

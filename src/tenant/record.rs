@@ -1,7 +1,9 @@
 //! A tenant: everything a session needs to know of it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use super::words::word;
@@ -110,6 +112,8 @@ pub struct Tenant {
     pub schema_version: Arc<str>,
     /// Whether its databaseUrl is used as found: one login for every role.
     pub adopted: bool,
+    /// Greater where the row was read later.
+    pub read: u64,
     billing: BillingRules,
     logins: Logins,
 }
@@ -137,6 +141,14 @@ pub(super) struct Row {
     /// The version of the role passwords; `None` for an adopted tenant.
     pub(super) key_version: Option<i32>,
     pub(super) billing: BillingRules,
+    pub(super) read: u64,
+}
+
+/// The number of a reading that begins now. One with a greater number began later: what was written
+/// before a reading began, it has seen.
+pub(super) fn reading() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::AcqRel)
 }
 
 impl Tenant {
@@ -175,6 +187,7 @@ impl Tenant {
             trial_ends_at: row.trial_ends_at,
             schema_version: word(&row.schema_version),
             adopted: row.key_version.is_none(),
+            read: row.read,
             billing: row.billing,
             logins,
         }
@@ -216,6 +229,19 @@ impl Tenant {
         }
     }
 
+    /// Another number as soon as it is reached at another address, has another database or is
+    /// logged in to in another way. Good in this process only.
+    pub fn mark(&self) -> u64 {
+        static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let mut hasher = HASH.build_hasher();
+        (&self.server, &self.route, &self.database).hash(&mut hasher);
+        match &self.logins {
+            Logins::Shared(login) => (&login.user, login.password.expose()).hash(&mut hasher),
+            Logins::ByRole(_, version) => version.hash(&mut hasher),
+        }
+        hasher.finish()
+    }
+
     /// What its subscription lets it do at `now`.
     pub fn permits(&self, now: SystemTime) -> Permits {
         self.billing.permits(&self.subscription, self.trial_ends_at, now)
@@ -244,11 +270,16 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    const URL: &str =
+        "postgres://shared:pw@db.example/tenant_a?connection_limit=30&pool_timeout=45";
+
     fn assembled(key_version: Option<i32>, limits: LimitOverrides) -> Tenant {
+        assembled_at(URL, key_version, limits)
+    }
+
+    fn assembled_at(url: &str, key_version: Option<i32>, limits: LimitOverrides) -> Tenant {
         let key = MasterKey::new(&"k".repeat(32).as_str().into()).expect("key");
-        let url = DatabaseUrl::parse(
-            "postgres://shared:pw@db.example/tenant_a?connection_limit=30&pool_timeout=45",
-        );
+        let url = DatabaseUrl::parse(url);
         let row = Row {
             id: TenantId::parse("a").expect("id"),
             name: "A".into(),
@@ -262,6 +293,7 @@ mod tests {
             schema_version: "1.0.0".into(),
             key_version,
             billing: BillingRules::default(),
+            read: reading(),
         };
         Tenant::assemble(row, url.expect("url"), &key)
     }
@@ -274,6 +306,28 @@ mod tests {
             assert_eq!(tenant.login(role).user, "shared");
         }
         assert_eq!(&*tenant.server, "db.example:5432");
+    }
+
+    #[test]
+    fn its_mark_is_of_where_it_is_and_of_how_it_is_entered() {
+        let mark =
+            |url: &str, version| assembled_at(url, version, LimitOverrides::default()).mark();
+        let own = mark(URL, None);
+        let capped = "postgres://shared:pw@db.example/tenant_a?connection_limit=7";
+        assert_eq!(own, mark(capped, None), "its limits are another matter");
+        for other in [
+            "postgres://shared:pw@elsewhere.example/tenant_a",
+            "postgres://shared:pw@db.example:5433/tenant_a",
+            "postgres://shared:pw@db.example/tenant_b",
+            "postgres://another:pw@db.example/tenant_a",
+            "postgres://shared:changed@db.example/tenant_a",
+            "postgres://shared:pw@db.example/tenant_a?sslmode=require",
+        ] {
+            assert_ne!(own, mark(other, None), "{other}");
+        }
+        let managed = mark(URL, Some(1));
+        assert_eq!(managed, mark("postgres://another:pw@db.example/tenant_a", Some(1)));
+        assert_ne!(managed, mark(URL, Some(2)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use deadpool_postgres::Pool;
 use tokio_postgres::Row as SqlRow;
 
-use super::record::Row;
+use super::record::{Row, reading};
 use super::{
     BillingRules, DatabaseUrl, Dial, KeyRow, LimitOverrides, MasterKey, PoolMode, RegistrySettings,
 };
@@ -110,10 +110,11 @@ impl Registry {
     /// 57P03 when the registry cannot be asked; XX000 when the row makes no sense.
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, Fault> {
         let client = self.client().await?;
+        let read = reading();
         let sql = format!(r#"SELECT {TENANT_COLUMNS} WHERE t."id" = $1::text"#);
         let statement = client.prepare_cached(&sql).await.map_err(away)?;
         let row = client.query_opt(&statement, &[&id.as_str()]).await.map_err(away)?;
-        let mut tenant = row.map(|row| self.assembled(&row)).transpose()?;
+        let mut tenant = row.map(|row| self.assembled(&row, read)).transpose()?;
         if let Some(tenant) = &mut tenant {
             // As it was asked for, it is in memory already.
             tenant.id = id.clone();
@@ -132,11 +133,12 @@ impl Registry {
             r#"SELECT {TENANT_COLUMNS} WHERE t."id" > $1::text AND t."id" ~ '^[a-z0-9_]{{1,56}}$'
                ORDER BY t."id" LIMIT $2"#
         );
+        let read = reading();
         let rows = client.query(&sql, &[&after, &i64::from(limit)]).await.map_err(away)?;
         let full = u32::try_from(rows.len()).is_ok_and(|found| found == limit);
         let last = rows.last().filter(|_| full).map(|row| text(row, 0)).transpose()?;
         // One row that cannot be read does not hide the others.
-        let readable = |row| self.assembled(row).inspect_err(Fault::log).ok();
+        let readable = |row| self.assembled(row, read).inspect_err(Fault::log).ok();
         Ok(TenantPage { tenants: rows.iter().filter_map(readable).collect(), next: last })
     }
 
@@ -153,7 +155,7 @@ impl Registry {
         row.map(|row| key_row(&row)).transpose()
     }
 
-    fn assembled(&self, sql: &SqlRow) -> Result<Tenant, Fault> {
+    fn assembled(&self, sql: &SqlRow, read: u64) -> Result<Tenant, Fault> {
         let id = TenantId::parse(&text(sql, 0)?).map_err(broken)?;
         let url = DatabaseUrl::parse(&text(sql, 3)?)
             .map_err(|e| broken(format!("databaseUrl of tenant {id} {e}")))?;
@@ -172,6 +174,7 @@ impl Registry {
             server: sql.try_get(9).map_err(broken)?,
             key_version: key_version.filter(|_| managed),
             billing: self.billing,
+            read,
             pool_mode: sql
                 .try_get::<_, Option<String>>(11)
                 .map_err(broken)?

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fake::{Fake, Postgres, fake, server, tenant};
+use super::fake::{Fake, Postgres, fake, tenant, way};
 use crate::fault::{Fault, SqlState};
 use crate::pool::deeds::Deeds;
 use crate::pool::{
@@ -29,7 +29,7 @@ impl Bed {
     }
 
     pub(super) fn enter(&self, n: usize, limits: &Limits) -> Membership<Fake> {
-        self.pools.enter_at(&tenant(n), &server(), limits, self.start).expect("admitted")
+        self.pools.enter_at(&tenant(n), &way(), limits, self.start).expect("admitted")
     }
 
     pub(super) fn dial(&self, slot: Slot<Fake>, ms: u64) -> Lease<Fake> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::bench::{Bench, simulate};
-use super::fake::{Dice, server, tenant};
+use super::fake::{Dice, tenant, way};
 use crate::pool::Limits;
 use crate::units::Span;
 
@@ -48,7 +48,7 @@ const CLOSE: Duration = Duration::from_millis(2);
 
 impl Bench {
     async fn client(self: Arc<Self>, n: usize, load: Load, score: Arc<Score>, mut dice: Dice) {
-        let member = self.pools.enter(&tenant(n), &server(), &load.limits).expect("admitted");
+        let member = self.pools.enter(&tenant(n), &way(), &load.limits).expect("admitted");
         let room = member.room();
         sleep(Duration::from_millis(dice.next() % 30)).await;
         loop {

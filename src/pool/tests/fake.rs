@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::ident::{ServerKey, TenantId};
-use crate::pool::{Class, Conn, Slot, lock};
+use crate::pool::{Class, Conn, Slot, Way, lock};
 
 /// The server. It holds closing connections until told to let go, if `is_slow`.
 #[derive(Default)]
@@ -96,6 +96,10 @@ pub(super) fn tenant(n: usize) -> TenantId {
 
 pub(super) fn server() -> ServerKey {
     ServerKey::new("pg:5432")
+}
+
+pub(super) fn way() -> Way {
+    Way { server: server(), mark: 1, read: 1 }
 }
 
 /// splitmix64: a seed says the whole history.

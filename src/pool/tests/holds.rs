@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bed::{Bed, ask, cap, ready, slot_of, told, waits};
-use super::fake::{server, tenant};
+use super::fake::{server, tenant, way};
 use crate::fault::SqlState;
 use crate::pool::{Asker, Attempt, Class, Limits, Place, Split};
 
@@ -88,7 +88,7 @@ fn a_disabled_tenant_keeps_its_clients_and_gets_no_new_ones() {
     let bed = Bed::new(10);
     let member = bed.enter(0, &cap(1));
     bed.pools.disable(&tenant(0));
-    let fault = bed.pools.enter(&tenant(0), &server(), &cap(1)).err().expect("refused");
+    let fault = bed.pools.enter(&tenant(0), &way(), &cap(1)).err().expect("refused");
     assert_eq!(fault.state(), SqlState::CANNOT_CONNECT_NOW);
     drop(bed.dialed(&member, 0));
     drop(bed.enter(1, &cap(1)));

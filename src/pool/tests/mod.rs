@@ -15,3 +15,4 @@ mod promises;
 mod round;
 mod stalls;
 mod stress;
+mod ways;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bench::{Bench, simulate};
 use super::fair::{Score, jain};
-use super::fake::{server, tenant};
+use super::fake::{tenant, way};
 use crate::pool::{Limits, lock};
 use crate::units::Span;
 
@@ -47,7 +47,7 @@ impl Tenant {
 
 async fn visit(bench: &Bench, n: usize, of: &Tenant, until: Instant) {
     let limits = Limits { queue_timeout: Span::secs(60), ..Limits::default() };
-    let member = bench.pools.enter(&tenant(n), &server(), &limits).expect("admitted");
+    let member = bench.pools.enter(&tenant(n), &way(), &limits).expect("admitted");
     let room = member.room();
     while Instant::now() < until {
         of.asks();

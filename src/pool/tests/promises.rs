@@ -1,9 +1,9 @@
 //! One promise of the pool a test.
 
 use super::bed::{Bed, ask, cap, lease_of, ready, slot_of, told, waits};
-use super::fake::{server, tenant};
+use super::fake::{tenant, way};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::pool::{Asker, Attempt, Class, FullOf, Limits, Pin, PoolMetrics};
+use crate::pool::{Asker, Attempt, Class, FullOf, Limits, Pin, PoolMetrics, Way};
 
 #[test]
 fn the_warmest_idle_server_is_lent_first() {
@@ -58,7 +58,7 @@ fn the_client_cap_refuses_with_its_figures() {
     let bed = Bed::new(10);
     let limits = Limits { client_max: 2, ..Limits::default() };
     let _present = (bed.enter(0, &limits), bed.enter(0, &limits));
-    let fault = bed.pools.enter(&tenant(0), &server(), &limits).err().expect("refused");
+    let fault = bed.pools.enter(&tenant(0), &way(), &limits).err().expect("refused");
     told(&fault, SqlState::TOO_MANY_CONNECTIONS, &["client_max: 2 of 2"]);
     assert_eq!(fault.blame(), Blame::Tenant);
 }
@@ -248,7 +248,7 @@ fn a_suspended_tenant_is_refused_and_keeps_nothing_idle() {
     let refused =
         member.room().lease_at(Class::ONLY, &Asker::STRANGER, bed.at(2)).err().expect("refused");
     assert_eq!(refused.state(), SqlState::CANNOT_CONNECT_NOW);
-    assert!(bed.pools.enter(&tenant(0), &server(), &cap(2)).is_err());
+    assert!(bed.pools.enter(&tenant(0), &way(), &cap(2)).is_err());
     lease.finish_at(bed.at(3));
     busy.finish_at(bed.at(3));
     assert_eq!(bed.hang_up(4), 2);
@@ -351,12 +351,13 @@ fn a_storm_of_one_tenant_does_not_delay_anothers_first_connection() {
 fn a_moved_tenant_gets_its_new_server_once_the_old_one_is_empty() {
     let bed = Bed::new(4);
     let member = bed.enter(0, &cap(4));
-    let elsewhere = crate::ident::ServerKey::new("pg2:5432");
+    let server = crate::ident::ServerKey::new("pg2:5432");
+    let elsewhere = Way { server, mark: 2, read: 2 };
     let refused = bed.pools.enter(&tenant(0), &elsewhere, &cap(4)).err().expect("refused");
     assert_eq!(refused.state(), SqlState::CANNOT_CONNECT_NOW);
     drop(member);
     let member = bed.pools.enter(&tenant(0), &elsewhere, &cap(4)).expect("moved");
-    assert_eq!(member.room().server(), &elsewhere);
+    assert_eq!(member.room().server(), &elsewhere.server);
 }
 
 #[test]

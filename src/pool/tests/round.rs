@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::bench::simulate;
-use super::fake::{server, tenant};
+use super::fake::{tenant, way};
 use crate::pool::Limits;
 use crate::units::Span;
 
@@ -24,7 +24,7 @@ const TIME: Duration = Duration::from_secs(10);
 fn tenants_in_turn_find_the_servers_that_need_not_move() {
     let (queries, dials) = simulate(BUDGET, (DIAL, CLOSE), |bench| async move {
         let limits = Limits { queue_timeout: Span::secs(60), ..Limits::default() };
-        let enter = |n| bench.pools.enter(&tenant(n), &server(), &limits).expect("admitted");
+        let enter = |n| bench.pools.enter(&tenant(n), &way(), &limits).expect("admitted");
         let members: Arc<Vec<_>> = Arc::new((0..TENANTS).map(enter).collect());
         let (next, queries) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
         let end = Instant::now() + WARM + TIME;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::fake::{Dice, Fake, Postgres, fake, server, tenant};
+use super::fake::{Dice, Fake, Postgres, fake, tenant, way};
 use crate::pool::{
     Asker, Attempt, Class, FullOf, Grant, Limits, Pin, PinSettings, PoolSettings, Pools, Room,
     Slot, lock,
@@ -28,7 +28,7 @@ async fn client(
 ) {
     let limits = Limits { server_max: CAP, ..Limits::default() };
     for _ in 0..400 {
-        let member = pools.enter(&tenant(n), &server(), &limits).expect("admitted");
+        let member = pools.enter(&tenant(n), &way(), &limits).expect("admitted");
         let room = member.room();
         let class = Class::new(dice.below(2));
         let mut attempt = room.lease(class, &Asker::STRANGER).expect("the line is long enough");

@@ -4,7 +4,7 @@ use crate::pool::Timeout;
 fn entry(roster: &Arc<Roster>, known: Known, secret: u8) -> Entry {
     let tenant = TenantId::parse("a").expect("valid");
     let identity = Identity::unproven(&tenant, Role::App);
-    roster.enter((identity, Role::App), None, known, vec![secret; 32].into(), Arc::default())
+    roster.enter((identity, Role::App, 0), None, known, vec![secret; 32].into(), Arc::default())
 }
 
 #[test]

@@ -7,7 +7,7 @@ fn tenant(name: &str) -> TenantId {
 
 impl Schemas {
     fn here(&self, name: &str, now: u64) -> Schema {
-        self.at(&tenant(name), (&ServerKey::new("here"), &"db".into()), now)
+        self.at(&tenant(name), 1, now)
     }
 }
 
@@ -30,7 +30,7 @@ fn what_was_read_is_good_for_a_minute_behind_the_last_session() {
     drop(first);
     assert!(is_known(&schemas.here("a", now)), "forgotten at once");
     assert!(!is_known(&schemas.here("b", now)), "another tenant's");
-    let moved = schemas.at(&tenant("a"), (&ServerKey::new("there"), &"db".into()), now);
+    let moved = schemas.at(&tenant("a"), 2, now);
     assert!(!is_known(&moved), "another database's");
     assert!(!is_known(&schemas.here("a", now)), "it was somewhere else meanwhile");
     let again = schemas.here("a", now);

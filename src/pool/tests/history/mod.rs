@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clients::{Client, Clients};
-use super::fake::{Dice, Fake, Hold, Postgres, fake, server, tenant};
+use super::fake::{Dice, Fake, Hold, Postgres, fake, server, tenant, way};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::pool::deeds::Deeds;
 use crate::pool::ledger::{Dials, Gate};
@@ -49,7 +49,7 @@ impl World {
         let pools = Pools::new(pool, PinSettings::default()).expect("names are fine");
         let now = Instant::now();
         let members = (0..TENANTS)
-            .map(|n| pools.enter_at(&tenant(n), &server(), &Limits::default(), now).expect("open"))
+            .map(|n| pools.enter_at(&tenant(n), &way(), &Limits::default(), now).expect("open"))
             .collect();
         let postgres = Postgres::slow();
         Self {

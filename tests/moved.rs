@@ -1,0 +1,130 @@
+//! A tenant whose servers are others from one moment to the next: its row's `databaseUrl` changes
+//! under live sessions.
+#![allow(clippy::unwrap_used, clippy::large_futures, unreachable_pub, missing_docs)]
+
+mod cluster;
+mod fleet;
+mod world;
+
+use std::time::Duration;
+
+use cluster::Cluster;
+use fleet::{Fleet, Process};
+use world::wire::{Conn, Login};
+use world::{bare, code, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One adopted tenant, and a second database and a second login for it to go to.
+async fn adopted() -> (Fleet, Process, Login) {
+    let more = "[limits]\nserver_max = 4\nqueue_timeout = '60s'";
+    let fleet = Fleet::found(Cluster::start(), more).await;
+    fleet.adopt(&["old".into()], 50).await;
+    let admin = fleet.server.connect("postgres").await;
+    for sql in [
+        "CREATE DATABASE tenant_new OWNER shared",
+        "CREATE ROLE another LOGIN PASSWORD 'pw'",
+        "GRANT shared TO another",
+    ] {
+        admin.batch_execute(sql).await.unwrap();
+    }
+    let process = fleet.serve("one");
+    let login = Login::new("any", &fleet.token("old"), "app");
+    (fleet, process, login)
+}
+
+async fn set_url(fleet: &Fleet, login: &str, database: &str) {
+    let port = fleet.server.port;
+    let url = format!("postgresql://{login}@127.0.0.1:{port}/{database}?sslmode=disable");
+    let sql = format!(r#"UPDATE "Tenant" SET "databaseUrl" = '{url}' WHERE "id" = 'old'"#);
+    fleet.registry(&sql).await;
+}
+
+fn session(process: &Process, login: &Login) -> Conn {
+    Conn::login(process.listen, login).unwrap_or_else(|e| panic!("{e:?}"))
+}
+
+/// Where a session is, and as whom.
+fn place(session: &mut Conn) -> String {
+    session.one("select current_database() || ' ' || session_user").unwrap()
+}
+
+/// Its own last word, however often it has to be asked before.
+fn last_word(session: &mut Conn, was: &str) -> String {
+    eventually(PATIENCE, "the session is cut", || {
+        match session.one("select current_database() || ' ' || session_user") {
+            Ok(now) => {
+                assert_eq!(now, was, "a session does not move");
+                None
+            }
+            Err(refusal) => Some(refusal.code),
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_url_replaces_servers_and_cuts_those_who_held_the_old_ones() {
+    if bare::wanted() {
+        return;
+    }
+    let (fleet, process, login) = adopted().await;
+    let own = login.clone().with("options", "-c pgusher.pool_mode=session");
+    let admin = fleet.server.connect("postgres").await;
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usename = $2";
+    let mut was = ("tenant_old", "shared", "shared:pw");
+    for next in [
+        ("tenant_new", "shared", "shared:pw"),
+        ("tenant_new", "another", "another:pw"),
+        ("tenant_old", "shared", "shared:pw"),
+    ] {
+        let (old, new) = (format!("{} {}", was.0, was.1), format!("{} {}", next.0, next.1));
+        let mut idle = session(&process, &login);
+        let mut busy = session(&process, &login);
+        let mut alone = session(&process, &own);
+        for session in [&mut idle, &mut busy, &mut alone] {
+            assert_eq!(place(session), old);
+        }
+        busy.query("begin").unwrap();
+        set_url(&fleet, next.2, next.0).await;
+        for session in [&mut idle, &mut busy, &mut alone] {
+            assert_eq!(last_word(session, &old), "57P01", "{old} to {new}");
+        }
+        for login in [&login, &own] {
+            let mut fresh = session(&process, login);
+            assert_eq!(place(&mut fresh), new);
+        }
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while admin.query_one(left, &[&was.0, &was.1]).await.unwrap().get::<_, i64>(0) > 0 {
+            assert!(std::time::Instant::now() < deadline, "the old servers are closed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        was = next;
+    }
+    process.assert_no_panic();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_password_cuts_and_a_changed_name_or_cap_does_not() {
+    if bare::wanted() {
+        return;
+    }
+    let (fleet, process, login) = adopted().await;
+    let mut session_one = session(&process, &login);
+    assert_eq!(place(&mut session_one), "tenant_old shared");
+    let pid = session_one.one("select pg_backend_pid()").unwrap();
+    let sql = r#"UPDATE "Tenant" SET "name" = 'Another' WHERE "id" = 'old'"#;
+    fleet.registry(sql).await;
+    let sql = r#"UPDATE "Tenant" SET "databaseUrl" = "databaseUrl" || '&connection_limit=3'"#;
+    fleet.registry(sql).await;
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(session_one.one("select pg_backend_pid()").unwrap(), pid);
+    let admin = fleet.server.connect("postgres").await;
+    admin.batch_execute("ALTER ROLE shared PASSWORD 'other'").await.unwrap();
+    set_url(&fleet, "shared:other", "tenant_old").await;
+    assert_eq!(last_word(&mut session_one, "tenant_old shared"), "57P01");
+    assert_ne!(session(&process, &login).one("select pg_backend_pid()").unwrap(), pid);
+    set_url(&fleet, "shared:wrong", "tenant_old").await;
+    eventually(PATIENCE, "the new password is what counts", || {
+        (code(Conn::login(process.listen, &login)) == "08006").then_some(())
+    });
+}
