@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 
+use super::turns::Turns;
 use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
 use crate::config::Config;
@@ -20,7 +21,7 @@ use crate::server::{Dialer, Server};
 use crate::session::{
     LimitRules, LostCancel, LostCancels, RefusedDial, Roster, SessionMetrics, Shared, SharedParts,
 };
-use crate::tenant::{Directory, MasterKey, Registry, TenantMetrics};
+use crate::tenant::{Directory, MasterKey, Registry, Tenant, TenantMetrics};
 
 /// Everything that is wrong, one sentence each.
 pub type BuildProblems = Vec<String>;
@@ -64,6 +65,10 @@ pub struct Built {
     pub missed: Notify,
     /// Whether what was missed is still to be read.
     pub behind: IntGauge,
+    /// Tenants whose rows are being looked at.
+    pub(super) looks: Turns<()>,
+    /// Tenants whose servers are being told what their rows say.
+    pub(super) applied: Turns<Arc<Tenant>>,
 }
 
 /// Collects problems, so that all are said at once.
@@ -163,6 +168,8 @@ impl Built {
                 processes: Arc::default(),
                 missed: Notify::new(),
                 behind: behind?,
+                looks: Turns::default(),
+                applied: Turns::default(),
                 refused: Mutex::new(Some(refused)),
                 lost_cancels: Mutex::new(Some(lost)),
             })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Built;
-use super::changes::{look_again, look_at_key, revoke};
+use super::changes::{look, look_at_key, revoke};
 use crate::auth::Kind;
 use crate::control::revocations::standing;
 use crate::fault::{Fault, SqlState};
@@ -42,7 +42,7 @@ pub(super) async fn keep(built: Arc<Built>) {
 }
 
 /// The revocations first, then the live: by their keys, by their tenants.
-async fn catch_up(built: &Built) -> Result<(), Fault> {
+async fn catch_up(built: &Arc<Built>) -> Result<(), Fault> {
     for one in standing(&built.registry).await? {
         revoke(built, one.what, one.tenant, (one.issued_until, one.expires_at));
     }
@@ -56,7 +56,7 @@ async fn catch_up(built: &Built) -> Result<(), Fault> {
         unless_broken(look_at_key(built, key.as_str()).await)?;
     }
     for room in built.pools.rooms() {
-        unless_broken(look_again(built, &room.tenant).await)?;
+        unless_broken(look(built, &room.tenant).await)?;
     }
     Ok(())
 }

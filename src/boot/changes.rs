@@ -6,12 +6,11 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 
 use super::Built;
+use super::applying::Applying;
 use crate::auth::{Kind, Revocation, TokenId};
 use crate::control::changes::{Change, Revoked};
-use crate::control::fleet::apply_tenant;
 use crate::fault::{Fault, SqlState};
 use crate::ident::TenantId;
-use crate::pool::Holder;
 use crate::session::{Card, Cut, way_of};
 use crate::tenant::{Permits, Status, Tenant};
 
@@ -36,7 +35,7 @@ impl Reaction {
                 self.built.directory.forget(&id);
                 let built = Arc::clone(&self.built);
                 self.control.spawn(async move {
-                    let looked = look_again(&built, &id).await;
+                    let looked = look(&built, &id).await;
                     missed(&built, looked);
                 });
             }
@@ -121,20 +120,53 @@ pub(super) async fn look_at_key(built: &Built, id: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A tenant's row changed: its live sessions and its room follow. A registry that is away changes
-/// nothing: what is known stays true until it says otherwise.
-pub(super) async fn look_again(built: &Built, id: &TenantId) -> Result<(), Fault> {
-    let Some(tenant) = built.registry.tenant(id).await? else {
-        built.shared.roster().cut_tenant(Cut::Dropped, id);
-        built.pools.suspend(id);
-        return Ok(());
+/// A tenant's row changed: its live sessions and its room follow, and then its server. One look at a
+/// time, so that the last one has read the last row; who finds another at it leaves the rest to that.
+pub(super) async fn look(built: &Arc<Built>, id: &TenantId) -> Result<(), Fault> {
+    look_from(built, id, None).await
+}
+
+/// The same, beginning with what is known of its row: time alone has changed what it may do.
+pub(super) async fn look_from(
+    built: &Arc<Built>,
+    id: &TenantId,
+    mut known: Option<Arc<Tenant>>,
+) -> Result<(), Fault> {
+    let Some((mut turn, ())) = built.looks.take(id, ()) else { return Ok(()) };
+    let mut applying = None;
+    let looked = loop {
+        let read = match known.take() {
+            Some(tenant) => Ok(Some(tenant)),
+            None => built.registry.tenant(id).await.map(|read| read.map(Arc::new)),
+        };
+        match &read {
+            Ok(Some(tenant)) => {
+                follow(built, tenant);
+                // In this turn, so that its server hears of the rows in their order.
+                applying = applying.or(Applying::of(built, tenant));
+            }
+            Ok(None) => {
+                built.shared.roster().cut_tenant(Cut::Dropped, id);
+                built.pools.suspend(id);
+            }
+            // A registry that is away changes nothing: what is known stays true until it says
+            // otherwise.
+            Err(_) => {}
+        }
+        match turn.next() {
+            Some((next, ())) => turn = next,
+            None => break read.map(drop),
+        }
     };
-    follow(built, &tenant).await;
-    Ok(())
+    // In another turn: a server that does not answer keeps no session from being cut.
+    if let Some(applying) = applying {
+        applying.apply(built).await;
+    }
+    looked
 }
 
 /// A tenant's live sessions and its room are as its row says.
-pub(super) async fn follow(built: &Built, tenant: &Tenant) {
+fn follow(built: &Built, tenant: &Tenant) {
     let id = &tenant.id;
     let way = way_of(tenant);
     // Its servers are elsewhere now: who holds on to the old ones comes again and finds the new.
@@ -162,15 +194,4 @@ pub(super) async fn follow(built: &Built, tenant: &Tenant) {
     }
     let limits = built.rules.of(tenant);
     built.pools.relimit(id, &limits);
-    let applied = apply_tenant(tenant, &built.servers, Some(limits.server_max)).await;
-    // An adopted tenant's is nobody's to hold; of the others it is true again when it is applied.
-    let holder = match &applied {
-        Ok(()) if tenant.adopted || !built.servers.contains_key(&*tenant.server) => Holder::Nobody,
-        Ok(()) => Holder::PostgreSql,
-        Err(_) => Holder::Unknown,
-    };
-    built.pools.set_holder(id, holder);
-    if let Err(fault) = applied {
-        tracing::warn!(%id, %fault, "a tenant's change could not be applied to its server yet");
-    }
 }

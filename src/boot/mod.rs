@@ -3,6 +3,7 @@
 //!
 //! The only room that knows all the others. It decides nothing they could decide.
 
+mod applying;
 mod build;
 mod catch_up;
 mod changes;
@@ -19,6 +20,7 @@ mod settings;
 mod split;
 mod subscriptions;
 mod texting;
+mod turns;
 
 pub use build::{BuildProblems, Built};
 pub use office::Office;

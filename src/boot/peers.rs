@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 use super::Built;
-use crate::control::fleet::hold_cap;
+use super::applying::Applying;
 use crate::control::peers::{NOTICES_MAX, Notice, Peers};
 use crate::ident::TenantId;
-use crate::pool::{Claim, Holder, News};
+use crate::pool::{Claim, News};
 use crate::session::LostCancel;
 
 /// News that wait to be told.
@@ -81,12 +81,8 @@ pub(super) fn opened() -> (mpsc::Sender<TenantId>, mpsc::Receiver<TenantId>) {
 /// Has PostgreSQL hold the cap of every tenant whose room is opened, for ever.
 pub(super) async fn hold_caps(built: Arc<Built>, mut opened: mpsc::Receiver<TenantId>) {
     while let Some(id) = opened.recv().await {
-        let Ok(tenant) = built.directory.tenant(&id).await else { continue };
-        let most = built.rules.of(&tenant).server_max;
-        match hold_cap(&tenant, &built.servers, most).await {
-            Ok(true) => built.pools.set_holder(&id, Holder::PostgreSql),
-            Ok(false) => built.pools.set_holder(&id, Holder::Nobody),
-            Err(fault) => tracing::warn!(%id, %fault, "a tenant's connection limit is not known"),
+        if let Some(applying) = Applying::cap(&built, &id) {
+            applying.apply(&built).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Built;
-use super::changes::follow;
+use super::changes::look_from;
 use crate::ident::TenantId;
 use crate::tenant::Permits;
 
@@ -25,7 +25,10 @@ pub(super) async fn watch(built: Arc<Built>) {
             let Ok(tenant) = built.directory.tenant(&room.tenant).await else { continue };
             let permits = tenant.permits(SystemTime::now());
             if known.get(&room.tenant).is_some_and(|before| *before != permits) {
-                follow(&built, &tenant).await;
+                if let Err(fault) = look_from(&built, &room.tenant, Some(tenant)).await {
+                    fault.log();
+                    built.missed.notify_one();
+                }
             }
             seen.insert(room.tenant.clone(), permits);
         }

@@ -1,0 +1,97 @@
+//! What a tenant's row says is told to its server: its CONNECTION LIMIT, and whether it may log in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Built;
+use super::turns::Turn;
+use crate::control::fleet::{apply_tenant, hold_cap};
+use crate::fault::{Fault, SqlState};
+use crate::ident::TenantId;
+use crate::pool::Holder;
+use crate::tenant::Tenant;
+
+/// Between two tries.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// The turn to tell one tenant's server.
+pub(super) struct Applying {
+    turn: Turn<Arc<Tenant>>,
+    id: TenantId,
+    /// `None`: its cap only, as it is known when it is told.
+    row: Option<Arc<Tenant>>,
+}
+
+impl Applying {
+    /// To tell what a row says. `None`: somebody has the turn, and will tell it.
+    pub(super) fn of(built: &Built, tenant: &Arc<Tenant>) -> Option<Self> {
+        let (turn, row) = built.applied.take(&tenant.id, Arc::clone(tenant))?;
+        Some(Self { turn, id: tenant.id.clone(), row: Some(row) })
+    }
+
+    /// To have the cap held. `None`: somebody has the turn, and does that too.
+    pub(super) fn cap(built: &Built, id: &TenantId) -> Option<Self> {
+        Some(Self { turn: built.applied.take_free(id)?, id: id.clone(), row: None })
+    }
+
+    /// Tells it, once here, and then in a task of its own for as long as that fails and the tenant
+    /// has a room: until it is told, every process keeps to its part of the cap, which may be none.
+    pub(super) async fn apply(self, built: &Arc<Built>) {
+        if let Some(failed) = self.tell(built).await {
+            tokio::spawn(failed.again(Arc::clone(built)));
+        }
+    }
+
+    async fn again(mut self, built: Arc<Built>) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            self.row = self.turn.wish().or(self.row);
+            match self.tell(&built).await {
+                Some(failed) => self = failed,
+                None => return,
+            }
+        }
+    }
+
+    /// Until nobody wants more. Comes back where it failed and is to be tried again.
+    async fn tell(mut self, built: &Built) -> Option<Self> {
+        loop {
+            let id = &self.id;
+            match told(built, id, self.row.as_deref()).await {
+                Ok(holder) => built.pools.set_holder(id, holder),
+                Err(fault) => {
+                    tracing::warn!(%id, %fault, "a tenant's server could not be told its limits yet");
+                    built.pools.set_holder(id, Holder::Unknown);
+                    if built.pools.room(id).is_some() {
+                        return Some(self);
+                    }
+                }
+            }
+            let (turn, row) = self.turn.next()?;
+            self = Self { turn, row: Some(row), ..self };
+        }
+    }
+}
+
+async fn told(built: &Built, id: &TenantId, row: Option<&Tenant>) -> Result<Holder, Fault> {
+    let (rules, servers) = (&built.rules, &built.servers);
+    let is_held = if let Some(tenant) = row {
+        apply_tenant(tenant, servers, Some(rules.of(tenant).server_max)).await?;
+        // An adopted tenant's is nobody's to hold.
+        !tenant.adopted && servers.contains_key(&*tenant.server)
+    } else {
+        let tenant = match built.directory.tenant(id).await {
+            Ok(tenant) => tenant,
+            // Nobody's cap.
+            Err(fault) if fault.state() == SqlState::INVALID_CATALOG_NAME => {
+                return Ok(Holder::Unknown);
+            }
+            Err(fault) => return Err(fault),
+        };
+        hold_cap(&tenant, servers, rules.of(&tenant).server_max).await?
+    };
+    Ok(if is_held { Holder::PostgreSql } else { Holder::Nobody })
+}
