@@ -109,19 +109,19 @@ async fn a_changed_password_cuts_and_a_changed_name_or_cap_does_not() {
         return;
     }
     let (fleet, process, login) = adopted().await;
-    let mut session_one = session(&process, &login);
-    assert_eq!(place(&mut session_one), "tenant_old shared");
-    let pid = session_one.one("select pg_backend_pid()").unwrap();
+    let mut held = session(&process, &login);
+    assert_eq!(place(&mut held), "tenant_old shared");
+    let pid = held.one("select pg_backend_pid()").unwrap();
     let sql = r#"UPDATE "Tenant" SET "name" = 'Another' WHERE "id" = 'old'"#;
     fleet.registry(sql).await;
     let sql = r#"UPDATE "Tenant" SET "databaseUrl" = "databaseUrl" || '&connection_limit=3'"#;
     fleet.registry(sql).await;
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(session_one.one("select pg_backend_pid()").unwrap(), pid);
+    assert_eq!(held.one("select pg_backend_pid()").unwrap(), pid);
     let admin = fleet.server.connect("postgres").await;
     admin.batch_execute("ALTER ROLE shared PASSWORD 'other'").await.unwrap();
     set_url(&fleet, "shared:other", "tenant_old").await;
-    assert_eq!(last_word(&mut session_one, "tenant_old shared"), "57P01");
+    assert_eq!(last_word(&mut held, "tenant_old shared"), "57P01");
     assert_ne!(session(&process, &login).one("select pg_backend_pid()").unwrap(), pid);
     set_url(&fleet, "shared:wrong", "tenant_old").await;
     eventually(PATIENCE, "the new password is what counts", || {

@@ -48,10 +48,8 @@ impl Kept {
             return Taken::Stale;
         }
         self.read = self.read.max(way.read);
-        match self.mark.swap(way.mark, Ordering::AcqRel) == way.mark {
-            true => Taken::Same,
-            false => Taken::Changed,
-        }
+        let before = self.mark.swap(way.mark, Ordering::AcqRel);
+        if before == way.mark { Taken::Same } else { Taken::Changed }
     }
 
     /// For a member that came by it.
