@@ -3,6 +3,8 @@
 mod admit;
 mod execute;
 mod named;
+mod note;
+mod skip;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -252,57 +254,6 @@ impl Upstream {
         }
     }
 
-    /// Drops messages up to the next Sync, for a client whose statement was refused; `true` when
-    /// the Sync (or the simple query or function call that began it) has gone by.
-    pub(super) fn skip_refused(&mut self, simple: bool) -> Result<bool, Malformed> {
-        loop {
-            if self.rest > 0 && !self.consume(false) {
-                return Ok(false);
-            }
-            let Some(header) = Header::frontend(self.buffer.unparsed()) else { return Ok(false) };
-            let header = header?;
-            if header.tag == tag::TERMINATE {
-                return Ok(true);
-            }
-            self.buffer.skip(HEADER_BYTES);
-            (self.rest, self.body) = (header.body, Body::Drop);
-            let last = match header.tag {
-                tag::QUERY | tag::FUNCTION_CALL => simple,
-                tag::SYNC => true,
-                _ => false,
-            };
-            if last {
-                // Its body, if any, is dropped as it comes.
-                self.consume(false);
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Drops what a client may still send of a COPY that has failed: the server would ignore it
-    /// too. `true` when something else comes next.
-    pub(super) fn skip_late_copy(&mut self) -> Result<bool, Malformed> {
-        loop {
-            if self.rest > 0 && !self.consume(false) {
-                return Ok(false);
-            }
-            match Header::frontend(self.buffer.unparsed()) {
-                None => return Ok(false),
-                Some(header) => match header? {
-                    // A Flush without anything before it has nothing to flush.
-                    Header {
-                        tag: tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH,
-                        body,
-                    } => {
-                        self.buffer.skip(HEADER_BYTES);
-                        (self.rest, self.body) = (body, Body::Drop);
-                    }
-                    _ => return Ok(true),
-                },
-            }
-        }
-    }
-
     /// Takes what is there of the current message's body; `true` when that was the end of it.
     fn consume(&mut self, shared: bool) -> bool {
         let n = self.rest.min(self.buffer.unparsed().len());
@@ -328,20 +279,6 @@ impl Upstream {
         }
         self.body = Body::Forward;
         true
-    }
-
-    fn note(&mut self, facts: &Facts) {
-        self.hints |= facts.hints.without(facts.latent);
-        self.latent |= facts.latent;
-        if facts.runs {
-            self.runs = true;
-            self.hints |= self.always;
-        }
-        for name in &facts.settings {
-            if !self.settings.contains(name) {
-                self.settings.push(name.clone());
-            }
-        }
     }
 
     /// A message whose body is forwarded as it stands.
