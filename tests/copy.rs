@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use world::wire::{self, Conn, message, query};
-use world::{World, bare, report, tools};
+use world::{World, bare, eventually, report, tools};
 
 /// The issue's bound on the growth of resident memory.
 const GROWTH: u64 = 8 << 20;
@@ -187,4 +187,35 @@ fn a_client_that_does_not_read_holds_its_server_and_nothing_else() {
     assert!(grown < GROWTH * 4 || bare::wanted(), "{grown} bytes for one that does not read");
     drop(lazy);
     assert_eq!(world.session(0).one("select 1").as_deref(), Ok("1"));
+}
+
+#[test]
+fn a_client_that_does_not_read_many_answers_is_not_read_for_either() {
+    const ASKED: usize = 3_000;
+    let _alone = alone();
+    let world = World::shared();
+    let mut lazy = world.session(0);
+    lazy.query("begin").unwrap();
+    // What pgusher puts before each EXECUTE is answered, too, and nobody is told: what came before
+    // that has to be moved.
+    let sql = "select pg_sleep(.001), repeat('x', 12000)";
+    lazy.say(&[wire::parse("s1", sql), wire::sync()].concat()).unwrap();
+    lazy.hear_all().unwrap();
+    let mut other = world.superuser(&world.tenants[0].database());
+    let waits = "select count(*) from pg_stat_activity where pid <> pg_backend_pid() \
+                 and datname = current_database() and query ilike '%execute%' \
+                 and (wait_event = 'ClientWrite' or state = 'idle in transaction')";
+    let grown = growth(world, || {
+        lazy.say(&query("execute s1").repeat(ASKED)).unwrap();
+        let mut times = 0;
+        eventually(Duration::from_secs(60), "its server waits for it", || {
+            times = if other.one(waits).as_deref() == Ok("1") { times + 1 } else { 0 };
+            (times == 20).then_some(())
+        });
+    });
+    assert!(grown < GROWTH || bare::wanted(), "{grown} bytes for one that does not read");
+    for _ in 0..ASKED {
+        assert_eq!(lazy.rows().unwrap()[0][1].as_ref().map(String::len), Some(12_000));
+    }
+    lazy.query("commit").unwrap();
 }

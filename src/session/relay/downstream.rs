@@ -103,6 +103,11 @@ impl Downstream {
         self.outbox.is_flushed() && self.buffer.forward().is_empty()
     }
 
+    /// Whether more may be read: what waits for the client is bounded, moved to the outbox or not.
+    pub(super) fn has_room(&self) -> bool {
+        !self.outbox.is_long() && (!self.buffer.is_full() || self.is_flushed())
+    }
+
     /// Whether part of a message has been forwarded and the rest is missing.
     pub(super) fn is_inside_body(&self) -> bool {
         self.rest > 0 && !self.dropping

@@ -300,13 +300,9 @@ impl Relay {
         if self.up.buffer.is_keeping() && self.exchange.is_quiet() {
             self.up.buffer.release();
         }
-        // Room is needed behind what waits to be sent, or is made by a message that has to be
-        // seen whole growing the buffer.
-        let full = self.up.outbox.is_long()
-            || self.up.buffer.is_full()
-                && (!self.up.is_flushed()
-                    || self.up.buffer.unparsed().len() == self.up.buffer.capacity());
-        let asks = !self.client_ended && !full && !self.repeating && self.exchange.has_room();
+        // A client that does not read its answers is not asked for more questions.
+        let room = self.up.has_room() && self.exchange.has_room() && self.down.has_room();
+        let asks = !self.client_ended && !self.repeating && room;
         if asks {
             match self.up.buffer.poll_fill(cx, ends.client) {
                 Poll::Ready(Ok(0)) => self.client_ended = true,
@@ -363,7 +359,7 @@ impl Relay {
         moved: &mut bool,
     ) -> Option<Event> {
         let mut server_ended = false;
-        let asks = !self.down.buffer.is_full() || self.down.is_flushed();
+        let asks = self.down.has_room();
         if asks {
             match self.down.buffer.poll_fill(cx, &mut ends.server.stream) {
                 Poll::Ready(Ok(0) | Err(_)) => server_ended = true,

@@ -5,6 +5,7 @@
 //! and when the server says what it cannot be saying: then it is in [`Doubt`].
 
 mod kept;
+mod undo;
 mod words;
 
 use std::collections::VecDeque;
@@ -37,6 +38,8 @@ pub(super) struct Exchange {
     numbers: (u64, u64),
     /// What has to be taken back if the message of that number is thrown away.
     undo: VecDeque<(u64, Undo)>,
+    /// Bytes of all that.
+    undo_bytes: usize,
     /// What has to be taken back now.
     undone: Vec<Undo>,
     /// The renamed statement whose description has just come.
@@ -65,6 +68,7 @@ impl Default for Exchange {
             unmade: Vec::new(),
             numbers: (0, 0),
             undo: VecDeque::new(),
+            undo_bytes: 0,
             undone: Vec::new(),
             described: None,
             kept: Vec::new(),
@@ -81,7 +85,7 @@ impl Exchange {
         self.unmade.clear();
         self.undo.clear();
         self.undone.clear();
-        self.numbers = (0, 0);
+        (self.numbers, self.undo_bytes) = ((0, 0), 0);
         (self.skipping, self.copying, self.status) = (false, false, b'I');
         (self.unsynced, self.acted, self.doubtful) = (false, false, 0);
         self.kept.clear();
@@ -181,39 +185,6 @@ impl Exchange {
         }
         self.owed.push_back((sent, reply));
         self.numbers.0 += 1;
-    }
-
-    /// Notes that `sent` goes to the server, and what the client's books have to take back if an
-    /// error makes the server throw it away.
-    pub(super) fn sent_undoable(&mut self, sent: Sent, reply: Reply, undo: Undo) {
-        if !self.skipping {
-            self.undo.push_back((self.numbers.0, undo));
-        }
-        self.sent(sent, reply);
-    }
-
-    /// What an error has thrown away since the last call, latest first.
-    pub(super) fn undone(&mut self) -> impl Iterator<Item = Undo> + '_ {
-        self.undone.drain(..).rev()
-    }
-
-    fn pop(&mut self) -> Option<(Sent, Reply)> {
-        let popped = self.owed.pop_front()?;
-        if self.undo.front().is_some_and(|(number, _)| *number == self.numbers.1) {
-            self.undo.pop_front();
-        }
-        self.numbers.1 += 1;
-        Some(popped)
-    }
-
-    /// As [`Self::pop`], for a message the server threw away.
-    fn throw_away(&mut self) {
-        if self.undo.front().is_some_and(|(number, _)| *number == self.numbers.1)
-            && let Some((_, undo)) = self.undo.pop_front()
-        {
-            self.undone.push(undo);
-        }
-        self.pop();
     }
 
     /// Judges a message from the server. `status` is the body's first byte, used for

@@ -60,6 +60,17 @@ pub(in crate::session::relay) enum Undo {
     Forgotten(StatementId),
 }
 
+impl Undo {
+    /// How many bytes keeping it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Made(name) => name.len(),
+            Self::Closed(name, prepared) => name.len().saturating_add(prepared.bytes()),
+            Self::Forgotten(_) => 0,
+        }
+    }
+}
+
 /// What became of pgusher's own question, where it asked one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::session::relay) enum Own {

@@ -168,6 +168,13 @@ impl Upstream {
         self.rest > 0
     }
 
+    /// Whether more may be read: there is room behind what waits to be sent, or it is made by a
+    /// message that has to be seen whole growing the buffer.
+    pub(super) fn has_room(&self) -> bool {
+        let waits = || !self.is_flushed() || self.buffer.unparsed().len() == self.buffer.capacity();
+        !(self.outbox.is_long() || self.buffer.is_full() && waits())
+    }
+
     /// Whether a whole message is there, or as much of it as the buffer takes.
     pub(super) fn is_ready(&self) -> Result<bool, Malformed> {
         let bytes = self.buffer.unparsed();
@@ -240,6 +247,9 @@ impl Upstream {
                 tag::TERMINATE => Some(Stop::Terminate),
                 tag::QUERY if desk.shared => self.query(header, desk),
                 tag::FUNCTION_CALL if desk.shared => self.function_call(header, desk),
+                tag::PARSE if desk.exchange.undo_bytes() > desk.client_max.1 => {
+                    Some(self.burdened(desk))
+                }
                 tag::PARSE | tag::BIND | tag::DESCRIBE | tag::CLOSE if desk.shared => {
                     self.statement_message(header, desk)?
                 }
@@ -252,6 +262,13 @@ impl Upstream {
                 return Ok(stop);
             }
         }
+    }
+
+    /// The client has closed as much as it may have, and an error would bring it back: that is first
+    /// answered, where it will be without another word from the client.
+    fn burdened(&mut self, desk: &Desk<'_>) -> Stop {
+        self.waits = desk.exchange.will_be_quiet(false);
+        if self.waits { Stop::Starved } else { Stop::TooManyStatements }
     }
 
     /// Takes what is there of the current message's body; `true` when that was the end of it.
@@ -335,3 +352,6 @@ fn names_read(text: &[u8]) -> bool {
             && before().is_some_and(|b| is(b.clone(), b"curr") || is(b, b"last"))
     })
 }
+
+#[cfg(test)]
+mod tests;
