@@ -1,7 +1,11 @@
 //! What the statements of a lease do, as their texts have it.
 
 use super::Upstream;
-use crate::session::lexer::Facts;
+use crate::session::lexer::{Facts, Hints};
+
+/// So many custom settings are known by name. A transaction that names more is asked about as one
+/// whose settings have computed names.
+pub(super) const SETTINGS_MAX: usize = 256;
 
 impl Upstream {
     pub(super) fn note(&mut self, facts: &Facts) {
@@ -12,9 +16,14 @@ impl Upstream {
             self.hints |= self.always;
         }
         for name in &facts.settings {
-            if !self.settings.contains(name) {
-                self.settings.push(name.clone());
+            if self.settings.contains(name) {
+                continue;
             }
+            if self.settings.len() == SETTINGS_MAX {
+                self.hints |= Hints::UNSURE | Hints::COMPUTED;
+                return;
+            }
+            self.settings.push(name.clone());
         }
     }
 }

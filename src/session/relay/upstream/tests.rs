@@ -1,5 +1,6 @@
 //! What a client says, and what becomes of it before a server hears it.
 
+use super::note::SETTINGS_MAX;
 use super::*;
 
 /// An upstream, what is on its desk, and a client's messages to it.
@@ -28,6 +29,19 @@ impl Books {
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).expect("short");
     [&[tag][..], &length.to_be_bytes(), body].concat()
+}
+
+#[test]
+fn so_many_settings_are_known_by_name_and_behind_them_none() {
+    let (mut up, mut books) = (Upstream::new(64 << 10), Books::default());
+    let set = |n: usize| message(tag::QUERY, format!("SET a.n{n}=1\0").as_bytes());
+    let many: Vec<u8> = (0..SETTINGS_MAX).flat_map(set).collect();
+    books.parse(&mut up, &[&many[..], &set(0)].concat()).expect("parses");
+    assert_eq!(up.settings.len(), SETTINGS_MAX);
+    assert!(!up.done().intersects(Hints::UNSURE | Hints::COMPUTED), "all are known");
+    books.parse(&mut up, &set(SETTINGS_MAX)).expect("parses");
+    assert_eq!(up.settings.len(), SETTINGS_MAX);
+    assert!(up.done().contains(Hints::UNSURE | Hints::COMPUTED), "one is not");
 }
 
 #[test]
