@@ -168,6 +168,13 @@ impl Upstream {
         self.rest > 0
     }
 
+    /// The next message's header. Passwords are read before there is a relay.
+    fn header(&self) -> Option<Result<Header, Malformed>> {
+        let header = Header::frontend(self.buffer.unparsed())?;
+        let late = |header: &Header| header.tag == tag::PASSWORD;
+        Some(if header.as_ref().is_ok_and(late) { Err(Malformed::Type) } else { header })
+    }
+
     /// Whether more may be read: there is room behind what waits to be sent, or it is made by a
     /// message that has to be seen whole growing the buffer.
     pub(super) fn has_room(&self) -> bool {
@@ -181,7 +188,7 @@ impl Upstream {
         if self.is_inside_message() && !bytes.is_empty() {
             return Ok(true);
         }
-        match Header::frontend(bytes) {
+        match self.header() {
             None => Ok(false),
             Some(header) => Ok(bytes.len() >= header?.total().min(self.buffer.capacity())),
         }
@@ -239,9 +246,7 @@ impl Upstream {
             if !desk.exchange.has_room() || self.outbox.is_long() {
                 return Ok(Stop::Starved);
             }
-            let Some(header) = Header::frontend(self.buffer.unparsed()) else {
-                return Ok(Stop::Starved);
-            };
+            let Some(header) = self.header() else { return Ok(Stop::Starved) };
             let header = header?;
             let stop = match header.tag {
                 tag::TERMINATE => Some(Stop::Terminate),

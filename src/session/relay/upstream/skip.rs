@@ -14,7 +14,7 @@ impl Upstream {
             if self.rest > 0 && !self.consume(false) {
                 return Ok(false);
             }
-            let Some(header) = Header::frontend(self.buffer.unparsed()) else { return Ok(false) };
+            let Some(header) = self.header() else { return Ok(false) };
             let header = header?;
             if header.tag == tag::TERMINATE {
                 return Ok(true);
@@ -41,7 +41,7 @@ impl Upstream {
             if self.rest > 0 && !self.consume(false) {
                 return Ok(false);
             }
-            match Header::frontend(self.buffer.unparsed()) {
+            match self.header() {
                 None => return Ok(false),
                 Some(header) => match header? {
                     // A Flush without anything before it has nothing to flush.

@@ -32,6 +32,20 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_password_after_the_login_is_no_message() {
+    let late = message(tag::PASSWORD, b"");
+    let (mut up, mut books) = (Upstream::new(1 << 10), Books::default());
+    assert!(matches!(books.parse(&mut up, &late), Err(Malformed::Type)));
+    assert!(up.is_flushed() && books.exchange.is_done(), "nothing of it goes to a server");
+    assert_eq!(up.is_ready(), Err(Malformed::Type), "no server is taken for it");
+    for skip in [|up: &mut Upstream| up.skip_refused(false), Upstream::skip_late_copy] {
+        let mut up = Upstream::new(1 << 10);
+        up.buffer.append(&late);
+        assert_eq!(skip(&mut up), Err(Malformed::Type));
+    }
+}
+
+#[test]
 fn so_many_settings_are_known_by_name_and_behind_them_none() {
     let (mut up, mut books) = (Upstream::new(64 << 10), Books::default());
     let set = |n: usize| message(tag::QUERY, format!("SET a.n{n}=1\0").as_bytes());
