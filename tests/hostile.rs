@@ -279,6 +279,30 @@ fn out_of_place_copy_messages_are_ignored_as_postgresql_does() {
 }
 
 #[test]
+fn what_postgresql_would_refuse_by_itself_comes_to_no_server() {
+    if bare::wanted() {
+        return; // There is nobody between.
+    }
+    let world = &World::start(Plan::tenants(1).set(keys::SERVER_MAX, "1"));
+    let mut next = world.session(0);
+    let small = vec![b'x'; 12_000];
+    for bytes in [
+        message(b'p', b""),
+        message(b'H', b"x"),
+        message(b'S', &small),
+        message(b'c', &small),
+        message(b'f', &small),
+    ] {
+        let mut conn = world.session(0);
+        let _ = conn.say(&[query("select 1"), bytes.clone()].concat());
+        let refused = conn.verdict().map(|refusal| (refusal.severity, refusal.code));
+        assert_eq!(refused, Some(("FATAL".into(), "08P01".into())), "{}", bytes[0] as char);
+        // The next one gets the only server there is.
+        assert_eq!(next.one("select 7").as_deref(), Ok("7"), "after {}", bytes[0] as char);
+    }
+}
+
+#[test]
 fn a_half_closed_client_still_gets_its_answer() {
     let mut conn = world().session(0);
     conn.say(&[query("select 'before the end'"), message(b'X', b"")].concat()).unwrap();

@@ -5,9 +5,15 @@ use super::tag;
 /// Tag and length.
 pub const HEADER_BYTES: usize = 5;
 
-/// The longest body of a message that carries no user data, in either direction
-/// (`PQ_SMALL_MESSAGE_LIMIT` is 10,000; libpq accepts 30,000 from a server).
+/// The longest body of a server's message that carries no user data: libpq accepts so much.
 pub const SMALL_BYTES_MAX: usize = 30_000;
+
+/// The longest body of a client's message that carries no user data (`PQ_SMALL_MESSAGE_LIMIT`, which
+/// counts the length itself). PostgreSQL ends the session at a longer one without a word.
+const SMALL_ASKED_MAX: usize = 10_000 - 4;
+
+/// The longest body of a client's message at all (`PQ_LARGE_MESSAGE_LIMIT`, counted likewise).
+const ASKED_MAX: usize = BODY_BYTES_MAX - 4;
 
 /// The longest body at all (`PQ_LARGE_MESSAGE_LIMIT`, `MaxAllocSize - 1`).
 pub const BODY_BYTES_MAX: usize = 0x3fff_ffff - 1;
@@ -25,7 +31,8 @@ impl Header {
     /// Reads a header a client sent. `None` until five bytes are there.
     ///
     /// # Errors
-    /// [`Malformed`] for an unknown type or a length outside the type's bounds.
+    /// [`Malformed`] for an unknown type, a length outside the type's bounds, or a body where there
+    /// is none.
     pub fn frontend(bytes: &[u8]) -> Option<Result<Self, Malformed>> {
         let limit = match *bytes.first()? {
             tag::QUERY
@@ -33,15 +40,16 @@ impl Header {
             | tag::BIND
             | tag::FUNCTION_CALL
             | tag::COPY_DATA
-            | tag::PASSWORD => BODY_BYTES_MAX,
-            tag::EXECUTE
-            | tag::DESCRIBE
-            | tag::CLOSE
-            | tag::SYNC
-            | tag::FLUSH
-            | tag::TERMINATE
-            | tag::COPY_DONE
-            | tag::COPY_FAIL => SMALL_BYTES_MAX,
+            | tag::PASSWORD => ASKED_MAX,
+            tag::EXECUTE | tag::DESCRIBE | tag::CLOSE | tag::COPY_FAIL => SMALL_ASKED_MAX,
+            tag::SYNC | tag::FLUSH | tag::TERMINATE | tag::COPY_DONE => {
+                // PostgreSQL answers a body here with an error that no question stands for.
+                let header = Self::read(bytes, SMALL_ASKED_MAX)?;
+                return Some(header.and_then(|header| match header.body {
+                    0 => Ok(header),
+                    _ => Err(Malformed::Body),
+                }));
+            }
             _ => return Some(Err(Malformed::Type)),
         };
         Self::read(bytes, limit)
@@ -132,5 +140,26 @@ mod tests {
         assert_eq!(Header::backend(b"Z\0\x01\0\0"), Some(Err(Malformed::Length)));
         assert_eq!(Header::backend(b"Q\0\0\0\x04"), Some(Err(Malformed::Type)));
         assert!(matches!(Header::backend(b"D\x3f\xff\xff\xff"), Some(Ok(_))));
+    }
+
+    #[test]
+    fn what_a_client_sends_is_as_long_as_postgresql_takes() {
+        for tag in *b"ECDf" {
+            let longest = Header { tag, body: 9_996 };
+            assert_eq!(Header::frontend(&[tag, 0, 0, 0x27, 0x10]), Some(Ok(longest)));
+            let longer = Header::frontend(&[tag, 0, 0, 0x27, 0x11]);
+            assert_eq!(longer, Some(Err(Malformed::Length)));
+        }
+        assert!(matches!(Header::frontend(b"Q\x3f\xff\xff\xfe"), Some(Ok(_))));
+        assert_eq!(Header::frontend(b"Q\x3f\xff\xff\xff"), Some(Err(Malformed::Length)));
+    }
+
+    #[test]
+    fn a_flush_a_sync_a_copy_done_and_a_terminate_have_no_body() {
+        for tag in *b"HScX" {
+            assert_eq!(Header::frontend(&[tag, 0, 0, 0, 4]), Some(Ok(Header { tag, body: 0 })));
+            assert_eq!(Header::frontend(&[tag, 0, 0, 0, 5]), Some(Err(Malformed::Body)));
+            assert_eq!(Header::frontend(&[tag, 0, 0, 0x75, 0x30]), Some(Err(Malformed::Length)));
+        }
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Exchange {
     acted: bool,
     /// Syncs of which it is not known whether the server read them in copy mode.
     doubtful: usize,
+    /// The server refused something that it did not owe an answer to.
+    strayed: bool,
     status: u8,
     /// Statements whose Parse was thrown away by an error.
     unmade: Vec<StatementId>,
@@ -64,6 +66,7 @@ impl Default for Exchange {
             unsynced: false,
             acted: false,
             doubtful: 0,
+            strayed: false,
             status: b'I',
             unmade: Vec::new(),
             numbers: (0, 0),
@@ -87,7 +90,7 @@ impl Exchange {
         self.undone.clear();
         (self.numbers, self.undo_bytes) = ((0, 0), 0);
         (self.skipping, self.copying, self.status) = (false, false, b'I');
-        (self.unsynced, self.acted, self.doubtful) = (false, false, 0);
+        (self.unsynced, self.acted, self.doubtful, self.strayed) = (false, false, 0, false);
         self.kept.clear();
         (self.own, self.refusals) = (Own::Settled, 0);
         if self.owed.capacity() > 256 {
@@ -108,7 +111,7 @@ impl Exchange {
     /// Whether it is known that the server will say nothing more of its own accord. When not, the
     /// server must be destroyed, not returned.
     pub(super) fn is_certain(&self) -> bool {
-        self.doubtful == 0
+        self.doubtful == 0 && !self.strayed
     }
 
     /// Nothing is outstanding.
@@ -283,7 +286,10 @@ impl Exchange {
                 self.refusals = self.refusals.saturating_add(1);
                 return Verdict::Drop;
             }
-            Some((Sent::Query | Sent::Function | Sent::Sync, _)) | None => {
+            Some((Sent::Query | Sent::Function | Sent::Sync, _)) => return Verdict::Forward,
+            None => {
+                // Nothing says what it reads next: it may be skipping to a Sync.
+                self.strayed = true;
                 return Verdict::Forward;
             }
             Some(_) => {}

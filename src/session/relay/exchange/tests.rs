@@ -199,3 +199,14 @@ fn a_server_that_waits_for_the_client_is_known() {
     assert!(!x.will_be_quiet(false), "a Sync");
     assert!(after("PBES").will_be_quiet(false));
 }
+
+#[test]
+fn a_server_that_refuses_what_nobody_asked_is_not_given_to_others() {
+    let mut x = after("Q");
+    receive(&mut x, "CZ");
+    assert!(x.is_certain());
+    receive(&mut x, "E");
+    assert!(!x.is_certain(), "it may be skipping to a Sync");
+    x.reset();
+    assert!(x.is_certain());
+}
