@@ -179,7 +179,7 @@ impl Exchange {
             Sent::Sync | Sent::Query | Sent::Function => {
                 (self.unsynced, self.acted) = (false, false);
             }
-            Sent::CopyEnd => {}
+            Sent::CopyEnd | Sent::Read => {}
             Sent::Bind | Sent::Execute => (self.unsynced, self.acted) = (true, true),
             _ => self.unsynced = true,
         }
@@ -263,10 +263,11 @@ impl Exchange {
                     self.doubtful += 1;
                     self.unsynced = true;
                     // Not answered; kept in its place so that the others keep their numbers.
-                    (*sent, *reply) = (Sent::CopyEnd, Reply::Forward);
+                    (*sent, *reply) = (Sent::Read, Reply::Forward);
                 }
                 Sent::CopyEnd => {
-                    self.copying = false;
+                    // It ends this copy, and no other of the same query.
+                    (*sent, self.copying) = (Sent::Read, false);
                     return;
                 }
                 _ => {}
@@ -316,7 +317,7 @@ impl Exchange {
         }
         loop {
             match self.pop() {
-                Some((Sent::CopyEnd, _)) => {}
+                Some((Sent::CopyEnd | Sent::Read, _)) => {}
                 Some((sent @ (Sent::Sync | Sent::Query | Sent::Function), reply)) => {
                     self.status = status;
                     if sent == Sent::Query && reply == Reply::Drop && self.own == Own::Asked {
@@ -340,7 +341,7 @@ impl Exchange {
     }
 
     fn drop_copy_ends(&mut self) {
-        while matches!(self.owed.front(), Some((Sent::CopyEnd, _))) {
+        while matches!(self.owed.front(), Some((Sent::CopyEnd | Sent::Read, _))) {
             self.pop();
         }
     }

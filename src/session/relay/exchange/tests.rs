@@ -201,6 +201,29 @@ fn a_server_that_waits_for_the_client_is_known() {
 }
 
 #[test]
+fn one_copy_end_ends_one_copy() {
+    let mut x = after("Qc");
+    receive(&mut x, "GCG");
+    assert!(!x.will_be_quiet(false), "the second copy waits for data");
+    send(&mut x, "c");
+    receive(&mut x, "CZ");
+    assert!(x.is_done() && x.is_certain());
+    let mut x = after("Qcc");
+    receive(&mut x, "GCG");
+    assert!(x.will_be_quiet(false), "both ends are on their way");
+    receive(&mut x, "CZ");
+    assert!(x.is_done() && x.is_certain());
+}
+#[test]
+fn a_sync_read_in_a_copy_does_not_end_the_next_one() {
+    let mut x = after("QSc");
+    receive(&mut x, "GCG");
+    assert!(!x.will_be_quiet(false));
+    send(&mut x, "c");
+    receive(&mut x, "CZ");
+    assert!(x.is_done());
+}
+#[test]
 fn a_server_that_refuses_what_nobody_asked_is_not_given_to_others() {
     let mut x = after("Q");
     receive(&mut x, "CZ");

@@ -25,6 +25,8 @@ pub(in crate::session::relay) enum Sent {
     Function,
     /// CopyDone or CopyFail sent before the server asked for data.
     CopyEnd,
+    /// A Sync or the end of a copy that the server has read in copy mode: it is not answered.
+    Read,
 }
 
 /// What becomes of the answer.
