@@ -7,8 +7,16 @@ mod world;
 
 use std::time::Duration;
 
-use world::wire::{self, message, query};
-use world::{World, bare, code, eventually};
+use world::wire::{self, Conn, message, query};
+use world::{Plan, World, bare, code, eventually};
+
+fn of_servers(servers: &str) -> World {
+    World::start(Plan::tenants(1).set("limits.server_max", servers))
+}
+
+fn value(conn: &mut Conn, sql: &str) -> String {
+    conn.one(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+}
 
 /// The rest of a message that is being dropped is not read as messages: data of a COPY that has
 /// failed holds a query where the proxy's buffer ends.
@@ -66,4 +74,49 @@ fn a_client_that_leaves_its_server_waiting_leaves_nothing() {
         (busy == "0").then_some(())
     });
     assert_eq!(world.session(0).one("select 1").as_deref(), Ok("1"));
+}
+
+/// under a setting of the transaction alone is not what others mean by the same text.
+#[test]
+fn a_text_read_under_a_setting_of_its_transaction_is_nobody_else_s() {
+    let world = of_servers("1");
+    let (mut local, mut other) = (world.session(0), world.session(0));
+    let zone = "set_config('timezone', 'Asia/Tokyo', true)";
+    for (name, language, body) in [
+        ("tokyo", "plpgsql", format!("begin perform {zone}; end")),
+        ("local", "plpgsql", "begin set local time zone 'Asia/Tokyo'; end".to_owned()),
+        ("dynamic", "plpgsql", format!("begin execute 'select ' || $q${zone}$q$; end")),
+    ] {
+        let head = format!("create function to_{name}() returns void language {language}");
+        local.query(&format!("{head} as $f$ {body} $f$")).unwrap();
+    }
+    let ways = [
+        "set local timezone = 'Asia/Tokyo'",
+        "set local time zone 'Asia/Tokyo'",
+        &format!("select {zone}"),
+        "select to_tokyo()",
+        "select to_local()",
+        "select to_dynamic()",
+        &format!("do $$ begin perform {zone}; end $$"),
+        "do $$ begin set local \"TimeZone\" = 'Asia/Tokyo'; end $$",
+    ];
+    for (minute, way) in ways.iter().enumerate() {
+        let sql = format!(
+            "select extract(epoch from '2024-01-01 00:0{minute}'::timestamptz)::bigint - 60 * {minute}"
+        );
+        let epoch = |client: &mut Conn| {
+            let all = [wire::parse("s", &sql), wire::bind("s", &[]), wire::execute()].concat();
+            client.say(&[all, wire::sync()].concat()).unwrap();
+            let rows = client.rows().unwrap_or_else(|e| panic!("{way}: {e:?}"));
+            let close = [message(b'C', b"Ss\0"), wire::sync()].concat();
+            client.say(&close).unwrap();
+            client.rows().unwrap();
+            rows[0][0].clone().unwrap()
+        };
+        local.query("begin").unwrap();
+        local.query(way).unwrap_or_else(|e| panic!("{way}: {e:?}"));
+        assert_eq!(epoch(&mut local), "1704034800", "{way}");
+        local.query("commit").unwrap();
+        assert_eq!(epoch(&mut other), "1704067200", "behind {way}");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::lexer::PARSED_BY;
 use super::routines::Routines;
 use super::welcomes::{GOOD_FOR, Welcome, Welcomes};
 use crate::ident::TenantId;
@@ -178,21 +179,6 @@ fn fresh() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
-
-/// What PostgreSQL reads a text by: where its names are looked up, and what its literals become. An
-/// untyped literal is a constant from then on, `'2024-01-01 00:00'` an instant of that time zone.
-const PARSED_BY: [&str; 10] = [
-    "search_path",
-    "role",
-    "TimeZone",
-    "DateStyle",
-    "IntervalStyle",
-    "client_encoding",
-    "standard_conforming_strings",
-    "transform_null_equals",
-    "xmloption",
-    "lc_monetary",
-];
 
 impl Schema {
     /// What a login of `class` that asks for these settings is told, if one was lately.

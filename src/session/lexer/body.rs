@@ -7,6 +7,7 @@
 use super::Hints;
 use super::dotted::Dotted;
 use super::key::{Key, Known};
+use super::setting::may_be_parsed_by;
 use super::word::{Word, clip};
 
 /// The hints that `text`, the source of a function, names; IN_BODY is set with any.
@@ -30,10 +31,19 @@ pub(super) struct Body {
     start: bool,
     /// SET was read; whether it is LOCAL is still open.
     set: bool,
+    next: Next,
     prev: Key,
     skip: Skip,
     name: Name,
     dotted: Dotted,
+}
+
+/// What the next word may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Any,
+    /// What SET LOCAL sets.
+    Local,
 }
 
 /// Where the name in a call of `set_config` is.
@@ -62,6 +72,7 @@ impl Default for Body {
         Self {
             start: true,
             set: false,
+            next: Next::Any,
             prev: Key::Other,
             skip: Skip::None,
             name: Name::Elsewhere,
@@ -125,6 +136,11 @@ impl Body {
         }
         let after_set = matches!(self.prev, Key::Word(Known::Reset | Known::Session));
         self.dotted.word(text, self.set || after_set);
+        if self.next == Next::Local && may_be_parsed_by(text) {
+            hints |= Hints::SET;
+        }
+        let local = self.set && key.is(Known::Local);
+        self.next = if local { Next::Local } else { Next::Any };
         hints |= self.calls(key.is(Known::SetConfig));
         let Key::Word(known) = key else {
             hints |= self.settle(false);
@@ -142,7 +158,7 @@ impl Body {
             Known::Temp | Known::Temporary if self.makes() => Hints::TEMP,
             Known::Hold if self.prev.is(Known::With) => Hints::HOLD,
             // `EXECUTE FUNCTION` of a trigger is one too many, and rare in a body.
-            Known::Execute => Hints::DYNAMIC,
+            Known::Execute => RUNS_TEXT,
             _ => Hints::NONE,
         };
         self.start = matches!(known, Known::Begin | Known::Then | Known::Else | Known::Loop);
@@ -240,6 +256,9 @@ fn statement(known: Known) -> Hints {
     }
 }
 
+/// A text that is only known when it runs may set anything that what follows is read by.
+const RUNS_TEXT: Hints = Hints::DYNAMIC.or(Hints::SET);
+
 /// What a word says wherever it stands, also quoted.
 pub(super) fn named(key: Key, text: &[u8]) -> Hints {
     match key {
@@ -257,7 +276,7 @@ pub(super) fn named(key: Key, text: &[u8]) -> Hints {
             | Known::TableToXml
             | Known::TsRewrite
             | Known::TsStat
-            | Known::XpathTable => Hints::DYNAMIC,
+            | Known::XpathTable => RUNS_TEXT,
             Known::DblinkConnect | Known::DblinkConnectU | Known::DblinkOpen => {
                 Hints::SESSION_FUNCTION
             }
@@ -291,7 +310,7 @@ fn long(text: &[u8]) -> Hints {
         return Hints::NONE;
     }
     if ends_with(text, AND_SCHEMA) || starts_with(text, b"crosstab_hash") {
-        return Hints::DYNAMIC;
+        return RUNS_TEXT;
     }
     let advisory = text.windows(ADVISORY.len()).enumerate().any(|(at, window)| {
         window[0] | 0x20 == b'a'

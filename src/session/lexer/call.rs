@@ -36,8 +36,11 @@ pub(super) enum Event {
 /// What a finished call turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// `is_local` is the word `true`.
-    Local,
+    /// `is_local` is the word `true`; the rest as below.
+    Local {
+        /// The first argument was one plain literal.
+        known: bool,
+    },
     /// It is not, or may not be; and whether the captured name is the name.
     Session {
         /// The first argument was one plain literal.
@@ -97,7 +100,7 @@ impl Call {
             (Step::IsLocal, Event::Word(Key::Word(Known::True))) => self.step = Step::True,
             (Step::True, _) if own && event == close => {
                 self.step = Step::Idle;
-                return Some(Verdict::Local);
+                return Some(Verdict::Local { known: !self.unknown });
             }
             (Step::Named | Step::IsLocal | Step::True, _) => return Some(self.end()),
         }

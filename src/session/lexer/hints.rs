@@ -21,7 +21,8 @@ macro_rules! hints {
 
 hints! {
     /// SET or RESET that outlives the transaction, also of role, session authorization and
-    /// session characteristics; `set_config` unless its third argument is plainly `true`.
+    /// session characteristics; `set_config` unless its third argument is plainly `true`. For the
+    /// transaction alone, too, where it is or may be a setting that texts are read by.
     SET = 0,
     /// SET LOCAL, SET TRANSACTION, SET CONSTRAINTS, `set_config(…, true)`.
     SET_LOCAL = 1,

@@ -31,6 +31,7 @@ pub use facts::Facts;
 pub use hints::Hints;
 pub use recall::Recall;
 pub use scan::Lexer;
+pub use setting::PARSED_BY;
 pub use target::{Target, TargetKind};
 pub use verb::Verb;
 pub use words::Words;

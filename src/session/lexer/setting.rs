@@ -7,6 +7,34 @@ use super::target::Span;
 pub(super) const NAME_BYTES_MAX: usize = 128;
 pub(super) const NAMES_MAX: usize = 16;
 
+/// What PostgreSQL reads a text by: where its names are looked up, and what its literals become. An
+/// untyped literal is a constant from then on, `'2024-01-01 00:00'` an instant of that time zone.
+pub const PARSED_BY: [&str; 10] = [
+    "search_path",
+    "role",
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+    "client_encoding",
+    "standard_conforming_strings",
+    "transform_null_equals",
+    "xmloption",
+    "lc_monetary",
+];
+
+/// Whether a text is read by this setting, or by who the session is, which `"$user"` in a
+/// `search_path` stands for.
+pub(super) fn is_parsed_by(name: &[u8]) -> bool {
+    let is = |one: &str| name.eq_ignore_ascii_case(one.as_bytes());
+    PARSED_BY.iter().any(|one| is(one)) || is("session_authorization")
+}
+
+/// The same of the first word behind SET LOCAL: SESSION AUTHORIZATION, TIME ZONE, …
+pub(super) fn may_be_parsed_by(word: &[u8]) -> bool {
+    let is = |one: &str| word.eq_ignore_ascii_case(one.as_bytes());
+    is_parsed_by(word) || ["session", "time", "schema", "names", "xml"].into_iter().any(is)
+}
+
 /// Where in the name we are.
 #[derive(Debug, Default)]
 pub(super) struct Setting {

@@ -31,6 +31,7 @@ const TELLING: Hints = Hints::STATE.without(Hints::CALL).without(Hints::EXECUTE)
 
 /// What is passed on from a body to those who call it.
 const PASSED_ON: Hints = Hints::of(&[
+    Hints::SET,
     Hints::SEQ_READ,
     Hints::LOAD,
     Hints::DYNAMIC,
@@ -42,7 +43,7 @@ const PASSED_ON: Hints = Hints::of(&[
 ]);
 
 /// What is said of code that was not read.
-const UNREAD: Hints = Hints::ROUTINE.or(Hints::ADVANCER);
+const UNREAD: Hints = Hints::ROUTINE.or(Hints::ADVANCER).or(Hints::SET);
 
 /// The functions and relations found so far, by object id, each with what it leads to.
 #[derive(Debug, Default)]
@@ -174,13 +175,13 @@ impl Found {
         let (told, settings) = body_settings(body.as_bytes());
         let mut hints = told.and(PASSED_ON);
         if readable.as_deref() != Some("t") {
-            hints |= Hints::FOREIGN;
+            hints |= Hints::FOREIGN | Hints::SET;
         }
         if told.intersects(TELLING) || length > sql::BODY_BYTES_MAX {
             hints |= Hints::ROUTINE;
         }
         if length > sql::BODY_BYTES_MAX {
-            hints |= Hints::ADVANCER | Hints::LISTS;
+            hints |= UNREAD | Hints::LISTS;
         }
         if hints.intersects(Hints::ROUTINE | Hints::FOREIGN) {
             if told.contains(Hints::SET) {
@@ -284,8 +285,8 @@ mod tests {
         assert_eq!(found.take_body(&row(&["20001", "f", "t", body, "48", "3"])), 20_001);
         assert_eq!(found.settings, ["app.x"]);
         found.take_body(&row(&["20002", "c", "f", "symbol", "6", "3"]));
-        assert_eq!(found.words.of("F"), Hints::ROUTINE);
-        assert_eq!(found.words.of("c"), Hints::FOREIGN);
+        assert_eq!(found.words.of("F"), Hints::ROUTINE | Hints::SET);
+        assert_eq!(found.words.of("c"), Hints::FOREIGN | Hints::SET);
     }
 
     #[test]

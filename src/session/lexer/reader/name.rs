@@ -3,7 +3,7 @@
 use super::{Reader, Step, Token};
 use crate::session::lexer::call::{Event, Verdict};
 use crate::session::lexer::key::{Key, Known};
-use crate::session::lexer::setting::{NAME_BYTES_MAX, NAMES_MAX, Take};
+use crate::session::lexer::setting::{NAME_BYTES_MAX, NAMES_MAX, Take, is_parsed_by};
 use crate::session::lexer::target::Span;
 use crate::session::lexer::{Hints, Target, TargetKind, Verb};
 
@@ -31,10 +31,21 @@ impl Reader {
                 if self.own.contains(Hints::SET) && name.contains(&b'.') {
                     self.note_setting(&name);
                 }
+                self.sets(&name);
                 self.aim_at(&name, self.setting.span);
                 self.notes().name = name;
             }
-            Take::Alias(name) => self.aim_at(name.as_bytes(), self.setting.span),
+            Take::Alias(name) => {
+                self.sets(name.as_bytes());
+                self.aim_at(name.as_bytes(), self.setting.span);
+            }
+        }
+    }
+
+    /// What is to be said of a setting however long it is set for.
+    fn sets(&mut self, name: &[u8]) {
+        if is_parsed_by(name) {
+            self.add(Hints::SET);
         }
     }
 
@@ -124,13 +135,20 @@ impl Reader {
     /// A call of `set_config` is understood, or given up.
     pub(super) fn settle(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Local => self.add(Hints::SET_LOCAL),
+            Verdict::Local { known: false } => self.add(Hints::SET_LOCAL | Hints::SET),
+            Verdict::Local { known: true } => {
+                self.add(Hints::SET_LOCAL);
+                let name = std::mem::take(&mut self.notes().capture);
+                self.sets(&name);
+                self.notes().capture = name;
+            }
             Verdict::Session { known: false } => {
                 self.add(Hints::SET | Hints::UNSURE | Hints::COMPUTED);
             }
             Verdict::Session { known: true } => {
                 self.add(Hints::SET);
                 let name = std::mem::take(&mut self.notes().capture);
+                self.sets(&name);
                 if name.contains(&b'.') {
                     self.note_setting(&name);
                 }
