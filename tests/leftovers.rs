@@ -120,3 +120,36 @@ fn a_text_read_under_a_setting_of_its_transaction_is_nobody_else_s() {
         assert_eq!(epoch(&mut other), "1704067200", "behind {way}");
     }
 }
+
+/// Two servers, of which somebody has one: all others share the second, or wait in vain.
+fn crowded() -> (World, Conn) {
+    let plan = Plan::tenants(1).set("limits.server_max", "2").set("limits.queue_timeout", "1s");
+    let world = World::start(plan);
+    let mut busy = world.session(0);
+    busy.query("begin").unwrap();
+    value(&mut busy, "select 1");
+    (world, busy)
+}
+
+/// that waits for that, since what others have prepared is closed before it.
+#[test]
+fn what_is_done_before_a_statement_of_other_columns_is_its_client_s_alone() {
+    let (world, _busy) = crowded();
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    client.query("create table shape (a int)").unwrap();
+    let text = "select *, (select count(*) from pg_prepared_statements) from shape";
+    let describe = message(b'D', b"Ss\0");
+    client.say(&[wire::parse("s", text), describe, wire::sync()].concat()).unwrap();
+    client.rows().unwrap();
+    other.say(&[wire::parse("own", "select 1"), wire::sync()].concat()).unwrap();
+    other.rows().unwrap();
+    other.query("alter table shape add b int").unwrap();
+    let lock = query("select pg_advisory_lock(77)");
+    client.say(&[lock, wire::bind("s", &[]), wire::execute(), wire::sync()].concat()).unwrap();
+    client.rows().unwrap();
+    assert_eq!(code(client.rows()), "0A000");
+    let again = "select pg_try_advisory_lock(77)";
+    assert_eq!(code(other.one(again)), "53300", "the server is the client's as long as it locks");
+    assert_eq!(value(&mut client, "select pg_advisory_unlock(77)"), "t");
+    assert_eq!(value(&mut other, again), "t");
+}

@@ -270,8 +270,8 @@ impl Live {
         }
         let pinned = !lease.pins().is_empty();
         if !pinned {
-            let advanced = self.note_sequences(relay).advanced;
-            self.release(relay, advanced);
+            // What came before it in the same write is looked after as ever.
+            Box::pin(self.done(relay, false)).await?;
         }
         relay.say().message(tag::ERROR_RESPONSE, |b| {
             // With the routine, by which drivers know it.
