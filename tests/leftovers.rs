@@ -153,3 +153,27 @@ fn what_is_done_before_a_statement_of_other_columns_is_its_client_s_alone() {
     assert_eq!(value(&mut client, "select pg_advisory_unlock(77)"), "t");
     assert_eq!(value(&mut other, again), "t");
 }
+
+/// Where the temporary schema comes first in a `search_path`, CREATE TABLE says nothing of it.
+#[test]
+fn a_table_that_is_temporary_by_the_search_path_is_its_client_s_alone() {
+    let (world, _busy) = crowded();
+    let mut other = world.session(0);
+    other.query("create table orders (n int)").unwrap();
+    other.query("insert into orders values (7)").unwrap();
+    let login = world.tenants[0].login().with("search_path", "pg_temp, public");
+    for startup in [false, true] {
+        let mut client = if startup { world.login(&login).unwrap() } else { world.session(0) };
+        if !startup {
+            client.query("set search_path = pg_temp, public").unwrap();
+        }
+        client.query("create table orders (n int)").unwrap();
+        let all = "select sum(n) from orders";
+        assert_eq!(code(other.one(all)), "53300", "the server is the client's: {startup}");
+        assert_eq!(value(&mut client, "select count(*) from orders"), "0");
+        drop(client);
+        eventually(Duration::from_secs(20), "the server is everybody's again", || {
+            other.one(all).ok().filter(|sum| sum == "7")
+        });
+    }
+}

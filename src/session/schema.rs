@@ -72,6 +72,15 @@ pub(super) struct Salted {
     version: u64,
     settings: Settings,
     salt: u64,
+    /// The `search_path` names the temporary schema.
+    temp: bool,
+}
+
+impl Salted {
+    /// Whether what is made without naming a schema may be temporary.
+    pub(super) fn makes_temp(&self) -> bool {
+        self.temp
+    }
 }
 
 /// Functions that are changed past pgusher are noticed within this.
@@ -196,7 +205,9 @@ impl Schema {
         let version = self.0.version.load(Ordering::Acquire);
         if version != last.version || !settings.is(&last.settings) {
             let salt = salt(version, settings);
-            *last = Salted { version, settings: settings.clone(), salt };
+            let path = settings.value("search_path").unwrap_or_default();
+            let temp = path.to_ascii_lowercase().contains("pg_temp");
+            *last = Salted { version, settings: settings.clone(), salt, temp };
         }
         last.salt
     }

@@ -207,6 +207,9 @@ impl Live {
         let sequences = self.note_sequences(relay);
         let runs = relay.runs_code();
         let (mut hints, mut custom) = relay.take_hints();
+        if runs && self.salted.makes_temp() {
+            hints |= Hints::TEMP;
+        }
         if self.schema.is_outdated(&self.reading) || self.schema.is_due(self.lately(hold)) {
             let blind = runs && self.schema.is_outdated(&self.reading);
             match Box::pin(self.read_functions(relay)).await {
