@@ -177,3 +177,29 @@ fn a_table_that_is_temporary_by_the_search_path_is_its_client_s_alone() {
         });
     }
 }
+
+/// An UPDATE of `pg_settings` sets what it names, for the session.
+#[test]
+fn what_an_update_of_pg_settings_sets_is_its_client_s_alone() {
+    let world = of_servers("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let before = value(&mut other, "show work_mem");
+    let update = |kib: &str| {
+        format!("update pg_catalog.pg_settings set setting = '{kib}' where name = 'work_mem'")
+    };
+    client
+        .query(&format!(
+            "create function by_view() returns void language plpgsql as $$ begin {}; end $$",
+            update("9216")
+        ))
+        .unwrap();
+    for (sql, set) in [
+        (update("7168"), "7MB"),
+        (format!("do $$ begin {}; end $$", update("8192")), "8MB"),
+        ("select by_view()".to_owned(), "9MB"),
+    ] {
+        client.query(&sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        assert_eq!(value(&mut other, "show work_mem"), before, "{sql}");
+        assert_eq!(value(&mut client, "show work_mem"), set, "{sql}");
+    }
+}

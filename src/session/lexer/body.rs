@@ -20,7 +20,7 @@ pub fn body_settings(text: &[u8]) -> (Hints, Vec<String>) {
     let (mut body, mut word) = (Body::default(), Word::default());
     let hints = body.text(text, &mut word);
     let (last, names) = body.end(&mut word);
-    let hints = hints | last;
+    let hints = (hints | last).with_settings_written();
     (if hints.is_empty() { hints } else { hints | Hints::IN_BODY }, names)
 }
 
@@ -125,6 +125,9 @@ impl Body {
     fn word(&mut self, text: &[u8]) -> Hints {
         let key = Key::of(text);
         let mut hints = named(key, text);
+        if key.is(Known::Update) {
+            hints |= Hints::WRITE;
+        }
         match self.skip {
             Skip::None => {}
             Skip::Dash | Skip::Slash => self.skip = Skip::None,
@@ -305,6 +308,9 @@ fn long(text: &[u8]) -> Hints {
     }
     if starts_with(text, PREPARED) {
         return Hints::LISTS;
+    }
+    if text.eq_ignore_ascii_case(b"pg_settings") {
+        return Hints::SETTINGS;
     }
     if text.len() < ADVISORY_BYTES_MIN {
         return Hints::NONE;

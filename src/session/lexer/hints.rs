@@ -111,6 +111,8 @@ hints! {
     LISTS = 40,
     /// A name of [`Words`](super::Words) that stands for what may advance a sequence.
     ADVANCER = 41,
+    /// The view `pg_settings`. Who writes to it sets what it names.
+    SETTINGS = 42,
 }
 
 impl Hints {
@@ -181,6 +183,13 @@ impl Hints {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// These, and SET where a statement that names all of these writes to `pg_settings`.
+    #[must_use]
+    pub const fn with_settings_written(self) -> Self {
+        let written = self.contains(Self::SETTINGS.or(Self::WRITE));
+        if written { self.or(Self::SET) } else { self }
     }
 
     /// Whether no hint is set.

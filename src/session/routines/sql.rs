@@ -11,7 +11,7 @@ const UNTOUCHED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
     SET LOCAL client_encoding TO 'UTF8';SET LOCAL search_path TO pg_catalog, pg_temp;";
 
 /// Whatever the lexer would find has one of these words in it. Case does not count.
-const LIKELY: &str = r"set_config|setseed|currval|lastval|pg_prepared_statement|_to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
+const LIKELY: &str = r"set_config|pg_settings|setseed|currval|lastval|pg_prepared_statement|_to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
 
 /// PostgreSQL's own functions that say something of a view that calls them.
 const BUILT_IN: &str = "^(set_config|setseed|currval|lastval|pg_prepared_statement|\

@@ -369,6 +369,8 @@ impl Reader {
             self.statements = self.statements.saturating_add(1);
             self.runs |= !self.code && !self.verb.is_inert();
         }
+        self.own = self.own.with_settings_written();
+        self.latent = self.latent.with_settings_written();
         self.done |= self.own;
         self.hints |= self.own | self.latent;
         (self.own, self.latent) = (Hints::NONE, Hints::NONE);

@@ -126,6 +126,11 @@ fn what_a_session_keeps_is_named() {
         ("SELECT * FROM PG_Prepared_Statements", H::LISTS),
         ("SELECT * FROM \"pg_prepared_statements\", pg_catalog.pg_prepared_statement()", H::LISTS),
         ("TABLE pg_prepared_xacts", NONE),
+        ("SELECT * FROM pg_settings", H::SETTINGS),
+        ("SELECT * FROM pg_settings_too", NONE),
+        ("UPDATE t SET a = 1; TABLE pg_settings", H::SETTINGS),
+        ("UPDATE pg_catalog.\"pg_settings\" SET a = 1", H::SETTINGS | H::SET),
+        ("UPDATE PG_SETTINGS AS s SET a = 1", H::SETTINGS | H::SET),
         ("SELECT query_to_xml($1, true, true, ''), xpath('a', x)", H::DYNAMIC | H::SET),
         ("SELECT table_to_xml_and_xmlschema('t', true, true, '')", H::DYNAMIC | H::SET),
         ("SELECT * FROM ts_stat('SELECT v FROM t')", H::DYNAMIC | H::SET),
@@ -212,7 +217,9 @@ fn a_body_is_read_for_what_it_names() {
     let body = H::DO | H::IN_BODY;
     let computed = body | H::SET | H::DYNAMIC;
     check(&[
-        ("DO $$ BEGIN UPDATE t\nSET x = 1; END $$", H::DO),
+        ("DO $$ BEGIN UPDATE t\nSET x = 1; END $$", body),
+        ("DO $$ BEGIN UPDATE pg_settings s\nSET x = 1; END $$", body | H::SETTINGS | H::SET),
+        ("DO $$ BEGIN PERFORM * FROM pg_settings; END $$", body | H::SETTINGS),
         ("DO $$ BEGIN -- set up\n PERFORM 1; END $$", H::DO),
         ("DO $$ BEGIN -- so\n SET a = 1; END $$", body | H::SET),
         ("DO $$ BEGIN /* so */ SET LOCAL a = 1; END $$", body | H::SET_LOCAL),
