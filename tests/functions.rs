@@ -280,7 +280,18 @@ fn what_no_command_undoes_is_lent_to_nobody() {
             assert_ne!(value(other, pid), own, "round {round}");
         }
     }
-    for sql in ["select setseed(0.5)", "select seed()", "select dblink_disconnect('nosuch')"] {
+    client
+        .query("create function sow() returns text language sql as 'select set_config(''seed'', ''0.5'', false)'")
+        .unwrap();
+    for sql in [
+        "select setseed(0.5)",
+        "select seed()",
+        "set seed = 0.5",
+        "select set_config('seed', '0.5', true)",
+        "do $$ begin set local seed to 0.5; end $$",
+        "select sow()",
+        "select dblink_disconnect('nosuch')",
+    ] {
         let mut client = world.session(0);
         let _ = client.query(sql);
         let own = value(&mut client, pid);
@@ -294,5 +305,21 @@ fn what_no_command_undoes_is_lent_to_nobody() {
         for other in &mut others {
             assert_ne!(value(other, pid), own, "{sql}: nor behind it");
         }
+    }
+}
+
+/// `set_limit` of pg_trgm is a setting's name for setting it.
+#[test]
+fn the_limit_of_pg_trgm_is_its_client_s_alone() {
+    let world = small();
+    let mut superuser = world.superuser(&world.tenants[0].database());
+    superuser.query("create extension pg_trgm").unwrap();
+    drop(superuser);
+    let mut client = world.session(0);
+    client
+        .query("create function strict() returns real language sql as 'select set_limit(0.8)'")
+        .unwrap();
+    for (sql, set) in [("select set_limit(0.9)", "0.9"), ("select strict()", "0.8")] {
+        mine_alone(&world, &mut client, sql, "select show_limit()", set);
     }
 }

@@ -7,7 +7,7 @@
 use super::Hints;
 use super::dotted::Dotted;
 use super::key::{Key, Known};
-use super::setting::may_be_parsed_by;
+use super::setting::{is_seed, may_be_parsed_by};
 use super::word::{Word, clip};
 
 /// The hints that `text`, the source of a function, names; IN_BODY is set with any.
@@ -44,6 +44,8 @@ enum Next {
     Any,
     /// What SET LOCAL sets.
     Local,
+    /// What `set_config` sets.
+    Quoted,
 }
 
 /// Where the name in a call of `set_config` is.
@@ -139,6 +141,9 @@ impl Body {
         }
         let after_set = matches!(self.prev, Key::Word(Known::Reset | Known::Session));
         self.dotted.word(text, self.set || after_set);
+        if is_seed(text) && (self.set || after_set || self.next != Next::Any) {
+            hints |= Hints::SETSEED;
+        }
         if self.next == Next::Local && may_be_parsed_by(text) {
             hints |= Hints::SET;
         }
@@ -183,6 +188,10 @@ impl Body {
                 self.skip = Skip::None;
                 self.start = matches!(symbol, b';' | b'\'' | b'"' | b'$' | b'>' | b'{');
                 self.prev = Key::Other;
+                // A quote inside a quote is doubled.
+                if self.next == Next::Quoted && symbol != b'\'' {
+                    self.next = Next::Any;
+                }
                 self.dotted.symbol(symbol, self.set);
                 let computed =
                     if self.set && symbol != b'"' { Hints::DYNAMIC } else { Hints::NONE };
@@ -212,7 +221,11 @@ impl Body {
                 self.name = Name::Here;
                 Hints::NONE
             }
-            (Name::Ahead, _) | (Name::Here, b'\'') => {
+            (Name::Here, b'\'') => {
+                (self.name, self.next) = (Name::Elsewhere, Next::Quoted);
+                Hints::NONE
+            }
+            (Name::Ahead, _) => {
                 self.name = Name::Elsewhere;
                 Hints::NONE
             }
@@ -285,6 +298,7 @@ pub(super) fn named(key: Key, text: &[u8]) -> Hints {
             }
             _ => Hints::NONE,
         },
+        _ if text.eq_ignore_ascii_case(SET_LIMIT) => Hints::SET,
         _ if text.len() >= ADVISORY_BYTES_MIN || text.first().is_some_and(|b| b | 0x20 == b'p') => {
             long(text)
         }
@@ -292,6 +306,8 @@ pub(super) fn named(key: Key, text: &[u8]) -> Hints {
     }
 }
 
+/// It sets `pg_trgm.similarity_threshold`.
+const SET_LIMIT: &[u8] = b"set_limit";
 const PG_TEMP: &[u8] = b"pg_temp";
 /// The view, and the function behind it.
 const PREPARED: &[u8] = b"pg_prepared_statement";

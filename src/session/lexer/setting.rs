@@ -35,6 +35,12 @@ pub(super) fn may_be_parsed_by(word: &[u8]) -> bool {
     is_parsed_by(word) || ["session", "time", "schema", "names", "xml"].into_iter().any(is)
 }
 
+/// Whether to set it is `setseed`. For the transaction alone it is the same: what `random()` goes on
+/// with does not come back. No view shows it.
+pub(super) fn is_seed(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"seed")
+}
+
 /// Where in the name we are.
 #[derive(Debug, Default)]
 pub(super) struct Setting {

@@ -11,7 +11,7 @@ const UNTOUCHED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
     SET LOCAL client_encoding TO 'UTF8';SET LOCAL search_path TO pg_catalog, pg_temp;";
 
 /// Whatever the lexer would find has one of these words in it. Case does not count.
-const LIKELY: &str = r"set_config|pg_settings|setseed|currval|lastval|pg_prepared_statement|_to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
+const LIKELY: &str = r"set_config|set_limit|pg_settings|setseed|currval|lastval|pg_prepared_statement|_to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|dblink|advisory_|pg_temp|replication_|\y(set|reset|temp|temporary|hold|load|listen|unlisten|prepare|deallocate|discard|execute)\y";
 
 /// PostgreSQL's own functions that say something of a view that calls them.
 const BUILT_IN: &str = "^(set_config|setseed|currval|lastval|pg_prepared_statement|\
@@ -101,6 +101,7 @@ pub(super) fn views(max: usize) -> String {
          WHERE w.oid >= 16384 AND w.ev_action::text ~ (\
              SELECT ':(funcid|relid) (' || string_agg(oid::text, '|') || ') ' FROM (\
                  SELECT oid FROM pg_proc WHERE oid < 16384 AND proname ~ {names} \
+                     OR oid >= 16384 AND proname = 'set_limit' \
                  UNION ALL SELECT 'pg_catalog.pg_prepared_statements'::regclass) named) \
          ORDER BY c.oid LIMIT {max}",
         names = quote_literal(BUILT_IN)

@@ -3,7 +3,7 @@
 use super::{Reader, Step, Token};
 use crate::session::lexer::call::{Event, Verdict};
 use crate::session::lexer::key::{Key, Known};
-use crate::session::lexer::setting::{NAME_BYTES_MAX, NAMES_MAX, Take, is_parsed_by};
+use crate::session::lexer::setting::{NAME_BYTES_MAX, NAMES_MAX, Take, is_parsed_by, is_seed};
 use crate::session::lexer::target::Span;
 use crate::session::lexer::{Hints, Target, TargetKind, Verb};
 
@@ -46,6 +46,9 @@ impl Reader {
     fn sets(&mut self, name: &[u8]) {
         if is_parsed_by(name) {
             self.add(Hints::SET);
+        }
+        if is_seed(name) {
+            self.add(Hints::SETSEED);
         }
     }
 
