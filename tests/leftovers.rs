@@ -76,6 +76,7 @@ fn a_client_that_leaves_its_server_waiting_leaves_nothing() {
     assert_eq!(world.session(0).one("select 1").as_deref(), Ok("1"));
 }
 
+/// PostgreSQL turns an untyped literal into a constant when it reads the statement. What is read
 /// under a setting of the transaction alone is not what others mean by the same text.
 #[test]
 fn a_text_read_under_a_setting_of_its_transaction_is_nobody_else_s() {
@@ -131,6 +132,7 @@ fn crowded() -> (World, Conn) {
     (world, busy)
 }
 
+/// What was done in one write with a statement whose columns have changed stays with who did it: one
 /// that waits for that, since what others have prepared is closed before it.
 #[test]
 fn what_is_done_before_a_statement_of_other_columns_is_its_client_s_alone() {
