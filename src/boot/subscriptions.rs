@@ -24,11 +24,11 @@ pub(super) async fn watch(built: Arc<Built>) {
             // What is not remembered is read again, once for all who ask.
             let Ok(tenant) = built.directory.tenant(&room.tenant).await else { continue };
             let permits = tenant.permits(SystemTime::now());
-            if known.get(&room.tenant).is_some_and(|before| *before != permits) {
-                if let Err(fault) = look_from(&built, &room.tenant, Some(tenant)).await {
-                    fault.log();
-                    built.missed.notify_one();
-                }
+            if known.get(&room.tenant).is_some_and(|before| *before != permits)
+                && let Err(fault) = look_from(&built, &room.tenant, Some(tenant)).await
+            {
+                fault.log();
+                built.missed.notify_one();
             }
             seen.insert(room.tenant.clone(), permits);
         }

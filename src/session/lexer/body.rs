@@ -145,7 +145,7 @@ impl Body {
             hints |= Hints::SETSEED;
         }
         if self.next == Next::Local && may_be_parsed_by(text) {
-            hints |= Hints::SET;
+            hints |= Hints::READ_BY;
         }
         let local = self.set && key.is(Known::Local);
         self.next = if local { Next::Local } else { Next::Any };
@@ -273,7 +273,7 @@ fn statement(known: Known) -> Hints {
 }
 
 /// A text that is only known when it runs may set anything that what follows is read by.
-const RUNS_TEXT: Hints = Hints::DYNAMIC.or(Hints::SET);
+const RUNS_TEXT: Hints = Hints::DYNAMIC.or(Hints::READ_BY);
 
 /// What a word says wherever it stands, also quoted.
 pub(super) fn named(key: Key, text: &[u8]) -> Hints {

@@ -21,8 +21,7 @@ macro_rules! hints {
 
 hints! {
     /// SET or RESET that outlives the transaction, also of role, session authorization and
-    /// session characteristics; `set_config` unless its third argument is plainly `true`. For the
-    /// transaction alone, too, where it is or may be a setting that texts are read by.
+    /// session characteristics; `set_config` unless its third argument is plainly `true`.
     SET = 0,
     /// SET LOCAL, SET TRANSACTION, SET CONSTRAINTS, `set_config(…, true)`.
     SET_LOCAL = 1,
@@ -113,6 +112,9 @@ hints! {
     ADVANCER = 41,
     /// The view `pg_settings`. Who writes to it sets what it names.
     SETTINGS = 42,
+    /// What changes, or may, a setting that texts are read by, be it for the transaction alone: what
+    /// is prepared behind it is shared with nobody.
+    READ_BY = 43,
 }
 
 impl Hints {

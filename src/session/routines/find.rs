@@ -31,7 +31,7 @@ const TELLING: Hints = Hints::STATE.without(Hints::CALL).without(Hints::EXECUTE)
 
 /// What is passed on from a body to those who call it.
 const PASSED_ON: Hints = Hints::of(&[
-    Hints::SET,
+    Hints::READ_BY,
     Hints::SEQ_READ,
     Hints::LOAD,
     Hints::DYNAMIC,
@@ -43,7 +43,13 @@ const PASSED_ON: Hints = Hints::of(&[
 ]);
 
 /// What is said of code that was not read.
-const UNREAD: Hints = Hints::ROUTINE.or(Hints::ADVANCER).or(Hints::SET);
+const UNREAD: Hints = Hints::ROUTINE.or(Hints::ADVANCER).or(Hints::READ_BY);
+
+/// What those who call a body that says this are told.
+fn passed_on(told: Hints) -> Hints {
+    let sets = if told.contains(Hints::SET) { Hints::READ_BY } else { Hints::NONE };
+    told.and(PASSED_ON) | sets
+}
 
 /// The functions and relations found so far, by object id, each with what it leads to.
 #[derive(Debug, Default)]
@@ -127,7 +133,7 @@ impl Found {
         let [Some(oid), Some(name), Some(definition)] = row else { return };
         let (told, settings) = body_settings(definition.as_bytes());
         let cut = definition.len() >= sql::BODY_BYTES_MAX;
-        let hints = if cut { UNREAD.or(Hints::LISTS) } else { told.and(PASSED_ON) };
+        let hints = if cut { UNREAD.or(Hints::LISTS) } else { passed_on(told) };
         if told.contains(Hints::SET) {
             self.keep_settings(settings);
         }
@@ -173,9 +179,9 @@ impl Found {
         let body = body.as_deref().unwrap_or_default();
         let length = length.as_deref().and_then(|n| n.parse().ok()).unwrap_or(0_usize);
         let (told, settings) = body_settings(body.as_bytes());
-        let mut hints = told.and(PASSED_ON);
+        let mut hints = passed_on(told);
         if readable.as_deref() != Some("t") {
-            hints |= Hints::FOREIGN | Hints::SET;
+            hints |= Hints::FOREIGN | Hints::READ_BY;
         }
         if told.intersects(TELLING) || length > sql::BODY_BYTES_MAX {
             hints |= Hints::ROUTINE;
@@ -183,7 +189,7 @@ impl Found {
         if length > sql::BODY_BYTES_MAX {
             hints |= UNREAD | Hints::LISTS;
         }
-        if hints.intersects(Hints::ROUTINE | Hints::FOREIGN) {
+        if hints.intersects(Hints::ROUTINE | Hints::FOREIGN | Hints::READ_BY) {
             if told.contains(Hints::SET) {
                 self.keep_settings(settings);
             }
@@ -285,8 +291,8 @@ mod tests {
         assert_eq!(found.take_body(&row(&["20001", "f", "t", body, "48", "3"])), 20_001);
         assert_eq!(found.settings, ["app.x"]);
         found.take_body(&row(&["20002", "c", "f", "symbol", "6", "3"]));
-        assert_eq!(found.words.of("F"), Hints::ROUTINE | Hints::SET);
-        assert_eq!(found.words.of("c"), Hints::FOREIGN | Hints::SET);
+        assert_eq!(found.words.of("F"), Hints::ROUTINE | Hints::READ_BY);
+        assert_eq!(found.words.of("c"), Hints::FOREIGN | Hints::READ_BY);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct Routines {
 impl Routines {
     /// They could not be read: any statement may come to one that touches session state.
     pub(super) fn unknown() -> Self {
-        Self { always: Hints::ROUTINE | Hints::SET, ..Self::default() }
+        Self { always: Hints::ROUTINE | Hints::READ_BY, ..Self::default() }
     }
 }
 

@@ -124,7 +124,7 @@ impl Reader {
             // Most words: nobody waits for them, and they mean nothing but by their spelling.
             self.add(named(known, token.text));
             if self.verb == Verb::Do && !is_read(token.text) {
-                self.add(Hints::FOREIGN | Hints::SET);
+                self.add(Hints::FOREIGN | Hints::READ_BY);
             }
             self.prev2 = self.prev;
             self.prev = known;

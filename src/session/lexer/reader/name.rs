@@ -44,8 +44,8 @@ impl Reader {
 
     /// What is to be said of a setting however long it is set for.
     fn sets(&mut self, name: &[u8]) {
-        if is_parsed_by(name) {
-            self.add(Hints::SET);
+        if is_parsed_by(name) && !(self.own | self.latent).contains(Hints::SET) {
+            self.add(Hints::READ_BY);
         }
         if is_seed(name) {
             self.add(Hints::SETSEED);
@@ -138,7 +138,7 @@ impl Reader {
     /// A call of `set_config` is understood, or given up.
     pub(super) fn settle(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Local { known: false } => self.add(Hints::SET_LOCAL | Hints::SET),
+            Verdict::Local { known: false } => self.add(Hints::SET_LOCAL | Hints::READ_BY),
             Verdict::Local { known: true } => {
                 self.add(Hints::SET_LOCAL);
                 let name = std::mem::take(&mut self.notes().capture);

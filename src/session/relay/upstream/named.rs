@@ -13,6 +13,9 @@ use crate::session::relay::statement_messages as own;
 use crate::session::statements::{Read, Use};
 use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
 
+/// Behind these it is not known what a statement is read under.
+const UNCERTAIN: Hints = Hints::of(&[Hints::SET, Hints::READ_BY, Hints::TEMP, Hints::UNSURE]);
+
 impl Upstream {
     /// Parse, Bind, Describe or Close in transaction mode.
     pub(super) fn statement_message(
@@ -235,7 +238,7 @@ impl Upstream {
     /// nobody.
     fn salt(&self, desk: &Desk<'_>) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
-        let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
+        let certain = !self.hints.intersects(UNCERTAIN);
         match desk.salt {
             Some(salt) if certain => salt,
             _ => NEXT.fetch_add(1, Ordering::Relaxed),
@@ -244,7 +247,7 @@ impl Upstream {
 
     /// What statements are read under now, where that is certain.
     fn certain_salt(&self, desk: &Desk<'_>) -> Option<u64> {
-        let certain = !self.hints.intersects(Hints::SET | Hints::TEMP | Hints::UNSURE);
+        let certain = !self.hints.intersects(UNCERTAIN);
         desk.salt.filter(|_| certain)
     }
 
