@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use fleet::{Fleet, Process};
+use pgusher::ident::Role;
 use world::wire::{Conn, Login};
 use world::{bare, code, eventually};
 
@@ -127,4 +128,18 @@ async fn a_changed_password_cuts_and_a_changed_name_or_cap_does_not() {
     eventually(PATIENCE, "the new password is what counts", || {
         (code(Conn::login(process.listen, &login)) == "08006").then_some(())
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_readonly_token_of_an_adopted_tenant_reads_unless_it_asks_for_more() {
+    if bare::wanted() {
+        return;
+    }
+    let (fleet, process, login) = adopted().await;
+    let reader = Login { password: fleet.token_as("old", Role::Readonly), ..login.clone() };
+    session(&process, &login).query("create table t (n int)").unwrap();
+    let mut reader = session(&process, &reader);
+    assert_eq!(reader.one("select count(*) from t").as_deref(), Ok("0"));
+    assert_eq!(code(reader.query("insert into t values (1)")), "25006");
+    session(&process, &login).query("insert into t values (1)").unwrap();
 }

@@ -44,8 +44,13 @@ impl TokenId {
         }
     }
 
-    /// The id of a token without `jti`: its own digest.
-    pub(super) fn of_digest(digest: &[u8]) -> Self {
+    /// The id of a token without `jti`: the digest of what was signed. The signature is not part of
+    /// it: of an ECDSA signature whoever has one can make another.
+    pub(super) fn of_signed(message: &[u8]) -> Self {
+        Self::of_digest(super::digest(message).as_ref())
+    }
+
+    fn of_digest(digest: &[u8]) -> Self {
         Self(hex(digest).into())
     }
 

@@ -157,11 +157,16 @@ impl Fleet {
         made["tenantId"].as_str().unwrap().to_owned()
     }
 
-    /// A token of the tenant's owner.
+    /// A token of an app of the tenant's.
     pub fn token(&self, id: &str) -> String {
+        self.token_as(id, Role::App)
+    }
+
+    /// A token of that role.
+    pub fn token_as(&self, id: &str, role: Role) -> String {
         let grant = Grant {
             tenant: TenantId::parse(id).unwrap(),
-            role: Role::App,
+            role,
             subject: "tester".into(),
             scopes: Vec::new(),
             lifetime: Some(Duration::from_secs(24 * 3600)),

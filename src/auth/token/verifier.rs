@@ -248,7 +248,7 @@ impl Verifier {
             self.0.metrics.cached.inc();
             return Ok(proven);
         }
-        let proven = Arc::new(self.prove_anew(token, &digest, now)?);
+        let proven = Arc::new(self.prove_anew(token, now)?);
         self.0.metrics.verified.inc();
         if self.0.door.knows(digest) {
             self.0.cache.insert(digest, Arc::clone(&proven));
@@ -257,12 +257,7 @@ impl Verifier {
     }
 
     /// The whole road. Nothing but the issuer and the key is chosen before the signature holds.
-    fn prove_anew(
-        &self,
-        token: &[u8],
-        digest: &[u8; 32],
-        now: SystemTime,
-    ) -> Result<Proven, Refusal> {
+    fn prove_anew(&self, token: &[u8], now: SystemTime) -> Result<Proven, Refusal> {
         let token = Unverified::parse(token)?;
         let name = token.claims.iss.as_deref().ok_or(Refusal::Missing("iss"))?;
         let issuer = self.0.issuers.get(name).ok_or(Refusal::UnknownIssuer)?;
@@ -281,7 +276,7 @@ impl Verifier {
             return Err(Refusal::TokenType);
         }
         let id = claims.jti.as_deref();
-        let token_id = id.map_or_else(|| TokenId::of_digest(digest), TokenId::new);
+        let token_id = id.map_or_else(|| TokenId::of_signed(token.message), TokenId::new);
         let holder = match kind {
             TokenKind::Operator => Holder::Operator(operator(claims, token_id, expires)?),
             TokenKind::Tenant => {

@@ -203,7 +203,7 @@ fn revocation_stops_remembered_tokens_too() {
 }
 
 #[test]
-fn a_token_without_jti_is_named_by_its_digest() {
+fn a_token_without_jti_is_named_by_the_digest_of_what_was_signed() {
     let verifier = verifier();
     let mint = |sub| {
         let claims = claims_with(json!({ "jti": null, "sub": sub }));
@@ -213,6 +213,9 @@ fn a_token_without_jti_is_named_by_its_digest() {
     assert_eq!(id(&mint("a")), id(&mint("a")));
     assert_ne!(id(&mint("a")), id(&mint("b")));
     assert_ne!(id(&mint("a")), TokenId::new(""));
+    let token = mint("a");
+    let (signed, _) = token.rsplit_once('.').expect("a signature");
+    assert_eq!(id(&token), TokenId::of_signed(signed.as_bytes()));
 }
 
 #[test]
