@@ -191,6 +191,25 @@ fn a_cancel_reaches_its_own_query_in_either_version_and_transport() {
     }
 }
 
+/// Who cancels takes the end of that connection for its having come to PostgreSQL.
+#[test]
+fn a_cancel_that_has_ended_does_not_hit_the_next_query() {
+    let world = World::shared();
+    let login = world.tenants[0].login();
+    for login in [login.clone(), login.with("options", "-c pgusher.pool_mode=session")] {
+        let mut session = world.login(&login).unwrap();
+        for round in 0..100 {
+            session.say(&query("select pg_sleep(0.002)")).unwrap();
+            std::thread::sleep(Duration::from_micros(1_500 + 20 * round));
+            let mut canceller = Conn::dial(world.listen);
+            canceller.say(&wire::cancel(session.pid, &session.key)).unwrap();
+            assert!(canceller.farewell().is_empty());
+            let _ = session.rows();
+            assert!(session.one("select pg_sleep(0.003)").is_ok(), "in round {round}");
+        }
+    }
+}
+
 #[test]
 fn a_guessed_cancel_key_cancels_nothing() {
     let world = World::shared();

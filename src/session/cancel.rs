@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::roster::Card;
 use super::shared::Shared;
@@ -81,10 +81,15 @@ impl Pace {
 }
 
 /// Sends the cancel on to the server that runs the query of the session with this key, if there is
-/// one here; to the other processes if there is none.
-pub(super) fn forward(shared: &Arc<Shared>, from: Option<IpAddr>, pid: i32, secret: &[u8]) {
+/// one here; to the other processes if there is none. Waits until PostgreSQL has it: who cancels takes
+/// the end of this connection for that, and may run the session's next query then. Dropped, it is sent
+/// all the same.
+pub(super) async fn forward(shared: &Arc<Shared>, from: Option<IpAddr>, pid: i32, secret: &[u8]) {
     if let Some(card) = shared.parts.roster.find(pid, secret) {
-        deliver(shared, &card);
+        if let Some(landed) = deliver(shared, &card) {
+            // Nothing is said by it but that it is over.
+            let _ = landed.await;
+        }
         return;
     }
     let lost = LostCancel { pid, secret: secret.into() };
@@ -102,17 +107,19 @@ impl Shared {
     }
 }
 
-fn deliver(shared: &Arc<Shared>, card: &Card) {
+/// Sends it on in a task of its own; what is given back ends with that.
+fn deliver(shared: &Arc<Shared>, card: &Card) -> Option<oneshot::Receiver<()>> {
     let outcome = shared.parts.metrics.cancels.clone();
     if !card.may_cancel() {
         outcome.with_label_values(&["limited"]).inc();
-        return;
+        return None;
     }
     let Some((gate, in_flight)) = card.begin_cancel() else {
         outcome.with_label_values(&["idle"]).inc();
-        return;
+        return None;
     };
     let dialer = shared.parts.dialer.clone();
+    let (landing, landed) = oneshot::channel::<()>();
     net::spawn(async move {
         let label = match send_cancel(&dialer, &gate, in_flight).await {
             Ok(()) => "sent",
@@ -122,7 +129,9 @@ fn deliver(shared: &Arc<Shared>, card: &Card) {
             }
         };
         outcome.with_label_values(&[label]).inc();
+        drop(landing);
     });
+    Some(landed)
 }
 
 #[cfg(test)]

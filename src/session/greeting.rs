@@ -126,7 +126,7 @@ async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted, Farewell
                 let packet = greeter.body(body).await.map(|body| Greeting::cancel(&body));
                 if let Ok(Ok(Greeting::Cancel { pid, secret })) = packet {
                     let from = greeter.stream.peer().map(|peer| peer.ip());
-                    super::cancel::forward(shared, from, pid, &secret);
+                    super::cancel::forward(shared, from, pid, &secret).await;
                 }
                 return Err(Farewell::silent(greeter.stream));
             }
