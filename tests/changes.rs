@@ -10,6 +10,14 @@ use world::{Plan, World, bare, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A world whose first tenant is served.
+fn served() -> (World, Conn) {
+    let world = World::start(Plan::default());
+    let mut session = world.session(0);
+    assert_eq!(session.one("select 1").as_deref(), Ok("1"));
+    (world, session)
+}
+
 /// Nobody can change a database while this is held.
 fn hold_databases(world: &World) -> Conn {
     let mut superuser = world.superuser("postgres");
@@ -42,9 +50,7 @@ fn changes_that_come_quickly_are_applied_one_at_a_time_and_the_last_one_stays() 
     if bare::wanted() {
         return;
     }
-    let world = World::start(Plan::default());
-    let mut session = world.session(0);
-    assert_eq!(session.one("select 1").as_deref(), Ok("1"));
+    let (world, mut session) = served();
     let (mut lock, mut superuser) = (hold_databases(&world), world.superuser("postgres"));
     for server_max in ["3", "4", "5", "6", "7"] {
         limit(&world, server_max);
@@ -71,9 +77,7 @@ fn a_cap_that_its_server_did_not_take_is_told_it_again() {
     if bare::wanted() {
         return;
     }
-    let world = World::start(Plan::default());
-    let mut session = world.session(0);
-    assert_eq!(session.one("select 1").as_deref(), Ok("1"));
+    let (world, _session) = served();
     let (mut lock, mut superuser) = (hold_databases(&world), world.superuser("postgres"));
     limit(&world, "7");
     let pid = eventually(PATIENCE, "it is on its way", || waiting(&mut superuser).pop());

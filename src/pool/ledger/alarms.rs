@@ -16,7 +16,7 @@ impl<W, V> Ledger<W, V> {
             return None;
         }
         let resumes = self.dials.resumes().filter(|at| *at > now);
-        let opens = self.way.opens().filter(|at| *at > now);
+        let opens = self.clearing.opens().filter(|at| *at > now);
         let times = resumes.into_iter().chain(opens).chain(self.idle.releases(now));
         times.chain(self.rivals.ends(now)).min()
     }

@@ -78,7 +78,7 @@ impl<W, V> Ledger<W, V> {
         self.leased += 1;
         self.leases += 1;
         self.dials = Dials::Open;
-        self.way.helped();
+        self.clearing.helped();
     }
 
     /// A dial was given up or failed.
@@ -99,7 +99,7 @@ impl<W, V> Ledger<W, V> {
             // Who holds nothing is soon let in by the others.
             let pause_max = if self.used() == 0 { pause_max.min(PAUSE_BARE) } else { pause_max };
             self.dials = self.dials.full(now, pause_max);
-            self.way.failed();
+            self.clearing.failed();
         }
         self.line.put_back(waiter);
     }

@@ -11,16 +11,17 @@
 //! the room uses sockets and channels, the tests numbers.
 
 mod alarms;
+mod clearing;
 mod dials;
 mod kept;
 mod line;
 mod rest;
 mod rivals;
 mod shelf;
-mod way;
 
 use std::time::{Duration, Instant};
 
+use clearing::Clearing;
 pub(super) use dials::Dials;
 pub use dials::FullOf;
 pub(super) use kept::{Kept, Stamp};
@@ -32,7 +33,6 @@ pub use rivals::{Claim, Holder};
 #[cfg(test)]
 pub(super) use shelf::HOLD;
 use shelf::Shelf;
-use way::Way;
 
 use super::pin::{Pin, Pins};
 use super::{Class, Limits};
@@ -80,7 +80,7 @@ pub(super) struct Ledger<W, V> {
     line: Line<W>,
     /// When a server was last closed for a client that could not have its flavour.
     clashed: Option<Instant>,
-    way: Way,
+    clearing: Clearing,
     rest: Rest,
     /// What the budget was last told.
     pub(super) told_want: u32,
@@ -114,7 +114,7 @@ impl<W, V> Ledger<W, V> {
             closing: 0,
             line: Line::new(),
             clashed: None,
-            way: Way::default(),
+            clearing: Clearing::default(),
             rest: Rest::default(),
             told_want: 0,
             alarm: None,
@@ -241,16 +241,16 @@ impl<W, V> Ledger<W, V> {
         // but not more of them than there are clients in line.
         // At PostgreSQL's limit one makes way although the cap has room; but one at a time.
         let is_full = matches!(self.dials, Dials::Full { .. });
-        let is_careful = is_full || self.way.is_doubtful();
+        let is_careful = is_full || self.clearing.is_doubtful();
         let bound = is_full || self.headroom() == 0 || starved;
-        let bound = bound && (!is_careful || self.way.is_open(now));
+        let bound = bound && (!is_careful || self.clearing.is_open(now));
         let hopeless = matches!(self.dials, Dials::Failing { .. });
         if bound && !hopeless && self.closing < self.line.len() {
             self.idle.settle_all(now);
             let Some(shut) = self.shut_coldest(Some(class)) else { return Next::Rest };
             self.clashed = Some(now);
             if is_careful {
-                self.way.made(now);
+                self.clearing.made(now);
             }
             return Next::Shut(shut);
         }

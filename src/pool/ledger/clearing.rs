@@ -15,7 +15,7 @@ const DOUBLINGS_MAX: u32 = 3;
 
 /// What came of the servers closed so.
 #[derive(Debug, Default)]
-pub(super) struct Way {
+pub(super) struct Clearing {
     /// When the last one was closed.
     made: Option<Instant>,
     /// No dial has told yet whether that helped.
@@ -24,7 +24,7 @@ pub(super) struct Way {
     vain: u32,
 }
 
-impl Way {
+impl Clearing {
     /// Whether one was closed, and no dial has succeeded since.
     pub(super) fn is_doubtful(&self) -> bool {
         self.is_tried || self.vain > 0
