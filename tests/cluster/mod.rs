@@ -65,14 +65,18 @@ impl Cluster {
             let chown = Command::new("chown").arg("postgres").arg(folder.path()).status();
             assert!(chown.unwrap().success());
         }
-        let port = free_port();
-        let cluster = Self { folder, bin, settings: settings.into(), port };
+        let mut cluster = Self { folder, bin, settings: settings.into(), port: 0 };
         let data = cluster.data();
         cluster.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"]);
         let hba = "local all postgres trust\nhost all postgres all trust\n\
                    host all all all scram-sha-256\nlocal all all scram-sha-256\n";
         std::fs::write(Path::new(&data).join("pg_hba.conf"), hba).unwrap();
-        cluster.up();
+        // A port that was free may be another's before PostgreSQL has it.
+        let is_up = (0..5).any(|_| {
+            cluster.port = free_port();
+            cluster.try_up()
+        });
+        assert!(is_up, "five ports were taken");
         cluster
     }
 
@@ -81,6 +85,10 @@ impl Cluster {
     }
 
     fn run(&self, program: &str, args: &[&str]) {
+        assert!(self.try_run(program, args), "{args:?}");
+    }
+
+    fn try_run(&self, program: &str, args: &[&str]) -> bool {
         let program = self.bin.join(program);
         let mut command = if is_root() {
             let mut command = Command::new("runuser");
@@ -90,10 +98,20 @@ impl Cluster {
             Command::new(program)
         };
         command.args(args).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-        assert!(command.status().unwrap().success(), "{args:?}");
+        command.status().unwrap().success()
     }
 
+    /// On the port it had.
     pub fn up(&self) {
+        let begun = Instant::now();
+        while !self.try_up() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "port {} stays taken", self.port);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Whether it came up; if not, its port was taken.
+    fn try_up(&self) -> bool {
         let options = format!(
             "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off {}",
             self.port,
@@ -101,7 +119,12 @@ impl Cluster {
             self.settings
         );
         let log = self.folder.path().join("log").display().to_string();
-        self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "-o", &options, "start"]);
+        let _ = std::fs::remove_file(&log);
+        let start = ["-D", &self.data(), "-l", &log, "-w", "-o", &options, "start"];
+        let is_up = self.try_run("pg_ctl", &start);
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(is_up || said().contains("Address already in use"), "{start:?}: {}", said());
+        is_up
     }
 
     pub fn down(&self) {
