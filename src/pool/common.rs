@@ -108,6 +108,12 @@ impl<S: Conn> Common<S> {
         }
     }
 
+    /// How many are set.
+    #[cfg(test)]
+    pub(super) fn alarms(&self) -> usize {
+        lock(&self.alarms).len()
+    }
+
     /// When the next alarm goes off.
     pub(super) fn next_alarm(&self) -> Option<Instant> {
         lock(&self.alarms).peek().map(|Reverse(alarm)| alarm.at)

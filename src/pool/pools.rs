@@ -289,7 +289,9 @@ impl<S: Conn> Pools<S> {
     /// Drops a room that has been vacant long enough.
     pub(super) fn drop_vacant(&self, room: &Arc<Room<S>>, now: Instant) {
         let mut rooms = lock(&self.0.rooms);
-        if room.is_vacant(self.0.common.pool.room_idle_timeout.get(), now) {
+        // The tenant may have another room by now, with clients in it.
+        let is_its_own = rooms.get(room.tenant()).is_some_and(|o| Arc::ptr_eq(&o.room, room));
+        if is_its_own && room.is_vacant(self.0.common.pool.room_idle_timeout.get(), now) {
             let dropped = rooms.remove(room.tenant());
             drop(rooms);
             drop(dropped);

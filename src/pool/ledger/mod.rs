@@ -257,6 +257,13 @@ impl<W, V> Ledger<W, V> {
         Next::Rest
     }
 
+    /// The server it was to have is dead, and being closed: it stands where it stood.
+    pub(super) fn unserve(&mut self, waiter: Waiter<W>, now: Instant) {
+        self.leases -= 1;
+        self.line.put_back(waiter);
+        self.shut_leased(now);
+    }
+
     /// How many slots beyond those it has the tenant can use now.
     pub(super) fn want(&self, now: Instant) -> u32 {
         if !self.lends() {

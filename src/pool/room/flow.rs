@@ -66,7 +66,12 @@ impl<S: Conn> Room<S> {
     ) {
         loop {
             match book.next(starved, now) {
-                Next::Serve(waiter, kept) => {
+                Next::Serve(waiter, mut kept) => {
+                    if !kept.server.is_alive() {
+                        book.unserve(waiter, now);
+                        self.shut(kept.server, kept.stamp, now, deeds);
+                        continue;
+                    }
                     let lease = Lease::new(Arc::clone(self), kept.server, kept.stamp, now);
                     deeds.push(Deed::Hand(waiter.reach, Grant::Lease(lease)));
                 }

@@ -12,7 +12,8 @@ impl<S: Conn> Room<S> {
     /// Looks at the room again: its alarm has gone off.
     pub(in crate::pool) fn look(self: &Arc<Self>, now: Instant, deeds: &mut Deeds<S>) {
         let mut book = self.book();
-        book.alarm = None;
+        // Another may be set by now: this one was forgotten for an earlier one, or was that one.
+        book.alarm = book.alarm.filter(|at| *at > now);
         while let Some(id) = book.overdue(now) {
             self.refuse_late(&mut book, id, now, deeds);
         }

@@ -3,7 +3,7 @@
 use super::bed::{Bed, ask, cap, lease_of, slot_of, told, waits};
 use super::fake::Fake;
 use crate::fault::{Fault, SqlState};
-use crate::pool::{Attempt, Grant, Limits, Ticket};
+use crate::pool::{Asker, Attempt, Class, Grant, Limits, Ticket};
 use crate::units::Span;
 
 fn patience(ms: u64) -> Limits {
@@ -73,6 +73,47 @@ fn a_line_that_moves_on_is_looked_at_again_in_time() {
     bed.pools.tick(bed.at(160));
     told(&refused(&mut second), SqlState::TOO_MANY_CONNECTIONS, &["waited 100 ms"]);
     drop(held);
+}
+
+#[test]
+fn a_line_that_is_never_empty_sets_no_more_alarms_than_it_needs() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &patience(5_000));
+    let mut lease = bed.dialed(&member, 0);
+    let mut line = std::collections::VecDeque::new();
+    let mut asker = Asker::new();
+    asker.set_returns(true);
+    let mut most = 0;
+    for now in (0..40_000).step_by(5) {
+        // Somebody always waits, as long as they may.
+        if now % 100 == 0 {
+            line.push_back(waits(&member, bed.at(now)));
+        }
+        // Put aside for its session for a moment, so that the line has to be looked at again.
+        lease.finish_for_at(&mut asker, true, bed.at(now));
+        lease = match member.room().lease_at(Class::ONLY, &asker, bed.at(now)) {
+            Ok(Attempt::Ready(lease)) => lease,
+            _ => panic!("it has its server again"),
+        };
+        (now..now + 5).for_each(|ms| bed.pools.tick(bed.at(ms)));
+        line.retain_mut(|ticket| ticket.claim().is_none());
+        most = most.max(bed.pools.0.common.alarms());
+    }
+    assert!(most < 150, "{most} alarms");
+}
+
+#[test]
+fn a_server_that_died_while_it_was_put_aside_is_not_given_to_the_line() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &cap(1));
+    let mut lease = bed.dialed(&member, 0);
+    let mut ticket = waits(&member, bed.at(0));
+    lease.is_alive = false;
+    lease.finish_for_at(&mut Asker::new(), true, bed.at(1));
+    assert!(ticket.claim().is_none());
+    bed.pools.tick(bed.at(52));
+    assert_eq!((ticket.position(), bed.hang_up(53)), (Some(0), 1));
+    drop(slot_of(&mut ticket));
 }
 
 #[test]

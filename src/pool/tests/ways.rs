@@ -1,8 +1,11 @@
 //! Tenants whose servers are elsewhere from one moment to the next, or entered in another way.
 
+use std::sync::Arc;
+
 use super::bed::{Bed, ask, cap, ready};
 use super::fake::{tenant, way};
 use crate::fault::SqlState;
+use crate::ident::ServerKey;
 use crate::pool::{Attempt, Way};
 
 fn marked(mark: u64, read: u64) -> Way {
@@ -31,6 +34,19 @@ fn servers_of_an_old_way_are_lent_to_nobody() {
     let id = own.id;
     own.finish_at(bed.at(9));
     assert_eq!(ready(ask(&new, bed.at(10))).id, id);
+}
+
+#[test]
+fn a_sweep_that_comes_late_takes_no_other_room_away() {
+    let bed = Bed::new(10);
+    let member = bed.enter(0, &cap(4));
+    let room = Arc::clone(member.room());
+    drop(member);
+    bed.pools.sweep(bed.at(1));
+    let elsewhere = Way { server: ServerKey::new("other:5432"), ..marked(2, 2) };
+    let _member = bed.pools.enter(&tenant(0), &elsewhere, &cap(4)).expect("the old one is empty");
+    bed.pools.drop_vacant(&room, bed.at(3_600_000));
+    assert_eq!(bed.pools.room(&tenant(0)).map(|room| room.clients), Some(1));
 }
 
 #[test]
