@@ -222,6 +222,42 @@ async fn a_budget_is_never_passed_while_processes_come_and_go() {
     one.assert_no_panic();
 }
 
+/// Who has its part of the budget next finds none of its connections still counted.
+#[tokio::test]
+async fn who_shuts_down_leaves_no_server_connection_behind() {
+    if bare::wanted() {
+        return;
+    }
+    let limits = "[limits]\nserver_max = 40\nqueue_timeout = '60s'";
+    let fleet = Fleet::found(Cluster::start(), &settings(limits)).await;
+    let id = fleet.create("left");
+    let login = Login::new("any", &fleet.token(&id), &format!("tenant_{id}"));
+    let admin = fleet.server.connect("postgres").await;
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'tenant_%'";
+    for round in 0..3 {
+        let process = fleet.serve(&format!("p{round}"));
+        let mut sessions: Vec<_> = (0..40)
+            .map(|_| Conn::login(process.listen, &login).unwrap_or_else(|e| panic!("{e:?}")))
+            .collect();
+        for session in &mut sessions {
+            session.say(&query("select pg_sleep(1)")).unwrap();
+        }
+        for session in &mut sessions {
+            session.rows().unwrap();
+        }
+        assert_eq!(admin.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 40);
+        drop(sessions);
+        let pid = process.pid().to_string();
+        tools::run(std::process::Command::new("kill").args(["-TERM", &pid]));
+        let stat = format!("/proc/{pid}/stat");
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(admin.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0, "{round}");
+        process.assert_no_panic();
+    }
+}
+
 #[tokio::test]
 async fn a_cancel_reaches_its_session_through_another_process() {
     if bare::wanted() {
@@ -252,6 +288,16 @@ async fn a_cancel_reaches_its_session_through_another_process() {
             });
             assert!(began.elapsed() < Duration::from_secs(20));
             assert!(other.rows().is_ok(), "another session of the tenant is left alone");
+            session.pipe.tcp().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            for round in 0..20 {
+                session.say(&query("select pg_sleep(0.002)")).unwrap();
+                let mut canceller = Conn::dial(two.listen);
+                canceller.say(&cancel(session.pid, &session.key)).unwrap();
+                assert!(canceller.farewell().is_empty());
+                let _ = session.rows();
+                // A cancel that has ended does not hit the next query.
+                assert!(session.one("select pg_sleep(0.02)").is_ok(), "in round {round}");
+            }
         }
     }
     let (mine, own) = (world::http::call(two.ops, "GET", "/metrics", &[], "").text, one.log());

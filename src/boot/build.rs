@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 
+use super::peers::Elsewhere;
 use super::turns::Turns;
 use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
@@ -57,6 +58,8 @@ pub struct Built {
     pub refused: Mutex<Option<mpsc::Receiver<RefusedDial>>>,
     /// Cancel requests for sessions of other processes, for the one who tells them.
     pub lost_cancels: Mutex<Option<mpsc::Receiver<LostCancel>>>,
+    /// Those of them that another process is at.
+    pub(super) elsewhere: Elsewhere,
     /// Every metric.
     pub metrics: Metrics,
     /// Rung when processes of this registry come or go.
@@ -172,6 +175,7 @@ impl Built {
                 applied: Turns::default(),
                 refused: Mutex::new(Some(refused)),
                 lost_cancels: Mutex::new(Some(lost)),
+                elsewhere: Elsewhere::default(),
             })
         })();
         match all {

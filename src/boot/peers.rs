@@ -1,10 +1,11 @@
 //! This process among others of its registry: what the rooms have to say to them, and what the
 //! others say to the rooms.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Built;
 use super::applying::Applying;
@@ -32,7 +33,7 @@ pub(super) async fn tell(built: Arc<Built>, peers: Peers, opened: mpsc::Sender<T
     loop {
         let first = tokio::select! {
             Some(news) = news.recv() => read(&peers, news, &opened),
-            Some(cancel) = lost.recv() => cancelled(&built, &peers, &cancel),
+            Some(cancel) = lost.recv() => cancelled(&built, &peers, cancel),
             else => return,
         };
         let mut notices: Vec<Notice> = first.into_iter().collect();
@@ -45,7 +46,7 @@ pub(super) async fn tell(built: Arc<Built>, peers: Peers, opened: mpsc::Sender<T
                 (Err(_), Err(_)) => break,
                 (news, cancel) => {
                     let news = news.ok().and_then(|news| read(&peers, news, &opened));
-                    let cancel = cancel.ok().and_then(|c| cancelled(&built, &peers, &c));
+                    let cancel = cancel.ok().and_then(|c| cancelled(&built, &peers, c));
                     news.into_iter().chain(cancel)
                 }
             };
@@ -69,8 +70,38 @@ fn read(peers: &Peers, news: News, opened: &mpsc::Sender<TenantId>) -> Option<No
     }
 }
 
-fn cancelled(built: &Built, peers: &Peers, lost: &LostCancel) -> Option<Notice> {
-    built.pools.has_peers().then(|| peers.cancel(lost.pid, &lost.secret))
+fn cancelled(built: &Built, peers: &Peers, lost: LostCancel) -> Option<Notice> {
+    if !built.pools.has_peers() {
+        return None;
+    }
+    let proof = peers.proof(lost.pid, &lost.secret);
+    built.elsewhere.wait(proof.clone(), lost.done);
+    Some(peers.cancel(lost.pid, proof))
+}
+
+/// Cancel requests that another process is at, by what proves them.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere(Mutex<HashMap<String, Vec<oneshot::Sender<()>>>>);
+
+impl Elsewhere {
+    fn wait(&self, proof: String, done: oneshot::Sender<()>) {
+        let mut all = lock(&self.0);
+        // Who waited has left by itself: they are few, as cancels for strangers are slowed.
+        all.retain(|_, waiting| {
+            waiting.retain(|one| !one.is_closed());
+            !waiting.is_empty()
+        });
+        all.entry(proof).or_default().push(done);
+    }
+
+    fn is_over(&self, proof: &str) {
+        let waiting = lock(&self.0).remove(proof);
+        drop(waiting);
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The rooms that were opened, to be looked after by [`hold_caps`].
@@ -104,8 +135,18 @@ pub(super) fn hear(built: &Arc<Built>, peers: &Peers, notice: Notice) {
             }
         }
         Notice::Cancel { pid, proof, .. } => {
-            built.shared.cancel(pid, |secret| peers.proves(&proof, pid, secret));
+            let Some(landed) = built.shared.cancel(pid, |s| peers.proves(&proof, pid, s)) else {
+                return;
+            };
+            let peers = peers.clone();
+            tokio::spawn(async move {
+                landed.await;
+                if let Err(fault) = peers.say(&[peers.cancelled(proof)]).await {
+                    tracing::debug!(%fault, "the process that was asked to cancel was not told");
+                }
+            });
         }
+        Notice::Cancelled { proof, .. } => built.elsewhere.is_over(&proof),
     }
 }
 

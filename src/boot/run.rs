@@ -59,6 +59,9 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long sessions that were cut may take to say goodbye.
 const CUT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the servers may take to end when all sessions have gone.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often it is looked whose token has expired.
 const EXPIRY_STEP: Duration = Duration::from_millis(500);
 
@@ -216,6 +219,16 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
+        // Closed as PostgreSQL is told, and seen to end: who has this process's part next must not
+        // find the old connections still counted.
+        self.built.pools.set_split(Split::unknown());
+        self.built.pools.recycle_all();
+        let closed = async {
+            while self.built.pools.budgets().iter().any(|budget| budget.used > 0) {
+                tokio::time::sleep(DRAIN_STEP).await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, closed).await;
         drop(self.data);
         // The others may have this process's part of the budgets now. If the registry is away,
         // they find out by its silence.

@@ -49,6 +49,13 @@ pub enum Notice {
         /// Proves that the session's secret was shown.
         proof: String,
     },
+    /// PostgreSQL has the cancel another was asked for, or there was nothing to cancel.
+    Cancelled {
+        /// Which process: the session's.
+        from: Arc<str>,
+        /// The request's.
+        proof: String,
+    },
 }
 
 impl Notice {
@@ -60,7 +67,10 @@ impl Notice {
     /// Who says it.
     pub fn from(&self) -> &str {
         match self {
-            Self::Wants { from, .. } | Self::Freed { from, .. } | Self::Cancel { from, .. } => from,
+            Self::Wants { from, .. }
+            | Self::Freed { from, .. }
+            | Self::Cancel { from, .. }
+            | Self::Cancelled { from, .. } => from,
         }
     }
 }
@@ -96,20 +106,25 @@ impl Peers {
         Notice::Freed { from: Arc::clone(&self.id), tenant: tenant.to_string() }
     }
 
-    /// It was shown this key.
-    pub fn cancel(&self, pid: i32, secret: &[u8]) -> Notice {
-        Notice::Cancel { from: Arc::clone(&self.id), pid, proof: hex(&self.proof(pid, secret)) }
+    /// It was shown the key that this proves.
+    pub fn cancel(&self, pid: i32, proof: String) -> Notice {
+        Notice::Cancel { from: Arc::clone(&self.id), pid, proof }
+    }
+
+    /// It has done what it was asked for.
+    pub fn cancelled(&self, proof: String) -> Notice {
+        Notice::Cancelled { from: Arc::clone(&self.id), proof }
     }
 
     /// Whether `proof` was made from this key.
     pub fn proves(&self, proof: &str, pid: i32, secret: &[u8]) -> bool {
-        let expected = hex(&self.proof(pid, secret));
+        let expected = self.proof(pid, secret);
         verify_slices_are_equal(expected.as_bytes(), proof.as_bytes()).is_ok()
     }
 
     /// Under the master key: who reads the channel learns no secret, who writes there makes none up.
-    fn proof(&self, pid: i32, secret: &[u8]) -> [u8; 32] {
-        self.registry.master_key().derive("cancel", &[&pid.to_be_bytes(), secret])
+    pub fn proof(&self, pid: i32, secret: &[u8]) -> String {
+        hex(&self.registry.master_key().derive("cancel", &[&pid.to_be_bytes(), secret]))
     }
 
     /// Says all of it.
@@ -136,7 +151,8 @@ mod tests {
         for notice in [
             Notice::Wants { from: from.clone(), tenant: "a".into(), held: 3, wants: 2 },
             Notice::Freed { from: from.clone(), tenant: "a".into() },
-            Notice::Cancel { from, pid: 7, proof: "00".into() },
+            Notice::Cancel { from: from.clone(), pid: 7, proof: "00".into() },
+            Notice::Cancelled { from, proof: "00".into() },
         ] {
             let payload = serde_json::to_string(&notice).expect("plain");
             assert_eq!(Notice::parse(&payload), Some(notice), "{payload}");

@@ -24,6 +24,8 @@ pub struct LostCancel {
     pub pid: i32,
     /// The secret it was told.
     pub secret: Box<[u8]>,
+    /// Dropped when the process it lives in says that PostgreSQL has the cancel.
+    pub done: oneshot::Sender<()>,
 }
 
 /// Where lost cancels go, slowed: each costs every other process a look and the registry a notice.
@@ -42,6 +44,8 @@ const WAITING_MAX: usize = 256;
 const CLASSES: u64 = 256;
 /// From all addresses together: one every so often in the long run, so many at once.
 const ALL: (Duration, u64) = (Duration::from_millis(5), 200);
+/// How long the process a session lives in may take to say that PostgreSQL has its cancel.
+const ELSEWHERE_PATIENCE: Duration = Duration::from_secs(1);
 /// From one.
 const EACH: (Duration, u64) = (Duration::from_millis(50), 20);
 
@@ -92,18 +96,29 @@ pub(super) async fn forward(shared: &Arc<Shared>, from: Option<IpAddr>, pid: i32
         }
         return;
     }
-    let lost = LostCancel { pid, secret: secret.into() };
+    let (done, over) = oneshot::channel();
+    let lost = LostCancel { pid, secret: secret.into(), done };
     let label = if shared.parts.lost_cancels.hand_on(from, lost) { "passed_on" } else { "unknown" };
     shared.parts.metrics.cancels.with_label_values(&[label]).inc();
+    let _ = tokio::time::timeout(ELSEWHERE_PATIENCE, over).await;
 }
 
 impl Shared {
     /// Cancels what the session with this process id runs whose secret `proves` it, for another
-    /// process that was asked to. Must be called on a runtime.
-    pub fn cancel(self: &Arc<Self>, pid: i32, proves: impl Fn(&[u8]) -> bool) {
-        if let Some(card) = self.parts.roster.find_by(pid, proves) {
-            deliver(self, &card);
-        }
+    /// process that was asked to. Must be called on a runtime. The answer ends when PostgreSQL has
+    /// the cancel, or there is nothing to cancel; `None`: no such session lives here.
+    pub fn cancel(
+        self: &Arc<Self>,
+        pid: i32,
+        proves: impl Fn(&[u8]) -> bool,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let card = self.parts.roster.find_by(pid, proves)?;
+        let landed = deliver(self, &card);
+        Some(async move {
+            if let Some(landed) = landed {
+                let _ = landed.await;
+            }
+        })
     }
 }
 
@@ -142,7 +157,7 @@ mod tests {
     fn one_address_does_not_use_up_what_others_may_send() {
         let (lost, mut heard) = LostCancels::new();
         let from = |n: u8| Some(IpAddr::from([10, 0, 0, n]));
-        let one = || LostCancel { pid: 1, secret: Box::default() };
+        let one = || LostCancel { pid: 1, secret: Box::default(), done: oneshot::channel().0 };
         let flood = (0..1_000).filter(|_| lost.hand_on(from(1), one())).count();
         assert!((20..30).contains(&flood), "{flood}");
         assert!((2..40).any(|n| lost.hand_on(from(n), one())));
