@@ -6,19 +6,26 @@ mod cluster;
 mod fleet;
 mod world;
 
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::Cluster;
 use fleet::{Fleet, Process};
 use pgusher::ident::Role;
-use world::wire::{Conn, Login};
+use world::wire::{Conn, Login, query};
 use world::{bare, code, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One adopted tenant, and a second database and a second login for it to go to.
 async fn adopted() -> (Fleet, Process, Login) {
-    let more = "[limits]\nserver_max = 4\nqueue_timeout = '60s'";
+    adopted_with("[limits]\nserver_max = 4\nqueue_timeout = '60s'").await
+}
+
+async fn adopted_with(more: &str) -> (Fleet, Process, Login) {
     let fleet = Fleet::found(Cluster::start(), more).await;
     fleet.adopt(&["old".into()], 50).await;
     let admin = fleet.server.connect("postgres").await;
@@ -35,7 +42,10 @@ async fn adopted() -> (Fleet, Process, Login) {
 }
 
 async fn set_url(fleet: &Fleet, login: &str, database: &str) {
-    let port = fleet.server.port;
+    set_url_at(fleet, fleet.server.port, login, database).await;
+}
+
+async fn set_url_at(fleet: &Fleet, port: u16, login: &str, database: &str) {
     let url = format!("postgresql://{login}@127.0.0.1:{port}/{database}?sslmode=disable");
     let sql = format!(r#"UPDATE "Tenant" SET "databaseUrl" = '{url}' WHERE "id" = 'old'"#);
     fleet.registry(&sql).await;
@@ -142,4 +152,90 @@ async fn a_readonly_token_of_an_adopted_tenant_reads_unless_it_asks_for_more() {
     assert_eq!(reader.one("select count(*) from t").as_deref(), Ok("0"));
     assert_eq!(code(reader.query("insert into t values (1)")), "25006");
     session(&process, &login).query("insert into t values (1)").unwrap();
+}
+
+/// A way to PostgreSQL on which nothing moves while it is blocked.
+struct Road {
+    port: u16,
+    is_blocked: Arc<AtomicBool>,
+    dials: Arc<AtomicUsize>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Road {
+    fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let road =
+            Self { port, is_blocked: Arc::default(), dials: Arc::default(), open: Arc::default() };
+        let (is_blocked, dials, open) =
+            (Arc::clone(&road.is_blocked), Arc::clone(&road.dials), Arc::clone(&road.open));
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                dials.fetch_add(1, SeqCst);
+                let (is_blocked, open) = (Arc::clone(&is_blocked), Arc::clone(&open));
+                std::thread::spawn(move || {
+                    while is_blocked.load(SeqCst) {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                    let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+                    open.lock().unwrap().push(server.try_clone().unwrap());
+                    let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                    std::thread::spawn(move || carry(back.0, back.1));
+                    carry(client, server);
+                });
+            }
+        });
+        road
+    }
+
+    /// Ends all that is open.
+    fn cut(&self) {
+        self.open.lock().unwrap().drain(..).for_each(|server| {
+            let _ = server.shutdown(Shutdown::Both);
+        });
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream) {
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// A client that leaves while its server is dialled leaves the dial to those behind it: PostgreSQL
+/// counts the connection until it has answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dial_that_is_given_up_keeps_its_place_and_serves_the_next() {
+    if bare::wanted() {
+        return;
+    }
+    let more = "[limits]\nserver_max = 1\nqueue_timeout = '60s'";
+    let (fleet, process, login) = adopted_with(more).await;
+    let road = Road::to(fleet.server.port);
+    set_url_at(&fleet, road.port, "shared:pw", "tenant_old").await;
+    let mut next = eventually(PATIENCE, "the tenant's server is behind the road", || {
+        let session = Conn::login(process.listen, &login).ok();
+        session.filter(|_| road.dials.load(SeqCst) > 0)
+    });
+    let mut first = session(&process, &login);
+    road.is_blocked.store(true, SeqCst);
+    road.cut();
+    // By then it is known that the idle server has gone.
+    let idle = "select 1 from pg_stat_activity where datname = 'tenant_old'";
+    let admin = fleet.server.connect("postgres").await;
+    while !admin.query(idle, &[]).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let before = road.dials.load(SeqCst);
+    first.say(&query("select 1")).unwrap();
+    eventually(PATIENCE, "a dial", || (road.dials.load(SeqCst) > before).then_some(()));
+    drop(first);
+    next.say(&query("select 2")).unwrap();
+    // What was asked by who has left is given up after five seconds.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(road.dials.load(SeqCst), before + 1, "dialled beyond the cap");
+    road.is_blocked.store(false, SeqCst);
+    assert_eq!(next.rows().unwrap()[0][0].as_deref(), Some("2"));
+    assert_eq!(road.dials.load(SeqCst), before + 1, "it got the server of the one that left");
+    process.assert_no_panic();
 }

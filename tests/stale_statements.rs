@@ -6,11 +6,14 @@
 mod world;
 
 use std::process::Command;
+use std::time::Duration;
 
 use world::wire::{self, Conn, Message, Refusal, columns};
-use world::{Plan, World, bare, tools};
+use world::{Plan, World, bare, eventually, tools};
 
 const TEXT: &str = "select * from shape";
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All clients of the tenant share so many servers.
 fn small(servers: &str) -> World {
@@ -317,5 +320,28 @@ fn drivers_hear_nothing_of_a_change_past_the_pool() {
         wanted += &format!("kept {kept:?}\n");
     }
     assert_eq!(told, wanted + "== end\n");
+    world.assert_no_panic();
+}
+
+/// It waits for a lock as the client's own would; but not beyond the end of its session.
+#[test]
+fn who_is_prepared_anew_behind_a_lock_is_cut_all_the_same() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("4");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    exchange(&mut client, &[wire::parse("p", TEXT), run("p"), wire::sync()], b'Z');
+    // Through pgusher, so that the statement is known to be stale.
+    other.query("create table another (n int)").unwrap();
+    let mut holder = world.superuser(&world.tenants[0].database());
+    holder.query("begin; lock table shape").unwrap();
+    client.say(&[run("p"), wire::sync()].concat()).unwrap();
+    let waits = "select count(*) from pg_locks where not granted";
+    eventually(PATIENCE, "it waits", || (holder.one(waits).unwrap() == "1").then_some(()));
+    world.cli(&["tenant", "suspend", &world.tenants[0].id]);
+    assert_eq!(client.verdict().map(|refusal| refusal.code).as_deref(), Some("57P01"));
+    let left = "select count(*) from pg_stat_activity where usename like 't\\_%'";
+    eventually(PATIENCE, "its server ends", || (holder.one(left).unwrap() == "0").then_some(()));
     world.assert_no_panic();
 }

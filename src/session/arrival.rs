@@ -19,7 +19,7 @@ use super::settings::DatabaseNames;
 use super::shared::{Shared, way_of};
 use super::startup::Wish;
 use super::statements::ClientStatements;
-use super::taking::{Seat, take};
+use super::taking::{Seat, take, take_plain};
 use super::welcomes::Welcome;
 use crate::auth::{Identity, Kind};
 use crate::fault::{Blame, Fault, SqlState};
@@ -235,8 +235,7 @@ async fn learn(
         }
         return Ok((params, settings));
     }
-    let mut lease = take(shared, membership, seat).await?;
-    lease.apply(&Settings::default()).await.map_err(DialError::into_fault)?;
+    let mut lease = take_plain(shared, membership, seat).await?;
     let plain = lease.params.clone();
     if let Err(fault) = apply(&mut lease, &rest).await {
         // Refused as a whole: the server is as it was, and others may have it.

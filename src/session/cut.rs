@@ -81,8 +81,12 @@ impl Cut {
 impl Live {
     /// Whether the transaction that the client is in, of which no server knows, is waited for.
     pub(super) fn outlasts(&self, why: Cut) -> bool {
-        let idle_only = self.shared.parts.settings.token_expiry == TokenExpiry::Idle;
-        why == Cut::Expired && idle_only && self.deferred.is_open()
+        why == Cut::Expired && self.outlives(self.deferred.is_open())
+    }
+
+    /// Whether the session goes on although its token has expired.
+    pub(super) fn outlives(&self, is_busy: bool) -> bool {
+        is_busy && self.shared.parts.settings.token_expiry == TokenExpiry::Idle
     }
 }
 

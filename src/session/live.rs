@@ -136,7 +136,7 @@ async fn flush(relay: &mut Option<Stocked>, client: &mut Stream) -> bool {
 
 /// Makes a shared server ready for others that a session leaves behind: a running query is cancelled and
 /// the connection closed; an open transaction is rolled back and all session state dropped.
-fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
+pub(super) fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
     let dialer = shared.parts.dialer.clone();
     net::spawn(async move {
         if lease.is_spoiled || lease.pins().has(Pin::Load) || quiet && lease.is_worn() {
@@ -154,7 +154,8 @@ fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
         }
         lease.gate().clone().landed().await;
         match tokio::time::timeout(CLEAN_PATIENCE, lease.clean()).await {
-            Ok(Ok(())) => {
+            // A cancel whose end nobody knows may hit whoever has it next.
+            Ok(Ok(())) if !lease.gate().is_doubtful() => {
                 lease.unpin_all();
                 lease.finish();
             }
@@ -248,10 +249,11 @@ impl Live {
         relay: &mut Relay,
         simple: bool,
     ) -> Result<(), End> {
+        let outlives = self.outlives(self.deferred.is_open());
         while !relay.skip_refused(simple)? {
             let (card, client) = (self.entry.card(), &mut self.client);
             poll_fn(|cx| {
-                if let Poll::Ready(why) = card.poll_cut(cx) {
+                if let Poll::Ready(why) = card.poll_cut(cx, outlives) {
                     return Poll::Ready(Err(End::Fatal(why.fault())));
                 }
                 match relay.poll_client(cx, client) {

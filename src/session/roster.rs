@@ -17,7 +17,7 @@ use super::cut::Cut;
 use super::known::{Known, MadeUp};
 use crate::auth::Identity;
 use crate::ident::{Role, TenantId};
-use crate::pool::Timeouts;
+use crate::pool::{Timeout, Timeouts};
 use crate::server::{CancelGate, InFlight, ToldPid};
 use crate::wire::CancelKey;
 
@@ -140,10 +140,23 @@ impl Card {
         }
     }
 
-    /// The reason the session has to end, once there is one.
-    pub(super) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<Cut> {
-        self.waker.register(cx.waker());
-        self.pending_cut().map_or(Poll::Pending, Poll::Ready)
+    /// The reason a session that is not idle has to end, once there is one. That its token has
+    /// expired is none where it `outlives` that.
+    pub(super) fn poll_cut(&self, cx: &mut Context<'_>, outlives: bool) -> Poll<Cut> {
+        loop {
+            let cut = self.pending_cut();
+            match cut {
+                // It was idle when it was looked.
+                Some(why @ Cut::Overdue(Timeout::ClientIdle | Timeout::IdleInTransaction)) => {
+                    self.pardon(why);
+                }
+                Some(why) if !(outlives && why == Cut::Expired) => return Poll::Ready(why),
+                _ => {
+                    self.watch_cut(cx, cut);
+                    return Poll::Pending;
+                }
+            }
+        }
     }
 
     /// From now on a cancel of this session goes to `gate`'s server.

@@ -8,20 +8,16 @@ use std::time::Instant;
 use super::clock::Doing;
 use super::cut::Cut;
 use super::lexer::Hints;
-use super::live::{End, Live, ServerLease};
+use super::live::{End, Live, ServerLease, dispose};
 use super::relay::{Ends, Event, Relay};
-use super::settings::TokenExpiry;
 use super::statements::Told;
+use super::taking::LOST_MAX;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net;
 use crate::pool::{Asker, Pin};
 use crate::server::{DialError, Prepared};
 use crate::tenant::PoolMode;
 use crate::wire::tag;
-
-/// How many servers may be lost, one after the other, before the client has said anything to them.
-/// When PostgreSQL ends, all of a pool's may have ended and not yet be known to have.
-const LOST_MAX: u32 = 5;
 
 impl Live {
     /// Runs the client's next transaction on a server of the pool.
@@ -158,8 +154,7 @@ impl Live {
     ) -> Poll<Result<Event, End>> {
         let cut = self.entry.card().pending_cut();
         if let Some(why) = cut {
-            let idle_only = self.shared.parts.settings.token_expiry == TokenExpiry::Idle;
-            let later = why == Cut::Expired && idle_only && relay.is_busy();
+            let later = why == Cut::Expired && self.outlives(relay.is_busy());
             if !later && self.still_cut(why, Some(relay)) {
                 return Poll::Ready(Err(End::Fatal(why.fault())));
             }
@@ -255,10 +250,27 @@ impl Live {
     async fn renew(&mut self, relay: &mut Relay, old: &Arc<Prepared>) -> Result<bool, End> {
         let salt = self.schema.salt(&self.settings, &mut self.salted);
         let fresh = old.under(salt);
+        let outlives = self.outlives(relay.is_busy());
         let Some(lease) = &mut self.held else { return Ok(false) };
-        let (described, notifications) = match Box::pin(lease.describe(&fresh)).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(self.lose(error)),
+        let card = self.entry.card();
+        let mut describing = Box::pin(lease.describe(&fresh));
+        // It may wait for a lock, as the client's own would.
+        let answer = poll_fn(|cx| match card.poll_cut(cx, outlives) {
+            Poll::Ready(why) => Poll::Ready(Err(why)),
+            Poll::Pending => describing.as_mut().poll(cx).map(Ok),
+        });
+        let answer = answer.await;
+        drop(describing);
+        let (described, notifications) = match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(self.lose(error)),
+            Err(why) => {
+                self.entry.card().served_by_nobody();
+                if let Some(lease) = self.held.take() {
+                    dispose(&self.shared, lease, false);
+                }
+                return Err(End::Fatal(why.fault()));
+            }
         };
         relay.say().raw(&notifications);
         if described.is_some() {
@@ -291,9 +303,11 @@ impl Live {
     pub(super) fn release(&mut self, relay: &Relay, advanced: bool) {
         self.entry.card().served_by_nobody();
         let Some(lease) = self.held.take() else { return };
+        // Asked first: a cancel that is no longer on its way has left its doubt behind.
+        let is_busy = lease.gate().is_busy();
         if !relay.is_certain() || relay.is_unforgotten() || lease.gate().is_doubtful() {
             lease.destroy();
-        } else if lease.gate().is_busy() {
+        } else if is_busy {
             hold_until_landed(lease, self.asker);
         } else {
             let hold = advanced && self.habit.advanced();

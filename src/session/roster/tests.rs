@@ -1,5 +1,4 @@
 use super::*;
-use crate::pool::Timeout;
 
 fn entry(roster: &Arc<Roster>, known: Known, secret: u8) -> Entry {
     let tenant = TenantId::parse("a").expect("valid");
@@ -27,7 +26,7 @@ fn the_first_reason_stands() {
     assert_eq!(roster.cut(Cut::Revoked, |_| true), 1);
     roster.cut(Cut::Drain, |_| true);
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Revoked));
+    assert_eq!(entry.card().poll_cut(&mut cx, false), Poll::Ready(Cut::Revoked));
 }
 
 #[test]
@@ -38,12 +37,12 @@ fn what_may_pass_gives_way_to_what_does_not() {
     let idle = Cut::Overdue(Timeout::ClientIdle);
     entry.card().cut(idle);
     entry.card().pardon(idle);
-    assert_eq!(entry.card().poll_cut(&mut cx), Poll::Pending);
+    assert_eq!(entry.card().poll_cut(&mut cx, false), Poll::Pending);
     entry.card().cut(idle);
     entry.card().cut(Cut::Drain);
     entry.card().pardon(idle);
     entry.card().cut(idle);
-    assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Drain));
+    assert_eq!(entry.card().poll_cut(&mut cx, false), Poll::Ready(Cut::Drain));
 }
 
 /// A transaction outlasts its token, but neither its revocation nor the tenant's timeouts.
@@ -53,10 +52,11 @@ fn an_expiry_that_is_outlasted_hides_nothing() {
     let entry = entry(&roster, Known::Otherwise, 1);
     let mut cx = Context::from_waker(std::task::Waker::noop());
     entry.card().cut(Cut::Expired);
-    assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Expired));
+    assert_eq!(entry.card().poll_cut(&mut cx, true), Poll::Pending, "it is waited for");
+    assert_eq!(entry.card().poll_cut(&mut cx, false), Poll::Ready(Cut::Expired));
     entry.card().cut(Cut::Revoked);
     entry.card().cut(Cut::Expired);
-    assert_eq!(entry.card().poll_cut(&mut cx), Poll::Ready(Cut::Revoked));
+    assert_eq!(entry.card().poll_cut(&mut cx, false), Poll::Ready(Cut::Revoked));
 }
 
 #[test]
