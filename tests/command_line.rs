@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// Long enough for a master key and for HS256.
@@ -154,6 +155,42 @@ fn the_images_environment_is_configuration_and_listens_on_every_address() {
     for key in ["listen", "http", "ops"] {
         assert!(!out.contains(&format!("\"key\":\"{key}")), "{out}");
     }
+}
+
+#[test]
+fn what_the_image_is_built_from_is_all_that_cargo_asks_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = tempfile::tempdir().expect("a directory");
+    // Cargo is to come as far as the compiler, and no further.
+    let shell = "set -e; strip() { :; }\n\
+                 cargo() { said=$(\"$CARGO\" \"$@\" 2>&1) || case $said in\n\
+                 *'process didn'*exit*-vV*) : ;; *) echo \"$said\" >&2; return 1 ;; esac; }\n";
+    let run = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell}{script}")]).current_dir(dir.path());
+        command.envs([("CARGO", env!("CARGO")), ("RUSTC", "false"), ("CARGO_NET_OFFLINE", "true")]);
+        let (code, _, err) = said(&command.output().expect("runs"));
+        assert_eq!(code, Some(0), "RUN {script}: {err}");
+    };
+    let sent = include_str!("../.dockerignore");
+    let stages = include_str!("../Dockerfile").replace("\\\n", " ");
+    let build = stages.split("\nFROM ").nth(1).expect("the build's stage");
+    let mut ran = 0;
+    for line in build.lines() {
+        if let Some(script) = line.strip_prefix("RUN ") {
+            run(script);
+            ran += script.matches("cargo build").count();
+        } else if let Some(names) = line.strip_prefix("COPY ") {
+            let names: Vec<_> = names.split_whitespace().collect();
+            let (to, from) = names.split_last().expect("a place");
+            for name in from {
+                assert!(sent.lines().any(|line| line == format!("!{name}")), "{name} is not sent");
+                let from = root.join(name);
+                run(&format!("cp -r '{}' '{to}'", from.display()));
+            }
+        }
+    }
+    assert_eq!(ran, 2, "the dependencies, then the program");
 }
 
 #[test]
