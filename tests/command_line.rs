@@ -19,6 +19,25 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
+/// A configuration that `check --offline` finds good, written into `dir`: its path.
+fn good(dir: &Path) -> String {
+    let text = "[registry]\nurl = 'postgresql://h/registry'\n[auth]\nmaster_key = '{secret}'\n\
+                [[auth.signer.keys]]\nkid = 'a'\nalgorithm = 'HS256'\nsecret = '{secret}'\n";
+    let file = dir.join("pgusher.toml");
+    std::fs::write(&file, text.replace("{secret}", SECRET)).expect("writes");
+    file.to_str().expect("UTF-8").to_owned()
+}
+
+/// What `check --offline` says of that configuration with these `--set`.
+fn checked(set: &[&str]) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = good(dir.path());
+    let mut arguments = vec!["check", "--offline", "--config", &file];
+    arguments.extend(set.iter().flat_map(|set| ["--set", *set]));
+    let (code, _, err) = said(&pgusher(&arguments));
+    (code, err)
+}
+
 #[test]
 fn wrong_usage_exits_with_2_and_help_with_0() {
     for wrong in [&["dance"][..], &["check", "--colour"], &[]] {
@@ -47,14 +66,10 @@ fn check_names_every_problem_with_its_file_and_key() {
     let json: serde_json::Value = serde_json::from_str(&out).expect("one JSON value");
     assert_eq!((code, json["problems"].as_array().map(Vec::len)), (Some(1), Some(2)), "{out}");
 
-    let good = "[registry]\nurl = 'postgresql://h/registry'\n[auth]\nmaster_key = '{secret}'\n\
-                [[auth.signer.keys]]\nkid = 'a'\nalgorithm = 'HS256'\nsecret = '{secret}'\n";
-    std::fs::write(&file, good.replace("{secret}", SECRET)).expect("writes");
-    let offline = ["check", "--offline", "--config", file_name];
-    let (code, _, err) = said(&pgusher(&offline));
+    let (code, err) = checked(&[]);
     assert_eq!(code, Some(0), "{err}");
     // A value of the right type may be wrong all the same, and keeps its place.
-    let (code, _, err) = said(&pgusher(&[&offline[..], &["--set", "log.level=a=b=c"]].concat()));
+    let (code, err) = checked(&["log.level=a=b=c"]);
     assert_eq!(code, Some(2), "the command line is at fault: {err}");
     assert!(err.contains("--set: log.level: "), "{err}");
     // What is missing altogether is missed: with nothing set, nothing could be started.
@@ -63,6 +78,21 @@ fn check_names_every_problem_with_its_file_and_key() {
     for key in ["auth.master_key", "auth.signer"] {
         assert!(err.contains(key), "{key}: {err}");
     }
+}
+
+#[test]
+fn tls_settings_that_come_to_nothing_are_a_fault() {
+    // Whoever asks for certificates of clients must not be served without any TLS.
+    for (key, value) in
+        [("client_certificates", "required"), ("client_ca", "/ca.pem"), ("minimum", "1.3")]
+    {
+        let (code, err) = checked(&[&format!("tls.{key}={value}")]);
+        assert_eq!(code, Some(2), "{key}: {err}");
+        assert!(err.contains(&format!("--set: tls.{key}: ")), "{err}");
+        assert!(err.contains("tls.certificate"), "{err}");
+    }
+    let (code, err) = checked(&["tls.client_certificates=off", "tls.minimum=1.2"]);
+    assert_eq!(code, Some(0), "{err}");
 }
 
 #[test]

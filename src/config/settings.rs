@@ -128,9 +128,6 @@ impl Config {
             faults.extend(verdict.err().map(|text| (key.to_owned(), text)));
         };
         judge("log.level", self.log.check());
-        let tls_half =
-            self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty();
-        judge("tls", if tls_half { Err("certificate and key go together".into()) } else { Ok(()) });
         judge("sms.telnyx.public_key", Telnyx::new(&self.sms.telnyx).map(drop));
         for problem in self.pins.problems() {
             judge("pins", Err(problem));
@@ -138,8 +135,10 @@ impl Config {
         for problem in self.limits.problems("limits") {
             judge("limits", Err(problem));
         }
-        if let Some((key, verdict)) = self.http.problems() {
-            judge(key, Err(verdict));
+        let keyed = self.tls.problems().into_iter();
+        let keyed = keyed.chain(self.http.problems());
+        for (key, problem) in keyed {
+            judge(key, Err(problem));
         }
         for (name, plan) in &self.plans {
             let section = format!("plans.{name}");

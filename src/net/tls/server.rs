@@ -60,6 +60,27 @@ pub struct TlsSettings {
     pub reload_every: Span,
 }
 
+impl TlsSettings {
+    /// What is wrong with it before any file is read: the keys, and why. What is asked of clients
+    /// is not passed over because there is no certificate to ask with.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        match (is_set(&self.certificate), is_set(&self.key)) {
+            (true, true) => return Vec::new(),
+            (false, false) => {}
+            _ => return vec![("tls", "certificate and key go together".to_owned())],
+        }
+        let asked = [
+            ("tls.client_certificates", self.client_certificates != ClientCertificates::default()),
+            ("tls.client_ca", self.client_ca.is_some()),
+            ("tls.minimum", self.minimum != TlsMinimum::default()),
+        ];
+        let why =
+            "there is no TLS without tls.certificate and tls.key, and this would mean nothing";
+        asked.iter().filter(|(_, asked)| *asked).map(|(key, _)| (*key, why.to_owned())).collect()
+    }
+}
+
 impl Default for TlsSettings {
     fn default() -> Self {
         Self {
