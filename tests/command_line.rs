@@ -96,6 +96,17 @@ fn tls_settings_that_come_to_nothing_are_a_fault() {
 }
 
 #[test]
+fn a_file_mode_that_was_meant_in_octal_is_a_fault_that_says_how() {
+    let (code, err) = checked(&["listen.unix_socket_mode=770"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("--set: listen.unix_socket_mode: "), "{err}");
+    assert!(err.contains("0o770") && err.contains("504"), "{err}");
+    assert_eq!(checked(&["listen.unix_socket_mode=504"]).0, Some(0));
+    let (_, err) = checked(&["listen.unix_socket_mode=4096"]);
+    assert!(err.contains("0o777"), "{err}");
+}
+
+#[test]
 fn a_command_about_tenants_says_what_it_lacks() {
     let away = ["--registry", "postgresql://127.0.0.1:1/none"];
     for (arguments, code, words) in [

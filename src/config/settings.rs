@@ -136,7 +136,7 @@ impl Config {
             judge("limits", Err(problem));
         }
         let keyed = self.tls.problems().into_iter();
-        let keyed = keyed.chain(self.http.problems());
+        let keyed = keyed.chain(self.listen.problems()).chain(self.http.problems());
         for (key, problem) in keyed {
             judge(key, Err(problem));
         }

@@ -15,7 +15,7 @@ pub struct FrontSettings {
     pub addresses: Vec<SocketAddr>,
     /// A unix socket to listen on as well, such as `/run/pgusher/.s.PGSQL.6432`.
     pub unix_socket: Option<PathBuf>,
-    /// The unix socket's file mode.
+    /// The unix socket's file mode: `0o770` in octal, as TOML writes it.
     pub unix_socket_mode: u32,
     /// Connections at most, logged in or not.
     pub connections_max: usize,
@@ -23,6 +23,26 @@ pub struct FrontSettings {
     pub half_open_max: usize,
     /// How TCP sockets behave.
     pub tcp: TcpOptions,
+}
+
+/// Read, write and execute, for everybody.
+const MODE_MAX: u32 = 0o777;
+
+impl FrontSettings {
+    /// What is wrong with it: the key, and why.
+    pub fn problems(&self) -> Option<(&'static str, String)> {
+        let mode = self.unix_socket_mode;
+        // Octal digits without TOML's prefix are a decimal number that gives other rights.
+        let meant = u32::from_str_radix(&mode.to_string(), 8).ok().filter(|m| *m <= MODE_MAX);
+        let text = match meant {
+            _ if mode <= MODE_MAX => return None,
+            Some(meant) => {
+                format!("{mode} is decimal: write 0o{mode} in a file, {meant} anywhere else")
+            }
+            None => format!("{mode} is 0o{mode:o}: a file mode is 0o777 at most"),
+        };
+        Some(("listen.unix_socket_mode", text))
+    }
 }
 
 impl Default for FrontSettings {
