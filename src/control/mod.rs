@@ -6,6 +6,7 @@
 
 mod admins;
 mod adopted;
+mod api_url;
 mod audit;
 mod bounded;
 pub mod changes;

@@ -1,11 +1,10 @@
 //! Calls of Stripe's API.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode, Uri, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,6 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::StripeSettings;
+use crate::control::api_url;
 use crate::control::percent::form;
 use crate::net::tls::Roots;
 use crate::units::Secret;
@@ -61,7 +61,7 @@ impl StripeApi {
     /// What is wrong with them.
     pub(super) fn new(settings: &StripeSettings) -> Result<Self, String> {
         let base = settings.api_url.trim_end_matches('/').to_owned();
-        checked(&base)?;
+        api_url::check(&base).map_err(|why| format!("api_url: {why}"))?;
         let roots =
             Roots::load(settings.ca_file.as_deref()).map_err(|e| format!("ca_file: {e}"))?;
         let tls = roots.client_config().map_err(|e| format!("TLS: {e}"))?;
@@ -155,32 +155,4 @@ fn told(error: &dyn std::error::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
-}
-
-/// A key travels with every call: not in the clear, except to this machine.
-fn checked(url: &str) -> Result<(), String> {
-    let uri: Uri = url.parse().map_err(|_| format!("api_url `{url}` is not a URL"))?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    match uri.scheme_str() {
-        _ if host.is_empty() => Err(format!("api_url `{url}` has no host")),
-        Some("https") => Ok(()),
-        Some("http") if loopback => Ok(()),
-        _ => Err(format!("api_url `{url}`: https only (http on loopback)")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::checked;
-
-    #[test]
-    fn a_key_is_not_sent_in_the_clear() {
-        for good in ["https://api.stripe.com", "http://127.0.0.1:1", "http://[::1]:1"] {
-            assert_eq!(checked(good), Ok(()), "{good}");
-        }
-        for bad in ["http://api.stripe.com", "ftp://127.0.0.1", "api.stripe.com", "", "https://"] {
-            assert!(checked(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode, Uri, header};
+use hyper::{Request, StatusCode, header};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,6 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
 use super::TelnyxSettings;
+use crate::control::api_url;
 use crate::control::phone::{E164, NumberProof, Proof};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
@@ -59,16 +60,7 @@ impl TelnyxApi {
             return Ok(None);
         }
         let base = settings.api_url.trim_end_matches('/').to_owned();
-        let uri: Uri = base.parse().map_err(|_| "api_url is not a URL".to_owned())?;
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let loopback = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        match uri.scheme_str() {
-            _ if host.is_empty() => return Err("api_url has no host".to_owned()),
-            Some("https") => {}
-            Some("http") if loopback => {}
-            _ => return Err("api_url: https only (http on loopback)".to_owned()),
-        }
+        api_url::check(&base).map_err(|why| format!("api_url: {why}"))?;
         let roots = Roots::load(None).map_err(|e| e.to_string())?;
         let tls = roots.client_config().map_err(|e| format!("TLS for api_url: {e}"))?;
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
