@@ -107,6 +107,29 @@ fn a_file_mode_that_was_meant_in_octal_is_a_fault_that_says_how() {
 }
 
 #[test]
+fn what_serve_would_refuse_check_names_all_at_once() {
+    let bad = [
+        ("passwords.memory_kib", "4"),
+        ("stripe.secret_key", "two words"),
+        ("stripe.api_url", "http://a.b"),
+        ("stripe.ca_file", "/nowhere.pem"),
+        ("sms.telnyx.api_url", "http://a.b"),
+    ];
+    let set: Vec<_> = bad.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut set: Vec<_> = set.iter().map(String::as_str).collect();
+    set.push("sms.telnyx.api_key=x");
+    let (code, err) = checked(&set);
+    assert_eq!(code, Some(2), "{err}");
+    for (key, _) in bad {
+        assert!(err.contains(&format!("--set: {key}: ")), "{key}: {err}");
+    }
+    assert!(!err.contains("two words"), "a key is not shown: {err}");
+    // Without a key nobody is asked, and nothing is wrong.
+    let (code, err) = checked(&["stripe.api_url=http://a.b", "sms.telnyx.api_url=http://a.b"]);
+    assert_eq!(code, Some(0), "{err}");
+}
+
+#[test]
 fn a_command_about_tenants_says_what_it_lacks() {
     let away = ["--registry", "postgresql://127.0.0.1:1/none"];
     for (arguments, code, words) in [

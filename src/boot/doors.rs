@@ -81,8 +81,7 @@ fn stripe(
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<Option<StripeHook>, String> {
     let metrics = StripeMetrics::new(&built.metrics).map_err(|e| format!("metrics: {e}"))?;
-    let outbox = Outbox::new(built.registry.clone(), &config.stripe, metrics.clone())
-        .map_err(|problem| format!("stripe.{problem}"))?;
+    let outbox = Outbox::new(built.registry.clone(), &config.stripe, metrics.clone())?;
     tasks.extend(outbox.map(|outbox| tokio::spawn(outbox.run())));
     Ok(StripeHook::new(built.registry.clone(), &config.stripe, metrics))
 }
@@ -149,8 +148,7 @@ impl Sidecar {
         presence: &Presence,
     ) -> Result<Self, BuildProblems> {
         let registry = built.registry.clone();
-        let passwords = Passwords::new(&config.passwords)
-            .map_err(|problem| vec![format!("passwords: {problem}")])?;
+        let passwords = Passwords::new(&config.passwords).map_err(|problem| vec![problem])?;
         let emails = EmailIndex::new(built.master_key.clone(), config.auth.legacy_email_hash);
         let mint: SharedMint = Arc::new(SignerMint {
             signer: Arc::clone(&built.signer),

@@ -16,10 +16,10 @@ pub(super) fn texting(
     built: &Built,
     login: &Login,
 ) -> Result<Texting, BuildProblems> {
-    let wrong = |key: &str, why: String| vec![format!("sms.telnyx.{key} {why}")];
     let settings = &config.sms.telnyx;
-    let telnyx = Telnyx::new(settings).map_err(|why| wrong("public_key", why))?;
-    let api = TelnyxApi::new(settings).map_err(|why| wrong("api_url", why))?;
+    let telnyx =
+        Telnyx::new(settings).map_err(|why| vec![format!("sms.telnyx.public_key: {why}")])?;
+    let api = TelnyxApi::new(settings).map_err(|problem| vec![problem])?;
     let metrics =
         SmsMetrics::new(&built.metrics).map_err(|error| vec![format!("metrics: {error}")])?;
     let corner = Corner::new(Arc::clone(&built.directory), Arc::clone(&built.servers));

@@ -136,8 +136,9 @@ impl Config {
             judge("limits", Err(problem));
         }
         let keyed = self.tls.problems().into_iter();
+        let keyed = keyed.chain(self.stripe.problems()).chain(self.sms.telnyx.problems());
         let keyed = keyed.chain(self.listen.problems()).chain(self.http.problems());
-        for (key, problem) in keyed {
+        for (key, problem) in keyed.chain(self.passwords.problems()) {
             judge(key, Err(problem));
         }
         for (name, plan) in &self.plans {

@@ -27,6 +27,23 @@ pub struct PasswordSettings {
     pub wait_max: Span,
 }
 
+impl PasswordSettings {
+    /// What is wrong with it: the key, and why.
+    pub fn problems(&self) -> Option<(&'static str, String)> {
+        let wrong = self.params().err()?;
+        let key = match wrong {
+            argon2::Error::MemoryTooLittle | argon2::Error::MemoryTooMuch => "passwords.memory_kib",
+            argon2::Error::TimeTooSmall => "passwords.passes",
+            _ => "passwords",
+        };
+        Some((key, wrong.to_string()))
+    }
+
+    fn params(&self) -> Result<Params, argon2::Error> {
+        Params::new(self.memory_kib, self.passes, 1, None)
+    }
+}
+
 impl Default for PasswordSettings {
     fn default() -> Self {
         // RFC 9106's second choice scaled to OWASP's: 19 MiB, two passes.
@@ -76,8 +93,7 @@ impl Passwords {
     /// # Errors
     /// When argon2 refuses the parameters.
     pub fn new(settings: &PasswordSettings) -> Result<Self, String> {
-        let params = Params::new(settings.memory_kib, settings.passes, 1, None)
-            .map_err(|e| format!("passwords: {e}"))?;
+        let params = settings.params().map_err(|e| format!("passwords: {e}"))?;
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let turns = if settings.concurrent_max == 0 { cores } else { settings.concurrent_max };

@@ -12,7 +12,6 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::StripeSettings;
-use crate::control::api_url;
 use crate::control::percent::form;
 use crate::net::tls::Roots;
 use crate::units::Secret;
@@ -60,23 +59,21 @@ impl StripeApi {
     /// # Errors
     /// What is wrong with them.
     pub(super) fn new(settings: &StripeSettings) -> Result<Self, String> {
-        let base = settings.api_url.trim_end_matches('/').to_owned();
-        api_url::check(&base).map_err(|why| format!("api_url: {why}"))?;
+        if let Some((key, why)) = settings.problems().into_iter().next() {
+            return Err(format!("{key}: {why}"));
+        }
         let roots =
-            Roots::load(settings.ca_file.as_deref()).map_err(|e| format!("ca_file: {e}"))?;
-        let tls = roots.client_config().map_err(|e| format!("TLS: {e}"))?;
+            Roots::load(settings.ca_file.as_deref()).map_err(|e| format!("stripe.ca_file: {e}"))?;
+        let tls = roots.client_config().map_err(|e| format!("stripe: TLS: {e}"))?;
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .build();
         let key = settings.secret_key.expose();
-        if !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err("secret_key: a key is one word of visible ASCII".to_owned());
-        }
         Ok(Self {
             http: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector),
-            base,
+            base: settings.api_url.trim_end_matches('/').to_owned(),
             authorization: format!("Bearer {key}").into(),
             timeout: settings.timeout.get(),
         })

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::api_url;
+use crate::net::tls::Roots;
 use crate::units::{Secret, Span};
 
 /// `[stripe]`: where payments are taken. Off until a key or a webhook secret is given.
@@ -33,6 +35,24 @@ pub struct StripeSettings {
     pub breaker_failures: u32,
     /// How long no call is made then; the next one decides.
     pub breaker_pause: Span,
+}
+
+impl StripeSettings {
+    /// What is wrong with it: the keys, and why. Reads the file of authorities.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        if self.secret_key.is_empty() {
+            return Vec::new();
+        }
+        let is_word = self.secret_key.expose().bytes().all(|b| b.is_ascii_graphic());
+        let key = if is_word { Ok(()) } else { Err("a key is one word of visible ASCII".into()) };
+        let ca = self.ca_file.as_deref().map_or(Ok(()), |file| Roots::load(Some(file)).map(drop));
+        let judged = [
+            ("stripe.secret_key", key),
+            ("stripe.api_url", api_url::check(&self.api_url)),
+            ("stripe.ca_file", ca.map_err(|e| e.to_string())),
+        ];
+        judged.into_iter().filter_map(|(key, verdict)| Some((key, verdict.err()?))).collect()
+    }
 }
 
 impl Default for StripeSettings {

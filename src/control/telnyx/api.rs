@@ -17,7 +17,6 @@ use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
 use super::TelnyxSettings;
-use crate::control::api_url;
 use crate::control::phone::{E164, NumberProof, Proof};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
@@ -59,10 +58,13 @@ impl TelnyxApi {
         if settings.api_key.is_empty() {
             return Ok(None);
         }
+        if let Some((key, why)) = settings.problems() {
+            return Err(format!("{key}: {why}"));
+        }
         let base = settings.api_url.trim_end_matches('/').to_owned();
-        api_url::check(&base).map_err(|why| format!("api_url: {why}"))?;
-        let roots = Roots::load(None).map_err(|e| e.to_string())?;
-        let tls = roots.client_config().map_err(|e| format!("TLS for api_url: {e}"))?;
+        let failed = |why: String| format!("sms.telnyx: TLS: {why}");
+        let roots = Roots::load(None).map_err(|e| failed(e.to_string()))?;
+        let tls = roots.client_config().map_err(|e| failed(e.to_string()))?;
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::api_url;
 use crate::units::{Secret, Span};
 
 /// `[sms.telnyx]`: inbound messages by Telnyx.
@@ -20,6 +21,14 @@ pub struct TelnyxSettings {
     pub api_key: Secret,
     /// How long Telnyx's API may take.
     pub api_timeout: Span,
+}
+
+impl TelnyxSettings {
+    /// What is wrong with it beside the public key: the key, and why.
+    pub fn problems(&self) -> Option<(&'static str, String)> {
+        let wrong = api_url::check(&self.api_url).err().filter(|_| !self.api_key.is_empty());
+        wrong.map(|why| ("sms.telnyx.api_url", why))
+    }
 }
 
 impl Default for TelnyxSettings {
