@@ -258,6 +258,31 @@ fn what_the_image_is_built_from_is_all_that_cargo_asks_for() {
 }
 
 #[test]
+fn without_ops_healthcheck_asks_where_the_configuration_says() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = listener.local_addr().expect("bound").port();
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut socket, _) = listener.accept().expect("accepts");
+            let _ = socket.read(&mut [0; 1024]).expect("reads");
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            socket.write_all(answer.as_bytes()).expect("writes");
+        }
+    });
+    for host in ["127.0.0.1", "0.0.0.0"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
+        command.arg("healthcheck").env_remove("PGUSHER_CONFIG");
+        command.env("PGUSHER_OPS__ADDRESS", format!("{host}:{port}"));
+        let (code, _, err) = said(&command.output().expect("runs"));
+        assert_eq!(code, Some(0), "{host}: {err}");
+    }
+    server.join().expect("no panic");
+    // A configuration that cannot be loaded says nothing: pgusher's own default is asked.
+    let (_, _, err) = said(&pgusher(&["healthcheck", "--config", "/nowhere.toml"]));
+    assert!(err.is_empty() || err.contains("127.0.0.1:9432"), "{err}");
+}
+
+#[test]
 fn healthcheck_is_the_answer_of_the_ops_listener() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let ops = listener.local_addr().expect("bound").to_string();

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde_json::json;
 
+use super::command::Common;
 use super::{Answer, Client, Failure};
 
 /// Whom to ask.
 #[derive(Debug, Clone, Args)]
 pub struct HealthcheckArguments {
-    /// The ops listener of the pgusher to ask.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9432")]
-    pub ops: SocketAddr,
+    /// The ops listener of the pgusher to ask; by default that of the configuration.
+    #[arg(long, value_name = "ADDR")]
+    pub ops: Option<SocketAddr>,
     /// Asks whether it takes sessions, not only whether it is alive.
     #[arg(long)]
     pub ready: bool,
@@ -22,9 +23,16 @@ pub struct HealthcheckArguments {
 ///
 /// # Errors
 /// When there is no answer or the answer is not 200.
-pub(super) async fn healthcheck(asked: &HealthcheckArguments) -> Result<Answer, Failure> {
+pub(super) async fn healthcheck(
+    common: &Common,
+    asked: &HealthcheckArguments,
+) -> Result<Answer, Failure> {
+    // What is asked is whether it lives: a file that somebody has broken since is no matter.
+    let configured = || common.load().unwrap_or_default().ops.address;
+    let ops = asked.ops.or_else(configured);
+    let ops = ops.ok_or_else(|| Failure::new("ops.address is unset: there is nobody to ask"))?;
     let path = if asked.ready { "/readyz" } else { "/healthz" };
-    let (status, body) = Client::new(asked.ops).fetch(path).await.map_err(Failure::new)?;
+    let (status, body) = Client::new(ops).fetch(path).await.map_err(Failure::new)?;
     if !status.is_success() {
         let text = String::from_utf8_lossy(&body);
         return Err(Failure::new(format!("{path} answers {status}: {}", text.trim())));

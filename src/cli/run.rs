@@ -52,7 +52,7 @@ fn dispatch(arguments: &Arguments) -> Result<Answer, Failure> {
         Command::Token(asked) => block_on(token(&arguments.common, asked)),
         Command::Migrate(asked) => block_on(migrate(&arguments.common, asked)),
         Command::Check(asked) => block_on(check(&arguments.common, asked)),
-        Command::Healthcheck(asked) => block_on(healthcheck(asked)),
+        Command::Healthcheck(asked) => block_on(healthcheck(&arguments.common, asked)),
         Command::Version => Ok(version()),
     }
 }
