@@ -1,9 +1,9 @@
 //! The command line's promises: exit codes, JSON, every problem at once.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Long enough for a master key and for HS256.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -255,6 +255,45 @@ fn what_the_image_is_built_from_is_all_that_cargo_asks_for() {
         }
     }
     assert_eq!(ran, 2, "the dependencies, then the program");
+}
+
+/// A `pgusher serve`, ended when dropped.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn until_the_registry_has_answered_serve_is_not_ready() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = good(dir.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
+    command.args(["serve", "--config", &file]);
+    for set in [
+        "registry.url=postgresql://127.0.0.1:1/none",
+        "listen.addresses=[\"127.0.0.1:0\"]",
+        "http.address=127.0.0.1:0",
+        "ops.address=127.0.0.1:0",
+        "log.format=json",
+    ] {
+        command.args(["--set", set]);
+    }
+    let mut serving = Serving(command.stderr(Stdio::piped()).spawn().expect("runs"));
+    let log = BufReader::new(serving.0.stderr.take().expect("piped"));
+    let mut lines = log.lines().map_while(Result::ok);
+    let ready = lines.find(|line| line.contains("\"ready\"")).expect("it starts all the same");
+    std::thread::spawn(move || lines.for_each(drop));
+    let ops = ready.split("\"ops\"").nth(1).and_then(|rest| rest.split("127.0.0.1:").nth(1));
+    let port: String = ops.expect("its address").chars().take_while(char::is_ascii_digit).collect();
+    let ops = format!("127.0.0.1:{port}");
+    assert_eq!(pgusher(&["healthcheck", "--ops", &ops]).status.code(), Some(0), "it lives");
+    let (code, _, err) = said(&pgusher(&["healthcheck", "--ready", "--ops", &ops]));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("503") && err.contains("other processes are not known"), "{err}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use world::postmaster::Postmaster;
+use world::served::Served;
 use world::wire::{Conn, Refusal, query};
 use world::{Plan, World, bare, code, eventually, http, keys};
 
@@ -194,8 +195,8 @@ fn without_the_registry_the_known_are_served_and_the_rest_are_told() {
     let key = world::wire::Login::new("key_unknownunknown", "x", "app");
     let refused = code(world.login(&key));
     assert!(["28P01", "57P03", "08006"].contains(&&*refused), "{refused}");
-    let ready = http::call(world.ops, "GET", "/readyz", &[], "").status;
-    assert!([200, 503].contains(&ready), "/readyz says {ready}");
+    let ready = http::call(world.ops, "GET", "/readyz", &[], "");
+    assert_eq!((ready.status, &ready.json["registry"]), (200, &"away".into()), "{}", ready.text);
 
     superuser.query(&format!("alter database \"{registry}\" allow_connections true")).unwrap();
     eventually(RESUMED, "registrations work again", || {
@@ -204,6 +205,28 @@ fn without_the_registry_the_known_are_served_and_the_rest_are_told() {
     });
     works(&mut known);
     world.assert_no_panic();
+}
+
+#[test]
+fn while_the_last_sessions_end_it_is_not_ready() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let served = Served::beside(&world, "");
+    let mut session = Conn::login(served.listen, &world.tenants[0].login()).unwrap();
+    session.query("begin").unwrap();
+    works(&mut session);
+    let ask = |path| http::call(served.ops, "GET", path, &[], "");
+    assert_eq!(ask("/readyz").status, 200);
+    served.terminate();
+    let unready = eventually(RESUMED, "clients are sent elsewhere", || {
+        Some(ask("/readyz")).filter(|ready| ready.status == 503)
+    });
+    assert_eq!(unready.json["reasons"], serde_json::json!(["shutting down"]), "{}", unready.text);
+    assert_eq!(ask("/healthz").status, 200, "it lives");
+    works(&mut session);
+    session.query("commit").unwrap();
 }
 
 #[test]

@@ -30,7 +30,13 @@ impl Figures for LiveFigures {
     }
 
     fn unready(&self) -> Vec<String> {
-        Vec::new()
+        let pools = &self.0.pools;
+        let reasons = [
+            (pools.is_draining(), "shutting down"),
+            // Until then this process may hold no server connection: nobody could be served.
+            (!pools.knows_others(), "the other processes are not known yet"),
+        ];
+        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, why)| why.to_owned()).collect()
     }
 }
 

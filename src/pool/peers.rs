@@ -40,6 +40,11 @@ impl<S: Conn> Pools<S> {
         }
     }
 
+    /// Whether it is known how the budgets are split; until then no server is dialled.
+    pub fn knows_others(&self) -> bool {
+        lock(&self.0.shares).is_known()
+    }
+
     /// Whether there are other processes, as far as is known.
     pub fn has_peers(&self) -> bool {
         self.0.common.parts.load(Ordering::Relaxed) > 1

@@ -116,7 +116,7 @@ impl<S: Conn> Pools<S> {
         limits: &Limits,
         now: Instant,
     ) -> Result<Membership<S>, Fault> {
-        if self.0.is_draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return Err(refusal::draining());
         }
         let (server, mut deeds) = (&way.server, Deeds::new());
@@ -202,6 +202,11 @@ impl<S: Conn> Pools<S> {
     /// Lets no more clients in. Those present are served until they leave.
     pub fn drain(&self) {
         self.0.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no more clients are let in.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining.load(Ordering::Relaxed)
     }
 
     /// Sets how many connections one PostgreSQL server may be asked for by all processes

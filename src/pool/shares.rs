@@ -97,6 +97,11 @@ impl Shares {
         is_new
     }
 
+    /// Whether the split in force leaves this process a place.
+    pub(super) fn is_known(&self) -> bool {
+        self.now.own.parts > 0
+    }
+
     /// Which of how many processes this one is; counted as two while that is not known.
     pub(super) fn place(&self) -> (u32, u32) {
         let own = &self.next.as_ref().unwrap_or(&self.now).own;
@@ -156,11 +161,12 @@ mod tests {
         let server = ServerKey::new("pg");
         let mut shares = Shares::new(90);
         shares.set_split(Split::unknown());
-        assert_eq!(shares.own(&server), 0);
+        assert_eq!((shares.own(&server), shares.is_known()), (0, false));
         let mut other = place(0, 1);
         let of = |other: &Place| Split { own: place(1, 2), others: vec![other.clone()] };
         shares.set_split(of(&other));
         assert_eq!(shares.own(&server), 0, "the other holds all as far as one knows");
+        assert!(shares.is_known());
         other = place(0, 2);
         other.beyond.insert("pg".into(), 60);
         shares.set_split(of(&other));

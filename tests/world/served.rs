@@ -4,14 +4,17 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use super::World;
+use serde_json::Value;
+
 use super::operator::config;
+use super::{World, tools};
 
 /// `pgusher serve`, ended when dropped.
 pub struct Served {
     child: Child,
     pub listen: SocketAddr,
     pub http: SocketAddr,
+    pub ops: SocketAddr,
 }
 
 impl Served {
@@ -37,7 +40,15 @@ impl Served {
         let ready = ready.unwrap_or_else(|| panic!("not ready:\n{seen}"));
         // Somebody has to read what else it says.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, listen: address(&ready, "listen"), http: address(&ready, "http") }
+        let at = |field| address(&ready, field);
+        Self { child, listen: at("listen"), http: at("http"), ops: at("ops") }
+    }
+}
+
+impl Served {
+    /// Asks it to end, as an operator does; whoever is still there may end first.
+    pub fn terminate(&self) {
+        tools::run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
     }
 }
 
@@ -48,11 +59,12 @@ impl Drop for Served {
     }
 }
 
-/// The first address after a field of the log's line.
+/// The first address of a field of the log's line: `Some(ADDRESS)`, or `[ADDRESS, …]`.
 fn address(line: &str, field: &str) -> SocketAddr {
-    let at = line.find(&format!("\"{field}\"")).unwrap_or_else(|| panic!("no {field}: {line}"));
-    let from = at + line[at..].find("127.0.0.1:").unwrap_or_else(|| panic!("{field}: {line}"));
-    let rest = &line[from..];
-    let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':')).unwrap();
-    rest[..end].parse().unwrap()
+    let json: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    let text = json[field].as_str().unwrap_or_else(|| panic!("no {field}: {line}"));
+    let first = text.trim_start_matches("Some(").split([',', ')']).next().unwrap();
+    let first = first.strip_prefix('[').filter(|_| text.ends_with(']')).unwrap_or(first);
+    let whole = first.strip_suffix(']').unwrap_or(first);
+    whole.parse().unwrap_or_else(|e| panic!("{field}: {e}: {line}"))
 }
