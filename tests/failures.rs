@@ -218,6 +218,8 @@ fn while_the_last_sessions_end_it_is_not_ready() {
     session.query("begin").unwrap();
     works(&mut session);
     let ask = |path| http::call(served.ops, "GET", path, &[], "");
+    let totals = ask("/tenants").json["totals"].clone();
+    assert!(totals["servers"].as_u64().is_some_and(|servers| servers > 0), "{totals}");
     assert_eq!(ask("/readyz").status, 200);
     served.terminate();
     let unready = eventually(RESUMED, "clients are sent elsewhere", || {
