@@ -73,7 +73,8 @@ impl Sources {
             vec![Problem { place, key, text, is_usage: false }]
         };
         let text = fs::read_to_string(file).map_err(|e| bad(format!("cannot be read: {e}")))?;
-        let data = Toml::string(&text).data().map_err(|e| bad(e.kind.to_string()))?;
+        let data =
+            Toml::string(&text).data().map_err(|e| bad(without_source(&e.kind.to_string())))?;
         Ok(data.into_values().flat_map(|dict| leaves(dict, &place)).collect())
     }
 
@@ -96,16 +97,33 @@ impl Sources {
                     let path = key.split('.').map(|part| part.trim().to_owned()).collect();
                     found.push(written(path, text, place));
                 }
-                _ => problems.push(Problem {
+                split => problems.push(Problem {
                     place: place.name,
                     key: String::new(),
-                    text: format!("`{argument}` is not section.key=value"),
+                    // Not the value: it may be a secret.
+                    text: format!(
+                        "`{}` is not section.key=value",
+                        split.map_or(&**argument, |s| s.0)
+                    ),
                     is_usage: true,
                 }),
             }
         }
         if problems.is_empty() { Ok(found) } else { Err(problems) }
     }
+}
+
+/// What toml says of a file, with line and column, and without the line itself: it may hold a
+/// secret. After its place come the line, drawn over three lines, and the message.
+fn without_source(told: &str) -> String {
+    let mut lines = told.lines();
+    let place = lines.next().unwrap_or_default();
+    if !place.starts_with("TOML parse error at line ") {
+        return "is not TOML".to_owned();
+    }
+    let is_drawn = lines.next().is_some_and(|gutter| gutter.trim() == "|");
+    let message: Vec<_> = lines.skip(2).filter(|_| is_drawn).collect();
+    if message.is_empty() { place.to_owned() } else { format!("{place}: {}", message.join(", ")) }
 }
 
 /// A value as a shell writes it: read like TOML where it can be, as a word otherwise.

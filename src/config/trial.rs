@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use figment::error::Kind;
+use figment::error::{Actual, Kind};
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
@@ -178,8 +178,23 @@ fn say(kind: &Kind, path: &[String]) -> String {
             format!("`{word}` is not one of {}{}", known.join(", "), near.unwrap_or_default())
         }
         Kind::MissingField(_) => "missing".to_owned(),
-        Kind::InvalidType(actual, expected) => format!("found {actual}, expected {expected}"),
+        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
+            format!("found {}, expected {expected}", type_of(actual))
+        }
         other => other.to_string(),
+    }
+}
+
+/// What was found, without its value: that may be a secret.
+fn type_of(actual: &Actual) -> &'static str {
+    match actual {
+        Actual::Bool(_) => "boolean",
+        Actual::Unsigned(_) | Actual::Signed(_) => "integer",
+        Actual::Float(_) => "float",
+        Actual::Char(_) | Actual::Str(_) => "string",
+        Actual::Seq => "array",
+        Actual::Map => "table",
+        _ => "something else",
     }
 }
 
@@ -321,6 +336,30 @@ mod tests {
         let found = load("[pool]\npassword_file = '/nowhere'", &[], &[]).expect_err("no file");
         assert!(found[0].starts_with("FILE: pool.password_file: cannot read"), "{found:?}");
         assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_problem_does_not_show_the_value() {
+        for (file, value) in [
+            ("[pool]\npassword = hush-hush", "hush"),
+            ("[pool]\npassword = 'hush-hush", "hush"),
+            ("[pool]\npassword = 987654321", "987654321"),
+            ("[pool]\npassword = [ 'hush-hush' ]", "hush"),
+        ] {
+            let found = load(file, &[], &[]).expect_err("bad");
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(!found[0].contains(value), "{file}: {found:?}");
+        }
+        let broken = load("[pool]\npassword = hush-hush", &[], &[]).expect_err("bad");
+        assert!(
+            broken[0].starts_with("FILE: TOML parse error at line 2, column 12: "),
+            "{broken:?}"
+        );
+        assert!(broken[0].contains("string"), "toml's own words: {broken:?}");
+        let found = load("", &[], &["pool.=hush-hush"]).expect_err("bad");
+        assert_eq!(found, ["--set: `pool.` is not section.key=value"]);
+        let found = load("[pool]\npassword = 987654321", &[], &[]).expect_err("bad");
+        assert_eq!(found[0], "FILE: pool.password: found integer, expected a string");
     }
 
     #[test]
