@@ -22,7 +22,10 @@ where
     T: DeserializeOwned + Default,
 {
     let mut removed: Vec<Vec<String>> = Vec::new();
-    for _ in 0..PROBLEMS_MAX {
+    let mut found = 0;
+    // To read a value again or a secret's file is no problem, and comes to an end by itself: each
+    // is read once.
+    while found < PROBLEMS_MAX {
         let error = match Value::from(assemble(&all)).deserialize::<T>() {
             Ok(config) => return config,
             Err(error) => error,
@@ -46,6 +49,7 @@ where
             if let Err(text) = read_secret(&mut all, index, &path, base) {
                 problems.extend(all.get(index).map(|leaf| leaf.problem(&path, text)));
                 remove(&mut all, &path);
+                found += 1;
             }
             continue;
         }
@@ -61,6 +65,7 @@ where
         }
         remove(&mut all, &path);
         removed.push(shown);
+        found += 1;
     }
     T::default()
 }
@@ -360,6 +365,19 @@ mod tests {
         assert_eq!(found, ["--set: `pool.` is not section.key=value"]);
         let found = load("[pool]\npassword = 987654321", &[], &[]).expect_err("bad");
         assert_eq!(found[0], "FILE: pool.password: found integer, expected a string");
+    }
+
+    #[test]
+    fn secrets_in_files_are_not_counted_among_the_problems() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "hush\n").expect("writes");
+        let at = secret.display();
+        let issuer = |n| format!("[[issuers]]\nname = 'i{n}'\nsecret_file = '{at}'\n");
+        let file: String = (0..=PROBLEMS_MAX).map(issuer).collect();
+        let whole = load(&file, &[], &[]).expect("good");
+        assert_eq!(whole.issuers.len(), PROBLEMS_MAX + 1);
+        assert!(whole.issuers.iter().all(|issuer| issuer.secret.expose() == "hush"));
     }
 
     #[test]
