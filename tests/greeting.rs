@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
@@ -126,6 +127,22 @@ fn each_kind_of_encryption_is_asked_for_once() {
 fn in_the_clear_over_loopback_a_token_is_heard() {
     let world = World::shared();
     assert_eq!(world.session(0).one("select 1").as_deref(), Ok("1"));
+}
+
+#[test]
+fn loopback_is_loopback_to_a_listener_of_both_families() {
+    // Where IPv6 is off there is no such listener.
+    if bare::wanted() || TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let world = World::shared();
+    let served = Served::listening(world, "", "[::]:0");
+    let tenant = &world.tenants[0];
+    for loopback in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        let listen = SocketAddr::new(loopback, served.listen.port());
+        let mut session = Conn::login(listen, &tenant.login()).unwrap_or_else(|e| panic!("{e:?}"));
+        assert_eq!(session.one("select current_database()"), Ok(tenant.database()));
+    }
 }
 
 #[test]

@@ -142,7 +142,10 @@ impl Socket {
     }
 
     pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.options()?.peer_addr().ok()?.as_socket()
+        let peer = self.options()?.peer_addr().ok()?.as_socket()?;
+        // A listener on `[::]` is told ::ffff:192.0.2.1, which is neither loopback nor anybody's
+        // name for that client.
+        Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
     }
 }
 

@@ -20,11 +20,16 @@ pub struct Served {
 impl Served {
     /// Starts it beside `world`, on ports of its own.
     pub fn beside(world: &World, more: &str) -> Self {
+        Self::listening(world, more, "127.0.0.1:0")
+    }
+
+    /// The same, for clients at this address.
+    pub fn listening(world: &World, more: &str, at: &str) -> Self {
         let file = config(world, more);
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
         command.args(["serve", "--config", &file, "--set", "log.format=json"]);
         for (key, value) in [
-            ("listen.addresses", "[\"127.0.0.1:0\"]"),
+            ("listen.addresses", &*format!("[\"{at}\"]")),
             ("http.address", "127.0.0.1:0"),
             ("ops.address", "127.0.0.1:0"),
         ] {
