@@ -38,28 +38,60 @@ pub struct Numbers(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    owners: Cache<E164, TenantId>,
+    owners: Owners,
+}
+
+/// Owners as the registry named them a moment ago.
+struct Owners {
+    known: Cache<E164, TenantId>,
     /// Raised by every `forget`: an answer asked for before it is not remembered.
     epoch: AtomicU64,
+}
+
+impl Owners {
+    fn new() -> Self {
+        let known = Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(FRESH).build();
+        Self { known, epoch: AtomicU64::new(0) }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Remembers what was asked for in `epoch`. What is forgotten meanwhile is looked for after it
+    /// is there: whoever looked before could remember it behind a `forget`'s back.
+    fn insert(&self, number: &E164, owner: TenantId, epoch: u64) {
+        self.known.insert(number.clone(), owner);
+        if self.epoch() != epoch {
+            self.known.invalidate(number);
+        }
+    }
+
+    fn forget(&self, number: &E164) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.known.invalidate(number);
+    }
+
+    fn forget_all(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.known.invalidate_all();
+    }
 }
 
 impl Numbers {
     /// The numbers of `registry`.
     pub fn new(registry: Registry) -> Self {
-        let owners = Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(FRESH).build();
-        Self(Arc::new(Inner { registry, owners, epoch: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { registry, owners: Owners::new() }))
     }
 
     /// Drops one number: it changed hands.
     pub fn forget(&self, number: &E164) {
-        self.0.epoch.fetch_add(1, Ordering::AcqRel);
-        self.0.owners.invalidate(number);
+        self.0.owners.forget(number);
     }
 
     /// Changes may have been missed.
     pub fn forget_all(&self) {
-        self.0.epoch.fetch_add(1, Ordering::AcqRel);
-        self.0.owners.invalidate_all();
+        self.0.owners.forget_all();
     }
 
     /// The owners of those of `numbers` that have one. "Nobody's" is never remembered: a message
@@ -71,7 +103,7 @@ impl Numbers {
         let mut found = HashMap::with_capacity(numbers.len());
         let mut unknown = Vec::new();
         for number in numbers {
-            match self.0.owners.get(number) {
+            match self.0.owners.known.get(number) {
                 Some(owner) => drop(found.insert(number.clone(), owner)),
                 None => unknown.push(number.as_str()),
             }
@@ -79,7 +111,7 @@ impl Numbers {
         if unknown.is_empty() {
             return Ok(found);
         }
-        let epoch = self.0.epoch.load(Ordering::Acquire);
+        let epoch = self.0.owners.epoch();
         // An adopted registry may have written a number in one of the two places only.
         let sql = r#"SELECT DISTINCT n, coalesce(p."tenantId", t."id")::text
                      FROM unnest($1::text[]) n
@@ -99,9 +131,7 @@ impl Numbers {
             if found.insert(number.clone(), owner.clone()).is_some() {
                 return Err(failed::internal("a phone number has two tenants"));
             }
-            if self.0.epoch.load(Ordering::Acquire) == epoch {
-                self.0.owners.insert(number, owner);
-            }
+            self.0.owners.insert(&number, owner, epoch);
         }
         Ok(found)
     }
@@ -231,4 +261,45 @@ fn taken(error: tokio_postgres::Error) -> Refused {
         return Refused::NumberTaken;
     }
     failed::registry(error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUNDS: u64 = 200_000;
+
+    #[test]
+    fn an_owner_that_is_forgotten_while_it_is_noted_is_not_remembered() {
+        let number = E164::parse("+15550000001").expect("number");
+        let owner = TenantId::parse("before").expect("id");
+        let owners = Owners::new();
+        // Odd: it changes hands; even: it has.
+        let turn = AtomicU64::new(0);
+        let reached = |wanted| {
+            while turn.load(Ordering::Acquire) < wanted {
+                std::thread::yield_now();
+            }
+        };
+        let mut stale = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..ROUNDS {
+                    reached(2 * round + 1);
+                    owners.forget(&number);
+                    turn.fetch_add(1, Ordering::Release);
+                }
+            });
+            for round in 0..ROUNDS {
+                // Asked before it changes hands; the answer comes at about the same moment.
+                let epoch = owners.epoch();
+                turn.fetch_add(1, Ordering::Release);
+                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                owners.insert(&number, owner.clone(), epoch);
+                reached(2 * round + 2);
+                stale += usize::from(owners.known.get(&number).is_some());
+            }
+        });
+        assert_eq!(stale, 0, "of {ROUNDS}");
+    }
 }
