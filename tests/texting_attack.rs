@@ -4,7 +4,9 @@
 mod world;
 
 use serde_json::Value;
-use world::telnyx::{bring, inbound};
+use world::http::call;
+use world::served::Served;
+use world::telnyx::{bring, inbound, public_key};
 use world::{Plan, World, code};
 
 const NUMBER: &str = "+15550300001";
@@ -139,4 +141,26 @@ fn whatever_class_a_trigger_raises_the_message_is_kept_or_brought_again() {
     let (status, done) = world::tools::pgusher(&replay);
     assert_eq!((status, &done["dead"]), (0, &0.into()), "{done}");
     letters(0);
+}
+
+#[test]
+fn forged_webhooks_are_counted_against_who_brings_them_whatever_proxy_stands_between() {
+    let world = World::start(Plan::default());
+    let more = format!(
+        "[http]\ntrusted_proxies = [\"127.0.0.1\"]\n[http.rate]\nall_per_minute = 3\n\
+         [sms.telnyx]\npublic_key = \"{}\"\n[stripe]\nwebhook_secret = \"whsec_test\"\n",
+        public_key()
+    );
+    let served = Served::beside(&world, &more);
+    for (path, address) in [("/webhooks/telnyx", "9.9.9.9"), ("/webhooks/stripe", "8.8.8.8")] {
+        let forge = |headers: &[(&str, &str)]| call(served.http, "POST", path, headers, "{}");
+        let theirs = [("x-forwarded-for", address)];
+        for _ in 0..3 {
+            forge(&theirs).assert_problem(403);
+        }
+        forge(&theirs).assert_problem(429);
+        // They are known everywhere; who comes without is somebody else.
+        call(served.http, "GET", "/api/regions", &theirs, "").assert_problem(429);
+        assert_eq!(call(served.http, "GET", "/api/regions", &[], "").status, 200);
+    }
 }

@@ -46,7 +46,7 @@ pub struct Public {
     pub(super) streams: Arc<Semaphore>,
     /// What the sign-up page may do; `None`: there is no such page.
     pub(super) signup: Option<HeaderValue>,
-    proxies: Arc<Proxies>,
+    pub(super) proxies: Arc<Proxies>,
     settings: Arc<HttpSettings>,
     timeout: Span,
     body_max: usize,

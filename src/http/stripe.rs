@@ -1,10 +1,11 @@
 //! `/webhooks/stripe`: what becomes of subscriptions.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::body::raw;
@@ -36,6 +37,7 @@ pub(super) const BODY_BYTES_MAX: usize = 256 << 10;
             content_type = "application/problem+json")))]
 pub(super) async fn webhook(
     State(public): State<Public>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
@@ -49,6 +51,8 @@ pub(super) async fn webhook(
         Ok(_) => Ok(StatusCode::NO_CONTENT),
         Err(HookRefused::Failed(fault)) => Err(fault.into()),
         Err(refused @ HookRefused::Signature(_)) => {
+            // As at the other webhooks: who cannot sign is counted, the provider never is.
+            public.limits.all.count(Some(public.proxies.client(peer.ip(), &headers)))?;
             let title = "The webhook is not signed by Stripe";
             let problem = Problem::new(StatusCode::FORBIDDEN, "signature", title);
             Err(problem.detail(refused.to_string()))

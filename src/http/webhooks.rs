@@ -81,7 +81,7 @@ pub(super) async fn telnyx(
         texting.metrics.answered(PROVIDER, "unproven");
         tracing::info!(provider = PROVIDER, %why, "a webhook was not believed");
         // Strangers are counted, so that guessing costs them more than us; the provider never is.
-        public.limits.all.count(Some(peer.ip()))?;
+        public.limits.all.count(Some(public.proxies.client(peer.ip(), &headers)))?;
         let title = "The signature is not the provider's";
         return Err(Problem::new(StatusCode::FORBIDDEN, "signature", title).detail(why.to_string()));
     }
