@@ -1,4 +1,4 @@
-//! The connections of an HTTP door: so many, and none that says nothing.
+//! The connections of an HTTP door: so many, and none that says nothing or reads nothing.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,12 +16,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::patient::Patient;
+
 /// So many connections are served at once; others wait in the kernel's queue. What sessions need of
 /// the process's descriptors is left to them.
 const CONNECTIONS_MAX: usize = 1_024;
 
-/// How long a request's head may take, and how long a connection waits for the next: longer than the
-/// minute after which the usual proxies give theirs up.
+/// How long a request's head may take, how long a connection waits for the next, and how long for a
+/// client that reads nothing of its answer: longer than the minute after which the usual proxies give
+/// theirs up.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How long until it is tried again when there was no descriptor.
@@ -46,7 +49,7 @@ async fn serve_within(listener: TcpListener, router: Router, most: usize, head: 
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(head)
-            .serve_connection(TokioIo::new(stream), answer);
+            .serve_connection(TokioIo::new(Patient::new(stream, head)), answer);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an http connection ended");
@@ -83,6 +86,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
 
     use super::*;
 
@@ -90,7 +94,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("bound");
         let who = get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() });
-        let router = Router::new().route("/", who);
+        let router =
+            Router::new().route("/", who).route("/long", get(|| async { "x".repeat(65_536) }));
         tokio::spawn(serve_within(listener, router, most, head));
         address
     }
@@ -116,6 +121,21 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&own), "{answer}");
         assert_eq!(read(silent).await, "");
         assert!(!read(slow).await.contains(" 200 "));
+    }
+
+    #[tokio::test]
+    async fn who_reads_nothing_keeps_nobody_out() {
+        let address = open(1, Duration::from_millis(300)).await;
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let mut greedy = socket.connect(address).await.expect("connects");
+        let asks = b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n".repeat(200);
+        greedy.write_all(&asks).await.expect("writes");
+        let mut other = TcpStream::connect(address).await.expect("connects");
+        other.write_all(ASK).await.expect("writes");
+        let answer = tokio::time::timeout(Duration::from_secs(10), read(other)).await;
+        assert!(answer.expect("its turn comes").starts_with("HTTP/1.1 200 "));
+        drop(greedy);
     }
 
     #[tokio::test]

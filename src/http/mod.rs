@@ -13,6 +13,7 @@ mod numbers;
 mod openapi;
 mod ops;
 mod ops_texting;
+mod patient;
 mod problem;
 mod proxies;
 mod public;
