@@ -10,6 +10,7 @@ mod api_url;
 mod audit;
 mod bounded;
 pub mod changes;
+mod client;
 mod email;
 mod failed;
 pub mod fleet;
@@ -39,6 +40,7 @@ pub mod telnyx;
 mod verifier;
 
 pub use adopted::{AdoptedLogin, adopted_logins};
+pub use client::TenantClient;
 pub use email::{EmailIndex, LegacyEmailHash};
 pub use pace::Pace;
 pub use password::{Match, PasswordSettings, Passwords};

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
-
 use super::Refused;
-use super::bounded::Bounded;
+use super::client::TenantClient;
 use super::seams::{SharedMint, TenantDoor};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
@@ -31,16 +29,10 @@ impl Road {
     ///
     /// # Errors
     /// 08006 when the tenant's database cannot be reached in time.
-    pub async fn enter(&self, tenant: &TenantId) -> Result<Client, Refused> {
+    pub async fn enter(&self, tenant: &TenantId) -> Result<TenantClient, Refused> {
         let token = self.mint.sidecar(tenant)?;
-        let mut config = tokio_postgres::Config::new();
-        config.user("pgusher").password(token.expose()).dbname(tenant.database());
-        config.application_name("pgusher sidecar");
-        // What is in the database is its owner's; how much of it comes here is not.
-        let stream = Bounded::new(self.door.open());
-        let (client, connection) = in_time(config.connect_raw(stream, NoTls)).await?;
-        tokio::spawn(connection);
-        Ok(client)
+        let entered = TenantClient::connect(self.door.open(), tenant, &token);
+        Ok(in_time(entered).await?)
     }
 }
 

@@ -177,6 +177,12 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Whether it is the sidecar's: it ends as a whole, where a socket may have been shut for
+    /// writing alone.
+    pub fn is_pipe(&self) -> bool {
+        matches!(self, Self::Plain(Socket::Pipe(_)))
+    }
+
     /// The socket underneath.
     pub fn socket(&self) -> &Socket {
         match self {

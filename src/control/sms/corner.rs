@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
-use tokio_postgres::Client;
 
 use super::store::{CORNER_TIMEOUT, failed};
+use crate::control::TenantClient;
 use crate::control::provision::Servers;
 use crate::control::schema::{History, MigrationSet, SchemaError, Upgrade, apply};
 use crate::fault::{Blame, Fault, SqlState};
@@ -43,7 +43,11 @@ impl Corner {
     }
 
     /// Lays what is missing. `inside` is a session in the tenant's room.
-    pub(super) async fn ensure(&self, tenant: &TenantId, inside: Client) -> Result<(), Fault> {
+    pub(super) async fn ensure(
+        &self,
+        tenant: &TenantId,
+        inside: TenantClient,
+    ) -> Result<(), Fault> {
         let lay = async {
             let work = Box::pin(self.lay(tenant, inside));
             let done = tokio::time::timeout(CORNER_TIMEOUT, work).await;
@@ -57,7 +61,7 @@ impl Corner {
         })
     }
 
-    async fn lay(&self, tenant: &TenantId, mut inside: Client) -> Result<(), Fault> {
+    async fn lay(&self, tenant: &TenantId, mut inside: TenantClient) -> Result<(), Fault> {
         let row = self.directory.tenant(tenant).await?;
         if !row.adopted {
             drop(inside);

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState as Code;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls};
 
 use super::Corner;
 use super::event::{Kind, Parcel};
-use crate::control::bounded::Bounded;
+use crate::control::TenantClient;
 use crate::control::seams::{SharedMint, TenantDoor};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
@@ -91,15 +90,10 @@ impl Store {
     }
 
     /// A session in the tenant's room, as pgusher itself.
-    pub(super) async fn enter(&self, tenant: &TenantId) -> Result<Client, Fault> {
+    pub(super) async fn enter(&self, tenant: &TenantId) -> Result<TenantClient, Fault> {
         let token = self.mint.sidecar(tenant)?;
-        let mut config = tokio_postgres::Config::new();
-        config.user("pgusher").password(token.expose()).dbname(tenant.database());
-        config.application_name("pgusher sidecar");
-        let connected = config.connect_raw(Bounded::new(self.door.open()), NoTls).await;
-        let (client, connection) = connected.map_err(|e| failed(tenant, &e))?;
-        tokio::spawn(connection);
-        Ok(client)
+        let entered = TenantClient::connect(self.door.open(), tenant, &token).await;
+        entered.map_err(|e| failed(tenant, &e))
     }
 }
 

@@ -305,6 +305,8 @@ impl Relay {
         let asks = !self.client_ended && !self.repeating && room;
         if asks {
             match self.up.buffer.poll_fill(cx, ends.client) {
+                // It has no halves: whoever dropped it hears no answer.
+                Poll::Ready(Ok(0)) if ends.client.is_pipe() => return Some(Event::ClientGone),
                 Poll::Ready(Ok(0)) => self.client_ended = true,
                 Poll::Ready(Ok(_)) => {
                     *moved = true;
