@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::event::Parcel;
 use super::lanes::Lanes;
+use super::settling::Settling;
 use super::{Event, Inbound, IntakeSettings, Receipt, SmsMetrics, Store};
 use crate::control::phone::{E164, Numbers};
 use crate::fault::Fault;
@@ -26,15 +26,8 @@ struct Inner {
     metrics: SmsMetrics,
     deadline: Duration,
     finish_timeout: Duration,
-    /// Tenants whose parked receipts are looked at again without being asked.
-    settling: Arc<Semaphore>,
+    settling: Arc<Settling>,
 }
-
-/// How long after a receipt was parked it is tried again: the product usually knows by then.
-const SETTLE_AFTER: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
-
-/// Tenants waited for at once; for the others the next webhook does it.
-const SETTLING_MAX: usize = 256;
 
 /// What became of one webhook that was taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -76,7 +69,7 @@ impl Intake {
             metrics,
             deadline: settings.deadline.get(),
             finish_timeout: settings.finish_timeout.get(),
-            settling: Arc::new(Semaphore::new(SETTLING_MAX)),
+            settling: Arc::default(),
         }))
     }
 
@@ -187,15 +180,12 @@ impl Intake {
 }
 
 impl Inner {
-    /// Tries a tenant's parked receipts again in a while. Best effort: whatever comes in for the
-    /// tenant does the same.
+    /// Tries a tenant's parked receipts again in a while.
     fn settle_later(self: &Arc<Self>, tenant: &TenantId) {
-        let Ok(permit) = Arc::clone(&self.settling).try_acquire_owned() else { return };
-        let (inner, tenant) = (Arc::clone(self), tenant.clone());
-        tokio::spawn(async move {
-            let _permit = permit;
-            for pause in SETTLE_AFTER {
-                tokio::time::sleep(pause).await;
+        let (inner, whose) = (Arc::clone(self), tenant.clone());
+        self.settling.later(tenant, move || {
+            let (inner, tenant) = (Arc::clone(&inner), whose.clone());
+            async move {
                 let Some(_place) = inner.lanes.enter(&tenant).await else { return };
                 let work = inner.store.settle(&tenant);
                 if let Ok(Err(fault)) = tokio::time::timeout(inner.finish_timeout, work).await {

@@ -13,6 +13,7 @@ mod lanes;
 mod letters;
 mod metrics;
 mod settings;
+mod settling;
 mod store;
 
 pub use corner::Corner;
