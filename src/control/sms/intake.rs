@@ -25,7 +25,6 @@ struct Inner {
     lanes: Lanes,
     metrics: SmsMetrics,
     deadline: Duration,
-    finish_timeout: Duration,
     settling: Arc<Settling>,
 }
 
@@ -68,7 +67,6 @@ impl Intake {
             lanes: Lanes::new(settings),
             metrics,
             deadline: settings.deadline.get(),
-            finish_timeout: settings.finish_timeout.get(),
             settling: Arc::default(),
         }))
     }
@@ -147,18 +145,17 @@ impl Intake {
         let place = self.0.lanes.enter(&tenant).await.ok_or(Untaken::Slow)?;
         let inner = Arc::clone(&self.0);
         let task = tokio::spawn(async move {
-            let _place = place;
-            let work = inner.store.take(provider, &tenant, &parcel);
-            let said = match tokio::time::timeout(inner.finish_timeout, work).await {
-                Ok(Ok(said)) => said,
-                Ok(Err(fault)) => {
+            let work = Box::pin(inner.store.take(provider, &tenant, &parcel));
+            let said = match inner.lanes.work(place, work).await {
+                Some(Ok(said)) => said,
+                Some(Err(fault)) => {
                     inner.metrics.ended(provider, "failed");
                     let cause = fault.source().map(ToString::to_string);
                     tracing::warn!(%tenant, provider, fault = fault.message(), cause,
                         "a message was not taken");
                     return Err(Untaken::Failed(fault));
                 }
-                Err(_) => {
+                None => {
                     inner.metrics.ended(provider, "failed");
                     tracing::warn!(%tenant, provider, "a tenant's database takes no message");
                     return Err(Untaken::Slow);
@@ -186,9 +183,9 @@ impl Inner {
         self.settling.later(tenant, move || {
             let (inner, tenant) = (Arc::clone(&inner), whose.clone());
             async move {
-                let Some(_place) = inner.lanes.enter(&tenant).await else { return };
-                let work = inner.store.settle(&tenant);
-                if let Ok(Err(fault)) = tokio::time::timeout(inner.finish_timeout, work).await {
+                let Some(place) = inner.lanes.enter(&tenant).await else { return };
+                let settled = inner.lanes.work(place, inner.store.settle(&tenant)).await;
+                if let Some(Err(fault)) = settled {
                     tracing::info!(%tenant, %fault, "parked receipts could not be settled yet");
                 }
             }

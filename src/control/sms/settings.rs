@@ -14,7 +14,8 @@ pub struct IntakeSettings {
     /// How long the work goes on behind a webhook that was answered with 503, so that the next
     /// try finds the tenant warm, or the message stored.
     pub finish_timeout: Span,
-    /// Webhooks at work at once.
+    /// Webhooks at work at once. What takes longer than a quarter of the deadline stands aside, so
+    /// that tenants that hang hold up no other; as many may do so, and the rest are given up.
     pub in_flight_max: usize,
     /// Webhooks at work at once for one tenant: a tenant that hangs holds up no other.
     pub tenant_in_flight_max: usize,
