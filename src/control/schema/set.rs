@@ -57,7 +57,7 @@ impl MigrationSet {
 
     /// pgusher's own corner of every tenant's database.
     pub fn own() -> Self {
-        embedded!("pgusher": "0001_mark", "0002_sms", "0003_final")
+        embedded!("pgusher": "0001_mark", "0002_sms", "0003_final", "0004_parked")
     }
 
     /// Reads a folder of `<number>_<name>.sql` files. Other files are left alone.

@@ -43,14 +43,16 @@ impl Store {
         tenant: &TenantId,
         parcel: &Parcel,
     ) -> Result<Said, Fault> {
-        let sql = match parcel.kind {
-            Kind::Message => "SELECT outcome, state FROM pgusher.take_message($1, $2, $3, $4, $5)",
-            Kind::Receipt => "SELECT outcome, state FROM pgusher.take_receipt($1, $2, $3, $4, $5)",
+        let sql = "SELECT outcome, state FROM pgusher.take_event($1, $2, $3, $4, $5, $6)";
+        let kind = match parcel.kind {
+            Kind::Message => "message",
+            Kind::Receipt => "receipt",
         };
-        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
             (&provider, Type::TEXT),
             (&parcel.event_id, Type::TEXT),
             (&parcel.message_id, Type::TEXT),
+            (&kind, Type::TEXT),
             (&parcel.body, Type::JSONB),
             (&parcel.unfit, Type::TEXT),
         ];
@@ -66,7 +68,8 @@ impl Store {
     /// Applies receipts whose recipient is known by now.
     pub(super) async fn settle(&self, tenant: &TenantId) -> Result<(), Fault> {
         let client = self.enter(tenant).await?;
-        let settled = client.query_typed("SELECT pgusher.tidy_inbox()", &[]).await;
+        let sql = "SELECT pgusher.settle_receipts(2000, interval '1 second')";
+        let settled = client.query_typed(sql, &[]).await;
         settled.map(drop).map_err(|e| failed(tenant, &e))
     }
 
