@@ -19,6 +19,7 @@ mod service;
 mod settings;
 mod status;
 mod step;
+mod sweep;
 mod view;
 mod warm;
 
