@@ -4,10 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use super::board::{Board, Posted};
 use super::job::{self, Job, KEY_VERSION, Terms};
 use super::metrics::Timings;
 use super::placement::Placement;
+use super::underway::Underway;
 use super::warm::{self, Warm};
 use super::{Hold, RegistrationMetrics, Step};
 use crate::control::provision::{NewAdmin, Provisioner};
@@ -22,6 +25,10 @@ pub(super) struct Course {
     pub(super) placement: Placement,
     pub(super) presence: Presence,
     pub(super) warm: Warm,
+    /// The jobs of this process that are being carried out or undone.
+    pub(super) underway: Underway,
+    /// Held by the one pass of the janitor at a time.
+    pub(super) sweeping: Mutex<()>,
     pub(super) board: Board,
     pub(super) metrics: RegistrationMetrics,
     pub(super) trial_days: i32,

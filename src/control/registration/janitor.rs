@@ -37,15 +37,18 @@ impl Janitor {
         Self(course)
     }
 
-    /// One pass over everything nobody alive works on. May run in several processes at once.
+    /// One pass over everything nobody alive works on. May run in several processes at once; in one
+    /// of them, one pass waits for the other.
     ///
     /// # Errors
     /// When the registry fails. What could not be done on a PostgreSQL server is counted as left.
     pub async fn pass(&self) -> Result<Swept, Fault> {
         let course = &self.0;
+        let _alone = course.sweeping.lock().await;
         let mut swept = Swept::default();
         course.presence.bury().await?;
         course.presence.beat().await?;
+        self.let_go_of_given_up().await?;
         let mut left = Vec::new();
         for _ in 0..JOBS_MAX {
             let client = course.registry.client().await?;
@@ -66,7 +69,8 @@ impl Janitor {
                 }
             }
         }
-        // Held until now, so that this pass met each of them once.
+        // Held until now, so that this pass met each of them once. Should this fail, the next pass
+        // lets go of them as given up.
         for job in left {
             self.let_go(&job).await?;
         }
@@ -156,6 +160,28 @@ impl Janitor {
                    WHERE id = $1 AND held_by = $2";
         let holder = self.0.presence.id();
         client.execute(sql, &[&job.id, &holder]).await.map_err(failed::registry)?;
+        Ok(())
+    }
+
+    /// Lets go of jobs that this process holds and works on no more: what it could not even undo,
+    /// what an earlier pass left, and those whose R1 was committed and its answer lost.
+    async fn let_go_of_given_up(&self) -> Result<(), Fault> {
+        let (course, holder) = (&self.0, self.0.presence.id());
+        let client = course.registry.client().await?;
+        let sql = "SELECT id FROM pgusher.registrations \
+                   WHERE held_by = $1 AND step IN ('claimed', 'cloned', 'written')";
+        let mut held = Vec::new();
+        for row in client.query(sql, &[&holder]).await.map_err(failed::registry)? {
+            held.push(row.try_get(0).map_err(failed::registry)?);
+        }
+        let given_up = course.underway.given_up(held);
+        if given_up.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(jobs = given_up.len(), "registrations that were given up are looked after");
+        let sql = "UPDATE pgusher.registrations SET held_by = NULL \
+                   WHERE id = ANY ($1) AND held_by = $2";
+        client.execute(sql, &[&given_up, &holder]).await.map_err(failed::registry)?;
         Ok(())
     }
 

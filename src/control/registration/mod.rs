@@ -20,6 +20,7 @@ mod settings;
 mod status;
 mod step;
 mod sweep;
+mod underway;
 mod view;
 mod warm;
 

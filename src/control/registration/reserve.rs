@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::job::{self, Claim, Claimed, Earlier, Job};
 use super::metrics::Timings;
 use super::service::Parts;
+use super::underway::Hand;
 use super::warm::{Busy, fresh_id};
 use super::{Failure, Hold, NewOrganisation, seal};
 use crate::control::password::Turn;
@@ -27,7 +28,7 @@ pub(super) struct Begun {
     pub(super) tokens: Option<Tokens>,
     pub(super) timings: Timings,
     /// Held until the job is at its end.
-    pub(super) place: (OwnedSemaphorePermit, Busy),
+    pub(super) place: (OwnedSemaphorePermit, Busy, Hand),
 }
 
 /// What became of a request.
@@ -65,8 +66,9 @@ impl Parts {
             return same_body(&digest, earlier);
         }
         let place = self.places.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
-        let place = (place, course.warm.busy());
         let (id, admin_id) = (registration_id()?, verifier::random_name(24)?);
+        // Before R1, so that no row of it is ever held without a hand.
+        let place = (place, course.warm.busy(), course.underway.enter(&id));
         let asked = Asked { organisation, id, admin_id, digest, key };
         let (mut timings, came) = (Timings::default(), Instant::now());
         let work = async {

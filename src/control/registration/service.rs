@@ -70,6 +70,8 @@ impl Builder {
             placement: Placement::new(self.servers, self.health),
             presence: self.presence,
             warm: self.warm,
+            underway: super::underway::Underway::default(),
+            sweeping: tokio::sync::Mutex::default(),
             board: super::board::Board::default(),
             metrics: self.metrics,
             trial_days: i32::from(settings.trial_days),
