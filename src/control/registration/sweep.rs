@@ -23,8 +23,9 @@ const TAKE: &str = "UPDATE pgusher.warm_databases w
 
 impl Warm {
     /// Drops warm databases that were never finished, or whose schema is older than the newest.
-    /// How many.
+    /// How many. One sweep at a time in a process.
     pub(super) async fn sweep(&self) -> Result<u32, Fault> {
+        self.let_go_of_given_up().await?;
         let mut dropped = 0;
         for server in self.0.servers.values() {
             for state in ["ready", "creating", "claimed"] {
@@ -34,6 +35,23 @@ impl Warm {
             }
         }
         Ok(dropped)
+    }
+
+    /// Lets go of what this process holds and neither makes nor drops any more: those whose row was
+    /// written and the answer lost, and what an earlier sweep left.
+    async fn let_go_of_given_up(&self) -> Result<(), Fault> {
+        let (client, holder) = (self.0.registry.client().await?, self.0.presence.id());
+        let sql = "SELECT tenant_id FROM pgusher.warm_databases \
+                   WHERE held_by = $1 AND state = 'creating'";
+        let mut held = Vec::new();
+        for row in client.query(sql, &[&holder]).await.map_err(failed::registry)? {
+            held.push(row.try_get(0).map_err(failed::registry)?);
+        }
+        let given_up = self.0.making.given_up(held);
+        let sql = "UPDATE pgusher.warm_databases SET held_by = NULL \
+                   WHERE tenant_id = ANY ($1) AND held_by = $2 AND state = 'creating'";
+        client.execute(sql, &[&given_up, &holder]).await.map_err(failed::registry)?;
+        Ok(())
     }
 
     async fn take(&self, server: &Provisioner, state: &str) -> Result<Vec<TenantId>, Fault> {

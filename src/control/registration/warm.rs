@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::job::KEY_VERSION;
+use super::underway::Underway;
 use crate::control::provision::{Inside, Provisioner, Servers};
 use crate::control::{Presence, failed, verifier};
 use crate::fault::Fault;
@@ -53,6 +54,8 @@ pub(super) struct Parts {
     settings: WarmSettings,
     pressure: Box<Pressure>,
     held: Mutex<HashMap<TenantId, (Arc<str>, Inside)>>,
+    /// Databases being made here.
+    pub(super) making: Underway,
     /// Registrations under way.
     busy: AtomicUsize,
     claims: watch::Sender<u64>,
@@ -99,8 +102,17 @@ impl Warm {
         pressure: Box<Pressure>,
     ) -> Self {
         let (claims, _) = watch::channel(0);
-        let (held, busy) = (Mutex::default(), AtomicUsize::new(0));
-        let parts = Parts { registry, servers, presence, settings, pressure, held, busy, claims };
+        let parts = Parts {
+            registry,
+            servers,
+            presence,
+            settings,
+            pressure,
+            held: Mutex::default(),
+            making: Underway::default(),
+            busy: AtomicUsize::new(0),
+            claims,
+        };
         Self(Arc::new(parts))
     }
 
@@ -217,15 +229,14 @@ impl Warm {
 
     async fn create(&self, server: &Provisioner) -> Result<(), Fault> {
         let tenant = fresh_id()?;
+        let _hand = self.0.making.enter(tenant.as_str());
         let sql = "INSERT INTO pgusher.warm_databases \
                    (tenant_id, server, schema_version, key_version, held_by) \
                    VALUES ($1, $2, $3, $4, $5)";
         let (name, version) = (&**server.name(), server.warm_version());
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
             [&tenant.as_str(), &name, &version, &KEY_VERSION, &self.0.presence.id()];
-        let client = self.0.registry.client().await?;
-        client.execute(sql, &row).await.map_err(failed::registry)?;
-        drop(client);
+        self.write(sql, &row).await?;
         let made = server.ensure_tenant(&tenant, KEY_VERSION).await;
         let made = match made {
             Ok(inside) => {
@@ -245,9 +256,24 @@ impl Warm {
         // Whoever took it over meanwhile is dropping it.
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
             [&tenant.as_str(), &self.0.presence.id()];
-        let client = self.0.registry.client().await?;
-        client.execute(sql, &row).await.map_err(failed::registry)?;
+        let mut pause = RETRY_MIN;
+        // What is made is not thrown away because the registry is away for a moment.
+        while let Err(fault) = self.write(sql, &row).await {
+            fault.log();
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
         made
+    }
+
+    async fn write(
+        &self,
+        sql: &str,
+        row: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<(), Fault> {
+        let client = self.0.registry.client().await?;
+        client.execute(sql, row).await.map_err(failed::registry)?;
+        Ok(())
     }
 
     /// Stays connected to a new database, if there is a place for that. Without it a registration
