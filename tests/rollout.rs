@@ -230,6 +230,38 @@ fn what_tenants_do_to_themselves_stops_nobody_elses_migration() {
     assert_eq!(report["stopped"], Value::Null, "{report}");
 }
 
+#[test]
+fn a_tenant_dropped_while_it_is_migrated_leaves_no_logins() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(2));
+    let folder = next_schema(&world);
+    fs::write(folder.join("0005_extra.sql"), "SELECT pg_sleep(2);").unwrap();
+    let section = format!("[schema]\ntenant = '{}'\n", folder.display());
+    let file = config(&world, &section);
+    let gone = world.tenants.iter().map(|tenant| tenant.id.clone()).min().unwrap();
+    let rollout = std::thread::spawn({
+        let file = file.clone();
+        move || migrate(&file, &[])
+    });
+    let mut admin = world.superuser("postgres");
+    let asleep = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+         AND datname = 'tenant_{gone}' AND query LIKE '%pg_sleep%'"
+    );
+    eventually(Duration::from_secs(60), "it is being migrated", || {
+        (admin.one(&asleep).unwrap() == "1").then_some(())
+    });
+    let (exit, dropped) = run(&["tenant", "drop", &gone, "--yes", "--config", &file]);
+    assert_eq!(exit, 0, "{dropped}");
+    let (exit, report) = rollout.join().unwrap();
+    assert_eq!((exit, &report["migrated"]), (0, &1.into()), "{report}");
+    assert_eq!(report["failed"], serde_json::json!([]), "{report}");
+    let left = format!("SELECT count(*) FROM pg_roles WHERE rolname LIKE 't_{gone}_%'");
+    assert_eq!(admin.one(&left).as_deref(), Ok("0"));
+}
+
 fn write_tenant(world: &World, id: &str) {
     let mut registry = world.superuser(&world.registry_database());
     let (server, superuser) = (world.server_addr(), world.superuser_name());

@@ -74,26 +74,52 @@ pub(super) async fn ensure_logins(
     key: &MasterKey,
     version: i32,
 ) -> Result<(), Step> {
-    let names: Vec<String> = Role::ALL.iter().map(|role| tenant.login_role(*role)).collect();
-    let sql = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)";
-    let mut found = Vec::with_capacity(names.len());
-    for row in admin.query(sql, &[&names]).await? {
-        found.push(row.try_get::<_, String>(0)?);
-    }
+    let there = logins(admin, tenant).await?;
     let mut sql = String::new();
     for role in Role::ALL {
-        let name = tenant.login_role(role);
-        let password = key.role_password(tenant, role, version);
-        let verifier = literal(&scram_verifier(password.expose(), ITERATIONS)?);
-        let (exists, group) = (found.contains(&name), groups::group(role));
-        let name = ident(&name);
-        let _ = if exists {
+        let verifier = verifier(tenant, role, key, version)?;
+        let (name, group) = (ident(&tenant.login_role(role)), groups::group(role));
+        let _ = if there.contains(&role) {
             write!(sql, "ALTER ROLE {name} LOGIN PASSWORD {verifier};")
         } else {
             write!(sql, "CREATE ROLE {name} LOGIN PASSWORD {verifier} IN ROLE {group};")
         };
     }
     Ok(admin.batch_execute(&sql).await?)
+}
+
+/// The same for the logins there are. A tenant that is being dropped has fewer and fewer, and none
+/// is to come back.
+pub(super) async fn restore_logins(
+    admin: &Client,
+    tenant: &TenantId,
+    key: &MasterKey,
+    version: i32,
+) -> Result<(), Step> {
+    let mut sql = String::new();
+    for role in logins(admin, tenant).await? {
+        let (name, verifier) =
+            (ident(&tenant.login_role(role)), verifier(tenant, role, key, version)?);
+        let _ = write!(sql, "ALTER ROLE {name} LOGIN PASSWORD {verifier};");
+    }
+    Ok(admin.batch_execute(&sql).await?)
+}
+
+/// Which of the tenant's logins are there.
+async fn logins(admin: &Client, tenant: &TenantId) -> Result<Vec<Role>, tokio_postgres::Error> {
+    let names: Vec<String> = Role::ALL.iter().map(|role| tenant.login_role(*role)).collect();
+    let sql = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)";
+    let mut there = Vec::with_capacity(names.len());
+    for row in admin.query(sql, &[&names]).await? {
+        there.push(row.try_get::<_, String>(0)?);
+    }
+    Ok(Role::ALL.into_iter().filter(|role| there.contains(&tenant.login_role(*role))).collect())
+}
+
+/// What PostgreSQL keeps of the derived password, as a literal.
+fn verifier(tenant: &TenantId, role: Role, key: &MasterKey, version: i32) -> Result<String, Fault> {
+    let password = key.role_password(tenant, role, version);
+    Ok(literal(&scram_verifier(password.expose(), ITERATIONS)?))
 }
 
 /// Closes the database to PUBLIC, gives it to the tenant's roles, and only then opens it.
@@ -175,12 +201,8 @@ pub(super) async fn drop_all(
     let name = tenant.database();
     let database = ident(&name);
     end_work_on(admin, tenant).await?;
-    let names: Vec<String> = Role::ALL.iter().map(|role| tenant.login_role(*role)).collect();
-    let sql = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY ($1)";
-    let mut roles = Vec::with_capacity(names.len());
-    for row in admin.query(sql, &[&names]).await? {
-        roles.push(ident(&row.try_get::<_, String>(0)?));
-    }
+    let there = logins(admin, tenant).await?;
+    let roles: Vec<_> = there.into_iter().map(|role| ident(&tenant.login_role(role))).collect();
     let mut close = String::new();
     for role in &roles {
         let _ = write!(close, "ALTER ROLE {role} NOLOGIN;");
@@ -204,7 +226,7 @@ pub(super) async fn drop_all(
     Ok(())
 }
 
-/// Lets the tenant's roles log in, or not.
+/// Lets the tenant's roles log in, or not: those there are.
 pub(super) async fn set_login(
     admin: &Client,
     tenant: &TenantId,
@@ -212,7 +234,7 @@ pub(super) async fn set_login(
 ) -> Result<(), Step> {
     let word = if allowed { "LOGIN" } else { "NOLOGIN" };
     let mut sql = String::new();
-    for role in Role::ALL {
+    for role in logins(admin, tenant).await? {
         let _ = write!(sql, "ALTER ROLE {} {word};", ident(&tenant.login_role(role)));
     }
     Ok(admin.batch_execute(&sql).await?)

@@ -255,14 +255,14 @@ impl Provisioner {
     }
 
     /// Puts the logins' passwords back to what is derived: a role may change its own, and a dial
-    /// refused with 28P01 says that one did.
+    /// refused with 28P01 says that one did. A login that is not there is not made.
     ///
     /// # Errors
     /// 08006 when the server refuses.
     pub async fn restore_logins(&self, tenant: &TenantId, key_version: i32) -> Result<(), Fault> {
         self.step("logins", async {
             let admin = self.pool.get().await?;
-            database::ensure_logins(&admin, tenant, &self.key, key_version).await
+            database::restore_logins(&admin, tenant, &self.key, key_version).await
         })
         .await
     }

@@ -9,7 +9,7 @@ use futures_util::stream;
 
 use super::queue::{self, Goal};
 use super::report::{FailedTenant, RolloutReport, RolloutStatus, Tally};
-use super::tenant::{Left, Patience};
+use super::tenant::{Ended, Left, Patience};
 use crate::control::provision::Servers;
 use crate::control::schema::MigrationSet;
 use crate::fault::Fault;
@@ -149,8 +149,11 @@ impl Rollout {
             first
         };
         for canary in &canaries {
-            let done = self.bring_up(canary, Patience::of(course)).await;
-            let came_through = done.is_ok();
+            let mut done = self.bring_up(canary, Patience::of(course)).await;
+            if are_named && matches!(done, Ok(Ended::Gone)) {
+                done = Err("no such tenant".to_owned().into());
+            }
+            let came_through = matches!(done, Ok(Ended::Up));
             run.note(canary, done);
             progress(run.tally);
             tried.insert(canary.clone());
@@ -182,9 +185,10 @@ struct Run {
 }
 
 impl Run {
-    fn note(&mut self, id: &TenantId, done: Result<(), Left>) {
+    fn note(&mut self, id: &TenantId, done: Result<Ended, Left>) {
         match done {
-            Ok(()) => self.tally.migrated += 1,
+            Ok(Ended::Up) => self.tally.migrated += 1,
+            Ok(Ended::Gone) => {}
             Err(Left { reason, by_owner }) => {
                 self.tally.failed += 1;
                 self.failed.push(FailedTenant { tenant_id: id.to_string(), reason, by_owner });

@@ -1,5 +1,6 @@
 //! One tenant's turn.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
@@ -36,6 +37,15 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The history of a product whose tables another system made: its login owns them.
 pub(super) const TAKEN_OVER: History = History { schema: "public", run_as: None };
 
+/// How a tenant's turn ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It has the new version.
+    Up,
+    /// It is no tenant any more: somebody dropped it.
+    Gone,
+}
+
 /// Why a tenant was left as it was.
 pub(super) struct Left {
     pub(super) reason: String,
@@ -62,30 +72,41 @@ impl From<SchemaError> for Left {
 
 impl Rollout {
     /// Brings one tenant up. Why not, in a sentence.
-    pub(super) async fn bring_up(&self, id: &TenantId, patience: Patience) -> Result<(), Left> {
-        let found = self.registry.tenant(id).await.map_err(|fault| told(&fault))?;
-        let Some(tenant) = found else { return Err("no such tenant".to_owned().into()) };
+    pub(super) async fn bring_up(&self, id: &TenantId, patience: Patience) -> Result<Ended, Left> {
+        let Some(mut tenant) = self.read(id).await? else { return Ok(Ended::Gone) };
         let server = self.servers.get(&*tenant.server).filter(|_| !tenant.adopted);
         if server.is_none() && !tenant.adopted {
             return Err(format!("its server, \"{}\", is not configured", tenant.server).into());
         }
-        let server = server.map(|server| &**server);
+        let server = server.map(Arc::clone);
         let mut pause = PAUSE;
         for attempt in 1.. {
-            let turn = Box::pin(self.turn(&tenant, server, patience));
+            let turn = Box::pin(self.turn(&tenant, server.as_deref(), patience));
             let error = match tokio::time::timeout(patience.left(), turn).await {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => error,
                 Err(_) => return Err("it took longer than it may".to_owned().into()),
             };
             let hopeless = !error.may_pass() || attempt >= TRIES || patience.left() < pause;
+            if !hopeless {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            // One that was dropped meanwhile has no failure, and nothing is put back for it.
+            tenant = match self.read(id).await? {
+                Some(tenant) => tenant,
+                None => return Ok(Ended::Gone),
+            };
             if hopeless {
                 return Err(error.into());
             }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
         }
-        Ok(self.goal.reached(&self.registry, id).await.map_err(|fault| told(&fault))?)
+        self.goal.reached(&self.registry, id).await.map_err(|fault| told(&fault))?;
+        Ok(Ended::Up)
+    }
+
+    async fn read(&self, id: &TenantId) -> Result<Option<Tenant>, String> {
+        self.registry.tenant(id).await.map_err(|fault| told(&fault))
     }
 
     async fn turn(
