@@ -9,11 +9,12 @@ use crate::control::fleet::{apply_tenant, hold_cap};
 use crate::fault::{Fault, SqlState};
 use crate::ident::TenantId;
 use crate::pool::Holder;
-use crate::tenant::Tenant;
+use crate::tenant::{Status, Tenant};
 
-/// Between two tries.
+/// Between two tries; longer where nobody waits for it.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX_UNUSED: Duration = Duration::from_secs(30);
 
 /// The turn to tell one tenant's server.
 pub(super) struct Applying {
@@ -36,7 +37,8 @@ impl Applying {
     }
 
     /// Tells it, once here, and then in a task of its own for as long as that fails and the tenant
-    /// has a room: until it is told, every process keeps to its part of the cap, which may be none.
+    /// has a room or is suspended: until it is told, every process keeps to its part of the cap, which
+    /// may be none, and a suspended tenant's logins are open past pgusher.
     pub(super) async fn apply(self, built: &Arc<Built>) {
         if let Some(failed) = self.tell(built).await {
             tokio::spawn(failed.again(Arc::clone(built)));
@@ -47,13 +49,25 @@ impl Applying {
         let mut pause = PAUSE_MIN;
         loop {
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            let is_used = built.pools.room(&self.id).is_some();
+            pause = (pause * 2).min(if is_used { PAUSE_MAX } else { PAUSE_MAX_UNUSED });
             self.row = self.turn.wish().or(self.row);
+            // That it was resumed meanwhile is not always heard.
+            if self.is_suspended()
+                && let Ok(now) = built.registry.tenant(&self.id).await
+            {
+                let Some(now) = now else { return };
+                self.row = Some(Arc::new(now));
+            }
             match self.tell(&built).await {
                 Some(failed) => self = failed,
                 None => return,
             }
         }
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.row.as_ref().is_some_and(|tenant| tenant.status == Status::Suspended)
     }
 
     /// Until nobody wants more. Comes back where it failed and is to be tried again.
@@ -65,7 +79,7 @@ impl Applying {
                 Err(fault) => {
                     tracing::warn!(%id, %fault, "a tenant's server could not be told its limits yet");
                     built.pools.set_holder(id, Holder::Unknown);
-                    if built.pools.room(id).is_some() {
+                    if built.pools.room(id).is_some() || self.is_suspended() {
                         return Some(self);
                     }
                 }

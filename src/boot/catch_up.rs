@@ -5,8 +5,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
 use super::Built;
 use super::changes::{look, look_at_key, revoke};
+use super::suspended;
 use crate::auth::Kind;
 use crate::control::revocations::standing;
 use crate::fault::{Fault, SqlState};
@@ -20,6 +24,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Reads everything again whenever changes were missed, for ever.
 pub(super) async fn keep(built: Arc<Built>) {
+    // Beside this: a server that is away keeps no revocation from being read.
+    let (mut beside, read) = (JoinSet::new(), Arc::new(Notify::new()));
+    beside.spawn(suspended::keep(Arc::clone(&built), Arc::clone(&read)));
     loop {
         let rung = tokio::time::timeout(SWEEP_EVERY, built.missed.notified()).await;
         if rung.is_err() {
@@ -35,6 +42,7 @@ pub(super) async fn keep(built: Arc<Built>) {
             (pause, tries) = ((pause * 2).min(PAUSE_MAX), tries.saturating_add(1));
         }
         built.behind.set(0);
+        read.notify_one();
         if tries > 1 {
             tracing::info!(tries, "revocations and changes that were missed have been read");
         }

@@ -9,10 +9,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Built;
+use super::changes::look as look_at_row;
 use crate::control::provision::DatabaseState;
 use crate::control::registration::KEY_VERSION;
 use crate::ident::TenantId;
 use crate::session::RefusedDial;
+use crate::tenant::Status;
 
 /// A tenant is looked at no more often than this: what is refused again at once is refused for
 /// another reason.
@@ -38,7 +40,7 @@ pub(super) async fn look(built: Arc<Built>) {
     }
 }
 
-async fn look_at(built: &Built, dial: &RefusedDial) {
+async fn look_at(built: &Arc<Built>, dial: &RefusedDial) {
     let id = &dial.tenant;
     let Ok(tenant) = built.directory.tenant(id).await else { return };
     let Some(server) = built.servers.get(&*tenant.server).filter(|_| !tenant.adopted) else {
@@ -55,6 +57,16 @@ async fn look_at(built: &Built, dial: &RefusedDial) {
         Err(_) => return,
     }
     if !dial.login {
+        return;
+    }
+    // Whether it may log in is its row's to say, and what that says may be news here.
+    built.directory.forget(id);
+    if let Err(fault) = look_at_row(built, id).await {
+        fault.log();
+        built.missed.notify_one();
+    }
+    let tenant = built.directory.tenant(id).await;
+    if tenant.is_ok_and(|tenant| tenant.status == Status::Suspended) {
         return;
     }
     match server.restore_logins(id, KEY_VERSION).await {

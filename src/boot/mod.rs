@@ -19,6 +19,7 @@ mod seams;
 mod settings;
 mod split;
 mod subscriptions;
+mod suspended;
 mod texting;
 mod turns;
 

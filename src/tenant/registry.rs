@@ -128,10 +128,25 @@ impl Registry {
     /// # Errors
     /// As [`Registry::tenant`].
     pub async fn tenants(&self, after: &str, limit: u32) -> Result<TenantPage, Fault> {
+        self.page("", after, limit).await
+    }
+
+    /// The same of those that are suspended.
+    ///
+    /// # Errors
+    /// As [`Registry::tenant`].
+    pub async fn suspended(&self, after: &str, limit: u32) -> Result<TenantPage, Fault> {
+        // As `Status::parse` reads it.
+        let only = r#"AND (p.suspended_at IS NOT NULL OR lower(coalesce(t."status", ''))
+                          NOT IN ('active', 'moving', 'provisioning'))"#;
+        self.page(only, after, limit).await
+    }
+
+    async fn page(&self, only: &str, after: &str, limit: u32) -> Result<TenantPage, Fault> {
         let client = self.client().await?;
         let sql = format!(
             r#"SELECT {TENANT_COLUMNS} WHERE t."id" > $1::text AND t."id" ~ '^[a-z0-9_]{{1,56}}$'
-               ORDER BY t."id" LIMIT $2"#
+               {only} ORDER BY t."id" LIMIT $2"#
         );
         let read = reading();
         let rows = client.query(&sql, &[&after, &i64::from(limit)]).await.map_err(away)?;

@@ -88,8 +88,8 @@ pub(super) async fn ensure_logins(
     Ok(admin.batch_execute(&sql).await?)
 }
 
-/// The same for the logins there are. A tenant that is being dropped has fewer and fewer, and none
-/// is to come back.
+/// The same passwords for the logins there are. A tenant that is being dropped has fewer and fewer,
+/// and none is to come back; whether they may log in is [`set_login`]'s to say.
 pub(super) async fn restore_logins(
     admin: &Client,
     tenant: &TenantId,
@@ -100,7 +100,7 @@ pub(super) async fn restore_logins(
     for role in logins(admin, tenant).await? {
         let (name, verifier) =
             (ident(&tenant.login_role(role)), verifier(tenant, role, key, version)?);
-        let _ = write!(sql, "ALTER ROLE {name} LOGIN PASSWORD {verifier};");
+        let _ = write!(sql, "ALTER ROLE {name} PASSWORD {verifier};");
     }
     Ok(admin.batch_execute(&sql).await?)
 }

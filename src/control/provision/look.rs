@@ -1,10 +1,12 @@
 //! A server and its databases, asked about and not entered.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Provisioner;
 use super::database::Step;
 use crate::fault::Fault;
+use crate::ident::{Role, TenantId};
 
 /// How a tenant's database stands, as the server's catalog has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,5 +60,26 @@ impl Provisioner {
             Ok(states)
         })
         .await
+    }
+
+    /// Which of these tenants have a login that may log in.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be asked.
+    pub async fn with_open_logins(&self, tenants: &[TenantId]) -> Result<Vec<TenantId>, Fault> {
+        let logins = |tenant: &TenantId| Role::ALL.map(|role| tenant.login_role(role));
+        let names: Vec<String> = tenants.iter().flat_map(logins).collect();
+        let open = self.step("look", async {
+            let admin = self.pool.get().await?;
+            let sql = "SELECT rolname::text FROM pg_roles WHERE rolcanlogin AND rolname = ANY ($1)";
+            let mut open = HashSet::new();
+            for row in admin.query(sql, &[&names]).await? {
+                open.insert(row.try_get::<_, String>(0)?);
+            }
+            Ok(open)
+        });
+        let open = open.await?;
+        let may = |tenant: &&TenantId| logins(tenant).iter().any(|login| open.contains(login));
+        Ok(tenants.iter().filter(may).cloned().collect())
     }
 }

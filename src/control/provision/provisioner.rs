@@ -255,7 +255,8 @@ impl Provisioner {
     }
 
     /// Puts the logins' passwords back to what is derived: a role may change its own, and a dial
-    /// refused with 28P01 says that one did. A login that is not there is not made.
+    /// refused with 28P01 says that one did. A login that is not there is not made, and one that is
+    /// shut stays shut.
     ///
     /// # Errors
     /// 08006 when the server refuses.

@@ -159,7 +159,8 @@ async fn enter(
     let failed = |fault: Fault| SchemaError::Login(told(&fault));
     if changed {
         server.restore_logins(&tenant.id, KEY_VERSION).await.map_err(failed)?;
-    } else {
+    }
+    if tenant.status == Status::Suspended {
         server.allow_logins(&tenant.id, true).await.map_err(failed)?;
     }
     let second = tenant::connect(&url, timeout).await;
