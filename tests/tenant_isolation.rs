@@ -219,7 +219,22 @@ async fn shape(world: &World) {
     assert_eq!(row.get::<_, i32>(0), 6);
 }
 
+/// All that the owner of one tenant's objects can grant to another tenant's logins.
+async fn grant_to(world: &World, ids: &[&TenantId]) {
+    let owner = world.enter(&world.a, Role::Owner, &world.a.database()).await.unwrap();
+    owner.batch_execute("CREATE TABLE bait (n int); CREATE SCHEMA trap").await.unwrap();
+    for login in ids.iter().flat_map(|id| Role::ALL.map(|role| id.login_role(role))) {
+        let sql = format!(
+            r#"GRANT ALL ON bait, "Member" TO {login}; GRANT USAGE ON SCHEMA trap TO {login};
+               ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {login};
+               CREATE POLICY for_{login} ON bait TO {login} USING (true)"#
+        );
+        owner.batch_execute(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
+}
+
 async fn dropped(world: &World) {
+    grant_to(world, &[&world.b]).await;
     let guest = world.enter(&world.b, Role::App, &world.b.database()).await.unwrap();
     for _again in 0..2 {
         world.provisioner.drop_tenant(&world.b).await.unwrap();
@@ -259,6 +274,31 @@ async fn the_same_with_a_provisioner_that_is_no_superuser() {
     shape(&world).await;
     suspended(&world).await;
     dropped(&world).await;
+}
+
+#[tokio::test]
+async fn a_login_that_is_granted_something_for_good_is_left_and_shut() {
+    for superuser in [true, false] {
+        let world = world(superuser).await;
+        let owner = world.enter(&world.a, Role::Owner, &world.a.database()).await.unwrap();
+        let table = "CREATE TABLE bait (n int); GRANT SELECT ON bait TO t_a_app WITH GRANT OPTION";
+        owner.batch_execute(table).await.unwrap();
+        let app = world.enter(&world.a, Role::App, &world.a.database()).await.unwrap();
+        // Granted by another than the owner: DROP OWNED does not see it.
+        app.batch_execute("GRANT SELECT ON bait TO t_b_ro").await.unwrap();
+        for _again in 0..2 {
+            world.provisioner.drop_tenant(&world.b).await.unwrap();
+        }
+        let admin = world.cluster.connect("postgres").await;
+        let left = "SELECT string_agg(rolname, ',') FROM pg_authid WHERE rolname LIKE 't_b_%'
+                    AND NOT rolcanlogin AND rolpassword IS NULL";
+        let left: String = admin.query_one(left, &[]).await.unwrap().get(0);
+        assert_eq!(left, "t_b_ro");
+        // As if it were new.
+        world.provisioner.ensure_tenant(&world.b, 1).await.unwrap();
+        assert!(world.enter(&world.b, Role::Readonly, &world.b.database()).await.is_ok());
+        assert!(world.enter(&world.b, Role::Readonly, &world.a.database()).await.is_err());
+    }
 }
 
 #[tokio::test]

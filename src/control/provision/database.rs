@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::groups::{self, Powers};
+use super::leftover;
 use super::template::default_privileges;
 use crate::control::sql::{ident, literal};
 use crate::control::verifier::scram_verifier;
@@ -192,19 +193,20 @@ pub(super) async fn end_work_on(
     Ok(())
 }
 
-/// Drops the database and the logins, whatever of them is there.
+/// Drops the database and the logins, whatever of them is there. Names the logins that could not be
+/// dropped, because others' objects name them.
 pub(super) async fn drop_all(
     admin: &Client,
     tenant: &TenantId,
     powers: Powers,
-) -> Result<(), Step> {
+) -> Result<Vec<Role>, Step> {
     let name = tenant.database();
     let database = ident(&name);
     end_work_on(admin, tenant).await?;
     let there = logins(admin, tenant).await?;
-    let roles: Vec<_> = there.into_iter().map(|role| ident(&tenant.login_role(role))).collect();
     let mut close = String::new();
-    for role in &roles {
+    for role in &there {
+        let role = ident(&tenant.login_role(*role));
         let _ = write!(close, "ALTER ROLE {role} NOLOGIN;");
         // Ending a session takes a membership in its role.
         if !powers.superuser {
@@ -220,10 +222,7 @@ pub(super) async fn drop_all(
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
     }
     // The database first: its ACL names the roles.
-    for role in roles {
-        admin.batch_execute(&format!("DROP ROLE IF EXISTS {role}")).await?;
-    }
-    Ok(())
+    leftover::drop_logins(admin, tenant, there).await
 }
 
 /// Lets the tenant's roles log in, or not: those there are.

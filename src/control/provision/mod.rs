@@ -9,6 +9,7 @@ mod doors;
 mod groups;
 mod inside;
 mod inspect;
+mod leftover;
 mod look;
 mod metrics;
 mod provisioner;

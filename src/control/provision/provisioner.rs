@@ -23,13 +23,13 @@ pub type Servers = BTreeMap<Arc<str>, Arc<Provisioner>>;
 /// processes at once, and after a crash at any point.
 pub struct Provisioner {
     name: Arc<str>,
-    admin: DatabaseUrl,
+    pub(super) admin: DatabaseUrl,
     tenants: DatabaseUrl,
     connections_max: u32,
     region: Arc<str>,
     weight: u32,
     tenants_max: u32,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     key: MasterKey,
     template: Template,
     pub(super) pool: Pool,
@@ -331,12 +331,13 @@ impl Provisioner {
     /// # Errors
     /// 08006 when the server refuses; run it again.
     pub async fn drop_tenant(&self, tenant: &TenantId) -> Result<(), Fault> {
-        self.step("drop", async {
+        let dropping = self.step("drop", async {
             let admin = self.pool.get().await?;
             let powers = Powers::of(&admin).await?;
-            database::drop_all(&admin, tenant, powers).await
-        })
-        .await
+            Ok((database::drop_all(&admin, tenant, powers).await?, powers))
+        });
+        let (held, powers) = dropping.await?;
+        if held.is_empty() { Ok(()) } else { self.part_with(tenant, held, powers).await }
     }
 
     async fn powers(&self) -> Result<Powers, Fault> {
