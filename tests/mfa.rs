@@ -156,6 +156,46 @@ fn a_second_factor_from_enrolment_to_its_end() {
 }
 
 #[test]
+fn a_registration_repeated_gives_no_tokens_past_a_factor_whose_confirmation_broke_off() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let organisation = json!({
+        "email": "ada@repeated.example", "password": "correct horse battery staple",
+        "firstName": "Ada", "lastName": "Lovelace", "churchName": "St. Ada's",
+    });
+    let register = || {
+        let key = [("idempotency-key", "k")];
+        call(world.http, "POST", "/api/auth/register", &key, &organisation.to_string())
+    };
+    let made = register();
+    assert_eq!(made.status, 201, "{made:?}");
+    let admin = Admin {
+        world: &world,
+        email: "ada@repeated.example",
+        password: "correct horse battery staple",
+        bearer: format!("Bearer {}", made.json["accessToken"].as_str().unwrap()),
+    };
+    let enrolled = admin.post("/api/auth/mfa/enroll", &Value::Null);
+    let secret = enrolled.json["secret"].as_str().unwrap().to_owned();
+    let again = register();
+    assert!(again.json["accessToken"].is_string(), "it is no factor yet: {again:?}");
+    // The registry fails between two statements of the confirmation.
+    let away = "create function pgusher.away() returns trigger language plpgsql as $$
+            begin raise exception 'away'; end $$;
+        create trigger away before delete on pgusher.mfa_attempts
+            for each row execute function pgusher.away()";
+    world.superuser(&world.registry_database()).query(away).unwrap();
+    within_a_step();
+    admin.post("/api/auth/mfa/confirm", &json!({ "code": code(&secret, 0) }));
+    problem(&admin.login(None), 401, "mfa-required");
+    let again = register();
+    assert_eq!((again.status, &again.json["tenantId"]), (200, &made.json["tenantId"]));
+    assert!(again.json["accessToken"].is_null(), "{again:?}");
+}
+
+#[test]
 fn codes_are_tried_ten_times_and_no_more() {
     if bare::wanted() {
         return;

@@ -122,12 +122,21 @@ impl Mfa {
         let opened = vault.open(&factor.secret).ok_or(NOTHING_TO_CONFIRM)?;
         let step = totp::matching(&opened.secret, &code, factor.used, SystemTime::now());
         let step = step.ok_or(Refused::CodeRefused)?;
+        // Before it is in force: a registration that is repeated asks the registry, not the tenant's
+        // database, and must give no tokens without a code however this ends. One that is noted and
+        // then not enabled costs its admin a login.
+        self.audit(caller, "mfa enabled").await?;
         if !store.enable(&factor.secret, step).await? {
             return Err(NOTHING_TO_CONFIRM);
         }
-        self.attempts.forget(&caller.tenant, &caller.subject).await?;
-        self.audit(caller, "mfa enabled").await?;
-        self.hand_out(&store, &vault).await
+        let codes = self.hand_out(&store, &vault).await?;
+        // They are shown once; the tries that came before end by themselves.
+        if let Err(Refused::Failed(fault)) =
+            self.attempts.forget(&caller.tenant, &caller.subject).await
+        {
+            fault.log();
+        }
+        Ok(codes)
     }
 
     /// Takes the second factor away.
