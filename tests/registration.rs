@@ -308,6 +308,20 @@ async fn operators_suspend_limit_and_drop() {
 }
 
 #[tokio::test]
+async fn a_full_server_whose_last_tenant_is_dropped_takes_one_again() {
+    let office = Office::over(Cluster::start(), Wish { tenants_max: 1, ..Wish::default() }).await;
+    let made = office.registration.register(organisation("a@example.org"), None).await.unwrap();
+    let health = office.health.clone();
+    let watching = tokio::spawn(async move { health.run().await });
+    let has_room = || office.health.has_room(&office.servers["main"]);
+    until("it is full", || async { !has_room() }).await;
+    Fleet::new(office.registry.clone()).drop_tenant(&made.tenant, &office.servers).await.unwrap();
+    until("it has room", || async { has_room() }).await;
+    office.registration.register(organisation("b@example.org"), None).await.unwrap();
+    watching.abort();
+}
+
+#[tokio::test]
 async fn changes_are_heard_and_a_gap_is_told() {
     let office = Office::open().await;
     let heard = Arc::new(Mutex::new(Vec::new()));

@@ -219,15 +219,19 @@ impl Health {
     async fn count(&self) -> Result<(), Fault> {
         let client = self.0.registry.client().await?;
         let sql = "SELECT server, count(*) FROM pgusher.tenants WHERE managed GROUP BY server";
-        let rows = client.query(sql, &[]).await.map_err(failed::registry)?;
-        let mut all = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for row in rows {
+        let mut counts = Vec::new();
+        for row in client.query(sql, &[]).await.map_err(failed::registry)? {
             let name: Option<String> = row.try_get(0).map_err(failed::registry)?;
             let count: i64 = row.try_get(1).map_err(failed::registry)?;
-            if let Some(name) = name {
-                let known = all.entry(name.as_str().into()).or_default();
-                known.tenants = u64::try_from(count).unwrap_or(0);
-            }
+            counts.extend(name.map(|name| (name, u64::try_from(count).unwrap_or(0))));
+        }
+        let mut all = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server whose last tenant is gone is in no group.
+        for known in all.values_mut() {
+            known.tenants = 0;
+        }
+        for (name, count) in counts {
+            all.entry(name.as_str().into()).or_default().tenants = count;
         }
         Ok(())
     }
