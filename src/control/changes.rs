@@ -150,12 +150,12 @@ async fn listen_once(
     let dial = Dial::new(registry.url(), registry.connect_timeout());
     let (client, mut messages) = dial.connect().await?;
     // The connection moves only while its messages are polled.
-    let ask = client.batch_execute(LISTEN);
+    let ask = tokio::time::timeout(registry.connect_timeout(), client.batch_execute(LISTEN));
     tokio::pin!(ask);
     loop {
         tokio::select! {
             asked = &mut ask => {
-                asked?;
+                asked.map_err(|_| DialError::Slow)??;
                 break;
             }
             message = messages.next() => tell(message.transpose()?, sink),
@@ -199,7 +199,11 @@ fn tell(message: Option<AsyncMessage>, sink: &(impl Fn(Change) + Send + Sync)) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::tenant::{MasterKey, RegistrySettings};
+    use crate::units::Span;
 
     #[test]
     fn payloads_are_read() {
@@ -226,5 +230,37 @@ mod tests {
             assert_eq!(Change::parse(payload), Some(change), "{payload}");
         }
         assert_eq!(Change::parse(r#"{"of":"tenant","id":"A-B"}"#), None);
+    }
+
+    /// A registry that freezes once its client is logged in; ends when it is dialled again.
+    async fn frozen(at: tokio::net::TcpListener) {
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let (mut socket, _) = at.accept().await.expect("dialled");
+            let mut startup = [0; 8];
+            socket.read_exact(&mut startup).await.expect("a startup packet");
+            let ready = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+            socket.write_all(ready).await.expect("written");
+            held.push(socket);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_freezes_before_it_listens_is_dialled_again() {
+        let at = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = at.local_addr().expect("an address").port();
+        let settings = RegistrySettings {
+            url: format!("postgresql://u@127.0.0.1:{port}/registry?sslmode=disable").into(),
+            connect_timeout: Span::millis(200),
+            ..RegistrySettings::default()
+        };
+        let key = MasterKey::new(&"k".repeat(32).as_str().into()).expect("a key");
+        let registry = Registry::new(&settings, key).expect("settings");
+        let within = Duration::from_secs(10);
+        let listening = listen(&registry, |change| panic!("{change:?}"));
+        tokio::select! {
+            again = tokio::time::timeout(within, frozen(at)) => again.expect("dialled again"),
+            () = listening => {}
+        }
     }
 }
