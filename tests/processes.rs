@@ -222,6 +222,41 @@ async fn a_budget_is_never_passed_while_processes_come_and_go() {
     one.assert_no_panic();
 }
 
+/// Until PostgreSQL holds a tenant's cap, each process keeps to its part of it, which may be none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_holds_up_no_cap_of_another_s() {
+    if bare::wanted() {
+        return;
+    }
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let more = format!(
+        "[servers.silent]\nadmin_url = 'postgresql://postgres@127.0.0.1:{port}/postgres'\n\
+         weight = 0\n[limits]\nserver_max = 1\nqueue_timeout = '60s'"
+    );
+    let fleet = Fleet::found(Cluster::start(), &settings(&more)).await;
+    let ids: Vec<String> = ["a", "b", "c"].iter().map(|name| fleet.create(name)).collect();
+    let all = format!("'{}', '{}'", ids[0], ids[1]);
+    let sql = format!("UPDATE pgusher.tenants SET server = 'silent' WHERE tenant_id IN ({all})");
+    fleet.registry(&sql).await;
+    let processes = [fleet.serve("one"), fleet.serve("two")];
+    for process in &processes {
+        for id in &ids[..2] {
+            let login = Login::new("any", &fleet.token(id), &format!("tenant_{id}"));
+            let at = process.listen;
+            std::thread::spawn(move || drop(Conn::login(at, &login)));
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let login = Login::new("any", &fleet.token(&ids[2]), &format!("tenant_{}", ids[2]));
+    let asked = Instant::now();
+    for process in &processes {
+        let mut session = Conn::login(process.listen, &login).unwrap_or_else(|e| panic!("{e:?}"));
+        assert_eq!(session.one("select 1").as_deref(), Ok("1"));
+    }
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+}
+
 /// Who has its part of the budget next finds none of its connections still counted.
 #[tokio::test]
 async fn who_shuts_down_leaves_no_server_connection_behind() {

@@ -36,13 +36,17 @@ impl Applying {
         Some(Self { turn: built.applied.take_free(id)?, id: id.clone(), row: None })
     }
 
-    /// Tells it, once here, and then in a task of its own for as long as that fails and the tenant
-    /// has a room or is suspended: until it is told, every process keeps to its part of the cap, which
-    /// may be none, and a suspended tenant's logins are open past pgusher.
-    pub(super) async fn apply(self, built: &Arc<Built>) {
-        if let Some(failed) = self.tell(built).await {
-            tokio::spawn(failed.again(Arc::clone(built)));
-        }
+    /// Tells it, in a task of its own: nobody waits for a server that does not answer. Again and again
+    /// for as long as that fails and the tenant has a room or is suspended: until it is told, every
+    /// process keeps to its part of the cap, which may be none, and a suspended tenant's logins are open
+    /// past pgusher.
+    pub(super) fn apply(self, built: &Arc<Built>) {
+        let built = Arc::clone(built);
+        tokio::spawn(async move {
+            if let Some(failed) = self.tell(&built).await {
+                failed.again(built).await;
+            }
+        });
     }
 
     async fn again(mut self, built: Arc<Built>) {

@@ -160,7 +160,7 @@ pub(super) async fn look_from(
     };
     // In another turn: a server that does not answer keeps no session from being cut.
     if let Some(applying) = applying {
-        applying.apply(built).await;
+        applying.apply(built);
     }
     looked
 }

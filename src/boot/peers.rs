@@ -113,7 +113,7 @@ pub(super) fn opened() -> (mpsc::Sender<TenantId>, mpsc::Receiver<TenantId>) {
 pub(super) async fn hold_caps(built: Arc<Built>, mut opened: mpsc::Receiver<TenantId>) {
     while let Some(id) = opened.recv().await {
         if let Some(applying) = Applying::cap(&built, &id) {
-            applying.apply(&built).await;
+            applying.apply(&built);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::database::{self, NewAdmin, Step};
 use super::groups::{self, Powers};
@@ -33,6 +33,8 @@ pub struct Provisioner {
     key: MasterKey,
     template: Template,
     pub(super) pool: Pool,
+    /// All tenants' limits may have to be told at once: registrations find a connection all the same.
+    telling: Semaphore,
     /// Set once the groups and the template are known to be there.
     ready: OnceCell<Powers>,
     metrics: ProvisionMetrics,
@@ -84,6 +86,7 @@ impl Provisioner {
             key,
             template: Template { product, own: MigrationSet::own() },
             pool,
+            telling: Semaphore::new(settings.admin_connections_max.saturating_sub(1).max(1)),
             ready: OnceCell::new(),
             metrics,
         })
@@ -287,6 +290,7 @@ impl Provisioner {
     /// # Errors
     /// 08006 when the server refuses.
     pub async fn allow_logins(&self, tenant: &TenantId, allowed: bool) -> Result<(), Fault> {
+        let _one_of_few = self.telling.acquire().await;
         self.step("logins", async {
             let admin = self.pool.get().await?;
             database::set_login(&admin, tenant, allowed).await
@@ -299,6 +303,7 @@ impl Provisioner {
     /// # Errors
     /// 08006 when the server refuses.
     pub async fn limit_connections(&self, tenant: &TenantId, max: u32) -> Result<(), Fault> {
+        let _one_of_few = self.telling.acquire().await;
         self.step("limit", async {
             let admin = self.pool.get().await?;
             let sql = "SELECT datconnlimit FROM pg_database WHERE datname = $1";
