@@ -84,7 +84,7 @@ impl Live {
             _ => return false,
         };
         // A simple query destroys the unnamed statement (PostgreSQL documentation, 55.2.3).
-        self.statements.forget_unnamed();
+        drop(self.statements.forget_unnamed());
         relay.skip_next();
         let status = self.deferred.status();
         let out = relay.say();

@@ -72,13 +72,27 @@ pub(super) enum Told {
     Unknown,
 }
 
-/// What a client has prepared. Empty for most clients, and then two words.
+/// An unnamed statement, or none.
+#[derive(Debug, Default)]
+pub(super) struct Unnamed {
+    /// The body of its Parse, behind the name.
+    body: Option<Box<[u8]>>,
+    /// The statement it executes.
+    executed: Option<Arc<Prepared>>,
+}
+
+impl Unnamed {
+    /// How many bytes keeping it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| body.len())
+    }
+}
+
+/// What a client has prepared. Empty for most clients, and then a few words.
 #[derive(Debug, Default)]
 pub(super) struct ClientStatements {
     named: Option<Box<Named>>,
-    unnamed: Option<Box<[u8]>>,
-    /// The statement the unnamed one executes.
-    executed: Option<Arc<Prepared>>,
+    unnamed: Unnamed,
     /// Bytes of the named ones.
     bytes: usize,
 }
@@ -211,32 +225,38 @@ impl ClientStatements {
     }
 
     /// Remembers the body of the last unnamed Parse, so that it can be bound in a later
-    /// transaction on another server. Allocates only when it changes.
-    pub(super) fn remember_unnamed(&mut self, body: &[u8]) {
-        self.executed = None;
-        if self.unnamed.as_deref() != Some(body) {
-            self.unnamed = Some(body.into());
+    /// transaction on another server, and what it executes. Gives the one before it, where that
+    /// was another. Allocates only then.
+    pub(super) fn remember_unnamed(
+        &mut self,
+        body: &[u8],
+        executed: Option<Arc<Prepared>>,
+    ) -> Option<Unnamed> {
+        if self.unnamed() == Some(body) {
+            self.unnamed.executed = executed;
+            return None;
         }
-    }
-
-    /// The same of one that executes a named statement.
-    pub(super) fn remember_executing(&mut self, other: Arc<Prepared>, body: &[u8]) {
-        self.remember_unnamed(body);
-        self.executed = Some(other);
+        let unnamed = Unnamed { body: Some(body.into()), executed };
+        Some(std::mem::replace(&mut self.unnamed, unnamed))
     }
 
     /// The statement the unnamed one executes.
     pub(super) fn executed(&self) -> Option<&Arc<Prepared>> {
-        self.executed.as_ref()
+        self.unnamed.executed.as_ref()
     }
 
-    /// Forgets the unnamed statement.
-    pub(super) fn forget_unnamed(&mut self) {
-        (self.unnamed, self.executed) = (None, None);
+    /// Forgets the unnamed statement. Gives it, if there was one.
+    pub(super) fn forget_unnamed(&mut self) -> Option<Unnamed> {
+        self.unnamed.body.is_some().then(|| std::mem::take(&mut self.unnamed))
+    }
+
+    /// The unnamed statement is what it was before.
+    pub(super) fn restore_unnamed(&mut self, unnamed: Unnamed) {
+        self.unnamed = unnamed;
     }
 
     /// The body of the last unnamed Parse.
     pub(super) fn unnamed(&self) -> Option<&[u8]> {
-        self.unnamed.as_deref()
+        self.unnamed.body.as_deref()
     }
 }

@@ -245,6 +245,13 @@ pub(super) fn take_back(with: &mut Listener<'_>) {
             Undo::Made(name) => with.client.remove(&name),
             Undo::Forgotten(id) => with.server.statements.restore(id),
             Undo::Closed(name, prepared) => with.client.insert(&name, prepared, Read::later()),
+            Undo::Unnamed(before) => {
+                with.server.statements.unnamed_is_gone();
+                if let Some(unnamed) = before {
+                    with.client.restore_unnamed(unnamed);
+                }
+            }
+            Undo::Placed => with.server.statements.unnamed_is_gone(),
         }
     }
 }

@@ -38,6 +38,10 @@ pub(super) struct Exchange {
     unmade: Vec<StatementId>,
     /// Messages sent and answered so far, to number those between.
     numbers: (u64, u64),
+    /// The number of the first message behind the last Sync.
+    group: u64,
+    /// Of the last message that changed the unnamed statement behind others of its group.
+    unnamed_at: u64,
     /// What has to be taken back if the message of that number is thrown away.
     undo: VecDeque<(u64, Undo)>,
     /// Bytes of all that.
@@ -70,6 +74,8 @@ impl Default for Exchange {
             status: b'I',
             unmade: Vec::new(),
             numbers: (0, 0),
+            group: 0,
+            unnamed_at: u64::MAX,
             undo: VecDeque::new(),
             undo_bytes: 0,
             undone: Vec::new(),
@@ -89,12 +95,13 @@ impl Exchange {
         self.undo.clear();
         self.undone.clear();
         (self.numbers, self.undo_bytes) = ((0, 0), 0);
+        (self.group, self.unnamed_at) = (0, u64::MAX);
         (self.skipping, self.copying, self.status) = (false, false, b'I');
         (self.unsynced, self.acted, self.doubtful, self.strayed) = (false, false, 0, false);
         self.kept.clear();
         (self.own, self.refusals) = (Own::Settled, 0);
         if self.owed.capacity() > 256 {
-            self.owed = VecDeque::new();
+            (self.owed, self.undo) = (VecDeque::new(), VecDeque::new());
         }
     }
 
@@ -188,6 +195,9 @@ impl Exchange {
         }
         self.owed.push_back((sent, reply));
         self.numbers.0 += 1;
+        if sent == Sent::Sync {
+            self.group = self.numbers.0;
+        }
     }
 
     /// Judges a message from the server. `status` is the body's first byte, used for
@@ -296,6 +306,7 @@ impl Exchange {
             Some(_) => {}
         }
         self.skipping = true;
+        self.fail_unnamed();
         while let Some((sent, _)) = self.owed.front() {
             match *sent {
                 Sent::Sync => {
@@ -307,6 +318,7 @@ impl Exchange {
             }
             self.throw_away();
         }
+        self.hand_on_unnamed();
         Verdict::Forward
     }
 

@@ -1,6 +1,7 @@
 //! What the client's books take back when an error makes the server throw messages away.
 
 use super::{Exchange, Reply, Sent, Undo};
+use crate::session::statements::Unnamed;
 
 impl Exchange {
     /// Notes that `sent` goes to the server, and what the client's books have to take back if an
@@ -12,6 +13,11 @@ impl Exchange {
         undo: Undo,
     ) {
         if !self.skipping {
+            // At the head of its group nothing throws it away, and who fails to make an unnamed
+            // statement has none.
+            if self.unsynced && matches!(undo, Undo::Unnamed(_) | Undo::Placed) {
+                self.unnamed_at = self.numbers.0;
+            }
             self.undo_bytes += undo.bytes();
             self.undo.push_back((self.numbers.0, undo));
         }
@@ -36,6 +42,53 @@ impl Exchange {
             self.undone.push(undo);
         }
         self.pop();
+    }
+
+    /// Whether what an unanswered group does to the unnamed statement may yet be thrown away, and a
+    /// later one would not be.
+    pub(in crate::session::relay) fn doubts_unnamed(&self) -> bool {
+        self.doubts(self.unnamed_at)
+    }
+
+    /// Whether that message is not answered, and a Sync was sent behind it.
+    fn doubts(&self, number: u64) -> bool {
+        (self.numbers.1..self.group).contains(&number)
+    }
+
+    /// The message answered now fails. A Parse drops the old unnamed statement before it does
+    /// (`exec_parse_message`).
+    pub(super) fn fail_unnamed(&mut self) {
+        let number = self.numbers.1;
+        if let Some((at, Undo::Unnamed(before))) = self.undo.front_mut()
+            && *at == number
+        {
+            self.undo_bytes -= before.as_ref().map_or(0, Unnamed::bytes);
+            *before = Some(Unnamed::default());
+        }
+    }
+
+    /// What the unnamed statement was before what was thrown away, it was before the next that was
+    /// not, if there is one: then that is the client's.
+    pub(super) fn hand_on_unnamed(&mut self) {
+        let mut next = self.undo.iter_mut().filter_map(|(_, undo)| match undo {
+            Undo::Unnamed(before) => Some(before),
+            _ => None,
+        });
+        let Some(next) = next.next() else { return };
+        let mut before = None;
+        self.undone.retain_mut(|undo| match undo {
+            Undo::Unnamed(was) => {
+                before = before.take().or(was.take());
+                false
+            }
+            Undo::Placed => false,
+            _ => true,
+        });
+        if before.is_some() {
+            let bytes = |unnamed: &Option<Unnamed>| unnamed.as_ref().map_or(0, Unnamed::bytes);
+            self.undo_bytes = self.undo_bytes - bytes(next) + bytes(&before);
+            *next = before;
+        }
     }
 
     /// What the message answered now would have taken back.

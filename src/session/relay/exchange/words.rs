@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::server::{Prepared, StatementId};
+use crate::session::statements::Unnamed;
 
 /// A message sent to the server, as far as its answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,11 @@ pub(in crate::session::relay) enum Undo {
     Closed(Box<[u8]>, Arc<Prepared>),
     /// Another client's statement was closed.
     Forgotten(StatementId),
+    /// Another unnamed statement was made, or none is left. What it was before, where that was
+    /// another.
+    Unnamed(Option<Unnamed>),
+    /// The client's unnamed statement was put on the server.
+    Placed,
 }
 
 impl Undo {
@@ -68,7 +74,8 @@ impl Undo {
         match self {
             Self::Made(name) => name.len(),
             Self::Closed(name, prepared) => name.len().saturating_add(prepared.bytes()),
-            Self::Forgotten(_) => 0,
+            Self::Unnamed(before) => before.as_ref().map_or(0, Unnamed::bytes),
+            Self::Forgotten(_) | Self::Placed => 0,
         }
     }
 }

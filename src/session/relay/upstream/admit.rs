@@ -35,10 +35,7 @@ impl Upstream {
         if self.rename_in_query(header, desk) {
             return None;
         }
-        desk.exchange.sent(Sent::Query, Reply::Forward);
-        // A simple query destroys the unnamed statement (PostgreSQL documentation, 55.2.3).
-        desk.client.forget_unnamed();
-        desk.server.unnamed_is_here();
+        Self::sent_query(desk);
         if let Some(facts) = &read {
             self.note(facts);
         }

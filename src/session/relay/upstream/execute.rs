@@ -99,10 +99,10 @@ impl Upstream {
         let out = self.outbox.after(&mut self.buffer);
         own::ensure(&executing.other, out, desk);
         own::parse(b"", &executing.body, out);
-        desk.client.remember_executing(executing.other, &executing.body);
-        desk.server.unnamed_is_here();
-        self.unnamed_was_read = true;
-        desk.exchange.sent(Sent::Parse(None), Reply::Forward);
+        if !desk.exchange.is_skipping() {
+            let before = desk.client.remember_unnamed(&executing.body, Some(executing.other));
+            self.parsed_unnamed(before, desk);
+        }
         self.note(&executing.facts);
         self.buffer.skip(header.total());
         true

@@ -5,6 +5,7 @@ mod execute;
 mod named;
 mod note;
 mod skip;
+mod unnamed;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -241,7 +242,7 @@ impl Upstream {
                 return Ok(Stop::Starved);
             }
             if let Some(body) = self.unnamed.take() {
-                desk.client.remember_unnamed(&body);
+                Self::gathered(&body, desk);
             }
             if !desk.exchange.has_room() || self.outbox.is_long() {
                 return Ok(Stop::Starved);

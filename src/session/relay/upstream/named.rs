@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::execute::{Executing, may_execute};
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::Prepared;
-use crate::session::lexer::{Facts, Hints};
+use crate::session::lexer::Hints;
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::{Read, Use};
@@ -47,6 +47,9 @@ impl Upstream {
             tag::BIND => match bind_names(body) {
                 Ok((portal, named)) => {
                     let (portal, name) = (portal.to_vec(), named.name.to_vec());
+                    if self.awaits(&name, desk) {
+                        return Ok(Some(Stop::Starved));
+                    }
                     if let Some(stale) = self.stale(&name, desk) {
                         // Asked about once the server has answered what pgusher put before it.
                         if desk.exchange.is_done() {
@@ -70,6 +73,9 @@ impl Upstream {
             tag::DESCRIBE => {
                 let (kind, name) = describe_target(body)?;
                 let name = name.to_vec();
+                if kind == b'S' && self.awaits(&name, desk) {
+                    return Ok(Some(Stop::Starved));
+                }
                 self.describe(header, kind, &name, desk);
                 Ok(None)
             }
@@ -100,34 +106,6 @@ impl Upstream {
             return Ok(Some(Stop::Starved));
         }
         Ok(Some(self.starve(wanted)))
-    }
-
-    fn parse_unnamed(
-        &mut self,
-        header: Header,
-        whole: bool,
-        read: Option<&Facts>,
-        desk: &mut Desk<'_>,
-    ) {
-        if whole {
-            let body = &self.buffer.unparsed()[HEADER_BYTES + 1..header.total()];
-            desk.client.remember_unnamed(body);
-        } else {
-            desk.client.forget_unnamed();
-            // Gathered as it passes.
-            let room = desk.client_max.1.saturating_sub(desk.client.bytes());
-            self.unnamed = (header.body <= room.min(NAMED_PARSE_BYTES_MAX)).then(Vec::new);
-        }
-        desk.server.unnamed_is_here();
-        self.unnamed_was_read = true;
-        desk.exchange.sent(Sent::Parse(None), Reply::Forward);
-        self.buffer.pass(HEADER_BYTES + 1);
-        if let Some(facts) = read {
-            self.note(facts);
-        }
-        let body = if read.is_some() { Body::Forward } else { Body::Lex };
-        (self.rest, self.body) = (header.body - 1, body);
-        self.consume_if_empty();
     }
 
     fn parse_named(
@@ -208,7 +186,8 @@ impl Upstream {
     /// note of it, and says what that is.
     fn bound(&mut self, name: &[u8], desk: &mut Desk<'_>) -> Hints {
         if name.is_empty() {
-            if self.unnamed_was_read {
+            // One that was thrown away was read, and is not the one that is bound.
+            if self.unnamed_was_read && desk.server.has_unnamed() {
                 return Hints::NONE;
             }
             let Some(body) = desk.client.unnamed() else {
@@ -301,27 +280,6 @@ impl Upstream {
         self.buffer.keep()
     }
 
-    /// The unnamed statement on the server is whoever's used it last. Puts the client's own there,
-    /// or none, where the client goes on with one it parsed in an earlier transaction.
-    fn ensure_unnamed(&mut self, desk: &mut Desk<'_>) {
-        if desk.server.has_unnamed() || desk.exchange.is_skipping() {
-            return;
-        }
-        let out = self.outbox.after(&mut self.buffer);
-        if let Some(body) = desk.client.unnamed() {
-            let body = body.to_vec();
-            if let Some(other) = desk.client.executed().map(Arc::clone) {
-                own::ensure(&other, out, desk);
-            }
-            own::parse(b"", &body, out);
-            desk.exchange.sent(Sent::Parse(None), Reply::Drop);
-        } else {
-            own::close_unnamed(out);
-            desk.exchange.sent(Sent::Close, Reply::Drop);
-        }
-        desk.server.unnamed_is_here();
-    }
-
     fn describe(&mut self, header: Header, kind: u8, name: &[u8], desk: &mut Desk<'_>) {
         let used = if kind == b'S' { desk.client.describe(name) } else { None };
         let mut described = None;
@@ -357,17 +315,17 @@ impl Upstream {
             }
             return;
         }
-        {
-            if kind == b'S' && name.is_empty() && !desk.exchange.is_skipping() {
-                desk.client.forget_unnamed();
-            }
-            if kind == b'P' && !name.is_empty() {
-                // A cursor WITH HOLD is a portal, too.
-                self.hints |= Hints::CLOSE;
-            }
-            self.buffer.pass(header.total());
+        if kind == b'P' && !name.is_empty() {
+            // A cursor WITH HOLD is a portal, too.
+            self.hints |= Hints::CLOSE;
         }
-        desk.exchange.sent(Sent::Close, Reply::Forward);
+        self.buffer.pass(header.total());
+        if kind == b'S' && name.is_empty() && !desk.exchange.is_skipping() {
+            let before = desk.client.forget_unnamed();
+            Self::sent_unnamed(Sent::Close, before, desk);
+        } else {
+            desk.exchange.sent(Sent::Close, Reply::Forward);
+        }
     }
 }
 

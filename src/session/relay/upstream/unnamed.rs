@@ -1,0 +1,111 @@
+//! The unnamed statement: the one on the server is whoever's used it last.
+
+use super::{Body, Desk, NAMED_PARSE_BYTES_MAX, Upstream};
+use crate::session::lexer::Facts;
+use crate::session::relay::exchange::{Reply, Sent, Undo};
+use crate::session::relay::statement_messages as own;
+use crate::session::statements::Unnamed;
+use crate::wire::{HEADER_BYTES, Header};
+
+impl Upstream {
+    /// Parse of an unnamed statement, of which the rest may come later.
+    pub(super) fn parse_unnamed(
+        &mut self,
+        header: Header,
+        whole: bool,
+        read: Option<&Facts>,
+        desk: &mut Desk<'_>,
+    ) {
+        // While the server skips to a Sync it parses nothing.
+        if !desk.exchange.is_skipping() {
+            let before = if whole {
+                let body = &self.buffer.unparsed()[HEADER_BYTES + 1..header.total()];
+                desk.client.remember_unnamed(body, None)
+            } else {
+                // Gathered as it passes.
+                let room = desk.client_max.1.saturating_sub(desk.client.bytes());
+                self.unnamed = (header.body <= room.min(NAMED_PARSE_BYTES_MAX)).then(Vec::new);
+                Some(desk.client.forget_unnamed().unwrap_or_default())
+            };
+            self.parsed_unnamed(before, desk);
+        }
+        self.buffer.pass(HEADER_BYTES + 1);
+        if let Some(facts) = read {
+            self.note(facts);
+        }
+        let body = if read.is_some() { Body::Forward } else { Body::Lex };
+        (self.rest, self.body) = (header.body - 1, body);
+        self.consume_if_empty();
+    }
+
+    /// An unnamed statement that did not come whole has passed.
+    pub(super) fn gathered(body: &[u8], desk: &mut Desk<'_>) {
+        // Unless it was thrown away meanwhile.
+        if desk.server.has_unnamed() {
+            drop(desk.client.remember_unnamed(body, None));
+        }
+    }
+
+    /// The client's unnamed statement is another now.
+    pub(super) fn parsed_unnamed(&mut self, before: Option<Unnamed>, desk: &mut Desk<'_>) {
+        desk.server.unnamed_is_here();
+        self.unnamed_was_read = true;
+        Self::sent_unnamed(Sent::Parse(None), before, desk);
+    }
+
+    /// A simple query goes to the server. It destroys the unnamed statement (PostgreSQL
+    /// documentation, 55.2.3), unless the server skips to a Sync.
+    pub(super) fn sent_query(desk: &mut Desk<'_>) {
+        if desk.exchange.is_skipping() {
+            return;
+        }
+        let before = desk.client.forget_unnamed();
+        desk.server.unnamed_is_here();
+        if desk.exchange.is_quiet() {
+            // Nothing can throw it away.
+            desk.exchange.sent(Sent::Query, Reply::Forward);
+        } else {
+            Self::sent_unnamed(Sent::Query, before, desk);
+        }
+    }
+
+    /// Notes a message behind which the unnamed statement is another, or none.
+    pub(super) fn sent_unnamed(sent: Sent, before: Option<Unnamed>, desk: &mut Desk<'_>) {
+        let bytes = before.as_ref().map_or(0, Unnamed::bytes);
+        let room = desk.client_max.1.saturating_sub(desk.exchange.undo_bytes());
+        // What there is no room for is forgotten, if it comes to that.
+        let before = if bytes > room { Some(Unnamed::default()) } else { before };
+        desk.exchange.sent_undoable(sent, Reply::Forward, Undo::Unnamed(before));
+    }
+
+    /// Puts the client's own unnamed statement on the server, or none, where the client goes on with
+    /// one it parsed in an earlier transaction.
+    pub(super) fn ensure_unnamed(&mut self, desk: &mut Desk<'_>) {
+        if desk.server.has_unnamed() || desk.exchange.is_skipping() {
+            return;
+        }
+        let out = self.outbox.after(&mut self.buffer);
+        let sent = if let Some(body) = desk.client.unnamed() {
+            let body = body.to_vec();
+            if let Some(other) = desk.client.executed().map(std::sync::Arc::clone) {
+                own::ensure(&other, out, desk);
+            }
+            own::parse(b"", &body, out);
+            Sent::Parse(None)
+        } else {
+            own::close_unnamed(out);
+            Sent::Close
+        };
+        desk.exchange.sent_undoable(sent, Reply::Drop, Undo::Placed);
+        desk.server.unnamed_is_here();
+    }
+
+    /// Whether it is not known what the client's statement of that name is before the server has
+    /// answered: an earlier group has changed it behind something that may fail, and throw that
+    /// away. Waited for is only what comes without another word from the client.
+    pub(super) fn awaits(&mut self, name: &[u8], desk: &Desk<'_>) -> bool {
+        let doubted = name.is_empty() && desk.exchange.doubts_unnamed();
+        self.waits = doubted && desk.exchange.will_be_quiet(false);
+        self.waits
+    }
+}
