@@ -116,3 +116,76 @@ fn an_unnamed_statement_thrown_away_leaves_the_one_before_it() {
     assert_eq!(told(&mut client, &[run], 1), "2 Da C ZI ");
     world.assert_no_panic();
 }
+
+/// What a failed group did not close is still there, and what it did not make is not.
+#[test]
+fn a_name_means_what_it_meant_before_a_group_that_fails() {
+    let world = small();
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let nope = wire::bind("nope", &[]);
+    let parse = |sql: &str| wire::parse("s1", sql);
+    // On the server already, for another client.
+    let second = [wire::parse("mine", "select 2"), run("mine"), wire::sync()];
+    assert_eq!(told(&mut other, &second, 1), "1 2 D2 C ZI ");
+    assert_eq!(told(&mut client, &[parse("select 1"), wire::sync()], 1), "1 ZI ");
+    let run = [run("s1"), wire::sync()].concat();
+    let lost = [nope.clone(), close("s1"), wire::sync()].concat();
+    let again = [parse("select 2"), wire::sync()].concat();
+    let heard = told(&mut client, &[lost.clone(), again.clone()], 2);
+    assert_eq!(heard, "E26000 ZI E42P05 ZI ", "it is not closed");
+    assert_eq!(told(&mut client, std::slice::from_ref(&run), 1), "2 D1 C ZI ");
+    for sql in ["select 2", "select 3"] {
+        let remade = [nope.clone(), close("s1"), parse(sql), wire::sync(), run.clone()];
+        assert_eq!(told(&mut client, &remade, 2), "E26000 ZI 2 D1 C ZI ", "{sql}");
+    }
+    let closed = [lost, close("s1"), wire::sync(), again.clone(), run.clone()];
+    assert_eq!(told(&mut client, &closed, 4), "E26000 ZI 3 ZI 1 ZI 2 D2 C ZI ");
+    assert_eq!(told(&mut client, &[close("s1"), wire::sync()], 1), "3 ZI ");
+    // Made twice, the first time in vain.
+    for sql in ["select 2", "select 4"] {
+        let twice = [nope.clone(), parse(sql), wire::sync(), parse(sql), wire::sync()];
+        assert_eq!(told(&mut client, &twice, 2), "E26000 ZI 1 ZI ", "{sql}");
+        let value = format!("2 D{} C ZI ", &sql[7..]);
+        assert_eq!(told(&mut client, std::slice::from_ref(&run), 1), value);
+        assert_eq!(told(&mut client, &[close("s1"), wire::sync()], 1), "3 ZI ");
+    }
+    let lost = [nope.clone(), parse("select 5"), wire::sync(), run.clone()];
+    assert_eq!(told(&mut client, &lost, 2), "E26000 ZI E26000 ZI ");
+    assert_eq!(told(&mut client, std::slice::from_ref(&run), 1), "E26000 ZI ");
+    // What pgusher put on the server in a group that fails is not there behind it.
+    assert_eq!(told(&mut client, &[parse("select 6"), wire::sync()], 1), "1 ZI ");
+    client.query("discard all").unwrap();
+    assert_eq!(told(&mut client, &[parse("select 6"), wire::sync()], 1), "1 ZI ");
+    other.query("discard all").unwrap();
+    let behind = [nope, run.clone(), run];
+    assert_eq!(told(&mut client, &behind, 2), "E26000 ZI 2 D6 C ZI ");
+    world.assert_no_panic();
+}
+
+/// Nothing waits where it is known what a name means, and nothing for ever.
+#[test]
+fn a_client_that_sends_no_sync_is_not_waited_for() {
+    let world = small();
+    let mut client = world.session(0);
+    let flush = wire::message(b'H', b"");
+    let nope = wire::bind("nope", &[]);
+    let made = [wire::parse("s1", "select 1"), wire::parse("", "select 2")].concat();
+    let all = [made.clone(), run("s1"), run(""), close("s1"), made, run("s1"), run("")];
+    let answers = "1 1 2 D1 C 2 D2 C 3 1 1 2 D1 C 2 D2 C ZI ";
+    assert_eq!(told(&mut client, &[all.concat(), wire::sync()], 1), answers);
+    assert_eq!(told(&mut client, &[close("s1"), wire::sync()], 1), "3 ZI ");
+    client.say(&[all.concat(), flush].concat()).unwrap();
+    for tag in answers.split(' ').take_while(|told| *told != "ZI").map(|told| told.as_bytes()[0]) {
+        assert_eq!(client.hear().unwrap().tag, tag);
+    }
+    assert_eq!(told(&mut client, &[wire::sync()], 1), "ZI ");
+    let many: Vec<_> = (0..600)
+        .flat_map(|n| {
+            let name = format!("many{n}");
+            [nope.clone(), wire::parse(&name, "select 7"), wire::sync(), run(&name), wire::sync()]
+        })
+        .collect();
+    assert_eq!(told(&mut client, &many, 1_200), "E26000 ZI E26000 ZI ".repeat(600));
+    assert_eq!(client.one("select 8").as_deref(), Ok("8"));
+    world.assert_no_panic();
+}

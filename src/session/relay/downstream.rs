@@ -242,7 +242,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) {
     }
     for undo in with.exchange.undone() {
         match undo {
-            Undo::Made(name) => with.client.remove(&name),
+            Undo::Made(name, _) => with.client.remove(&name),
             Undo::Forgotten(id) => with.server.statements.restore(id),
             Undo::Closed(name, prepared) => with.client.insert(&name, prepared, Read::later()),
             Undo::Unnamed(before) => {
@@ -251,6 +251,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) {
                     with.client.restore_unnamed(unnamed);
                 }
             }
+            Undo::Prepared(id) => with.server.statements.remove(id),
             Undo::Placed => with.server.statements.unnamed_is_gone(),
         }
     }

@@ -49,6 +49,9 @@ pub(super) fn prepare(
     let sent = Sent::Parse(Some(prepared.id));
     match asked {
         Some(undo) => desk.exchange.sent_undoable(sent, Reply::Forward, undo),
+        None if desk.exchange.is_risky() => {
+            desk.exchange.sent_undoable(sent, Reply::Drop, Undo::Prepared(prepared.id));
+        }
         None => desk.exchange.sent(sent, Reply::Drop),
     }
 }

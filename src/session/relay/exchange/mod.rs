@@ -42,6 +42,10 @@ pub(super) struct Exchange {
     group: u64,
     /// Of the last message that changed the unnamed statement behind others of its group.
     unnamed_at: u64,
+    /// Behind the last message that changed what named statement there is.
+    named_until: u64,
+    /// A message that may fail was sent since the last Sync.
+    risky: bool,
     /// What has to be taken back if the message of that number is thrown away.
     undo: VecDeque<(u64, Undo)>,
     /// Bytes of all that.
@@ -76,6 +80,8 @@ impl Default for Exchange {
             numbers: (0, 0),
             group: 0,
             unnamed_at: u64::MAX,
+            named_until: 0,
+            risky: false,
             undo: VecDeque::new(),
             undo_bytes: 0,
             undone: Vec::new(),
@@ -95,7 +101,8 @@ impl Exchange {
         self.undo.clear();
         self.undone.clear();
         (self.numbers, self.undo_bytes) = ((0, 0), 0);
-        (self.group, self.unnamed_at) = (0, u64::MAX);
+        (self.group, self.unnamed_at, self.named_until) = (0, u64::MAX, 0);
+        self.risky = false;
         (self.skipping, self.copying, self.status) = (false, false, b'I');
         (self.unsynced, self.acted, self.doubtful, self.strayed) = (false, false, 0, false);
         self.kept.clear();
@@ -195,8 +202,11 @@ impl Exchange {
         }
         self.owed.push_back((sent, reply));
         self.numbers.0 += 1;
-        if sent == Sent::Sync {
-            self.group = self.numbers.0;
+        match sent {
+            Sent::Sync => (self.group, self.risky) = (self.numbers.0, false),
+            // An error of these throws nothing away, and there is none of a Close.
+            Sent::Query | Sent::Function | Sent::CopyEnd | Sent::Read | Sent::Close => {}
+            Sent::Parse(_) | Sent::Bind | Sent::Describe(_) | Sent::Execute => self.risky = true,
         }
     }
 

@@ -1,7 +1,11 @@
 //! What the client's books take back when an error makes the server throw messages away.
 
 use super::{Exchange, Reply, Sent, Undo};
+use crate::server::StatementId;
 use crate::session::statements::Unnamed;
+
+/// Behind so many changes that are not answered the next is in doubt, whatever it is about.
+const LOOKED_AT_MAX: usize = 256;
 
 impl Exchange {
     /// Notes that `sent` goes to the server, and what the client's books have to take back if an
@@ -13,10 +17,14 @@ impl Exchange {
         undo: Undo,
     ) {
         if !self.skipping {
-            // At the head of its group nothing throws it away, and who fails to make an unnamed
-            // statement has none.
-            if self.unsynced && matches!(undo, Undo::Unnamed(_) | Undo::Placed) {
-                self.unnamed_at = self.numbers.0;
+            match undo {
+                // At the head of its group nothing throws it away, and who fails to make an unnamed
+                // statement has none.
+                Undo::Unnamed(_) | Undo::Placed if self.risky => self.unnamed_at = self.numbers.0,
+                Undo::Made(..) | Undo::Closed(..) | Undo::Prepared(_) => {
+                    self.named_until = self.numbers.0 + 1;
+                }
+                _ => {}
             }
             self.undo_bytes += undo.bytes();
             self.undo.push_back((self.numbers.0, undo));
@@ -48,6 +56,31 @@ impl Exchange {
     /// later one would not be.
     pub(in crate::session::relay) fn doubts_unnamed(&self) -> bool {
         self.doubts(self.unnamed_at)
+    }
+
+    /// The same of the client's statement of that name, which servers know by that id.
+    pub(in crate::session::relay) fn doubts_named(
+        &self,
+        name: &[u8],
+        id: Option<StatementId>,
+    ) -> bool {
+        if self.named_until <= self.numbers.1 {
+            return false;
+        }
+        let mut earlier = self.undo.iter().take_while(|(number, _)| *number < self.group);
+        let is_about = |(_, undo): &(u64, Undo)| match undo {
+            Undo::Made(made, made_id) => **made == *name || id == Some(*made_id),
+            Undo::Closed(closed, _) => **closed == *name,
+            Undo::Prepared(prepared) => id == Some(*prepared),
+            _ => false,
+        };
+        earlier.by_ref().take(LOOKED_AT_MAX).any(is_about) || earlier.next().is_some()
+    }
+
+    /// Whether a message that may fail was sent since the last Sync: what is sent now may be thrown
+    /// away.
+    pub(in crate::session::relay) fn is_risky(&self) -> bool {
+        self.risky
     }
 
     /// Whether that message is not answered, and a Sync was sent behind it.

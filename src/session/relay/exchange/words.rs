@@ -56,9 +56,11 @@ pub(in crate::session::relay) enum Verdict {
 #[derive(Debug)]
 pub(in crate::session::relay) enum Undo {
     /// A statement of this name was made.
-    Made(Box<[u8]>),
+    Made(Box<[u8]>, StatementId),
     /// A statement of this name was closed.
     Closed(Box<[u8]>, Arc<Prepared>),
+    /// A statement was put on the server.
+    Prepared(StatementId),
     /// Another client's statement was closed.
     Forgotten(StatementId),
     /// Another unnamed statement was made, or none is left. What it was before, where that was
@@ -72,10 +74,10 @@ impl Undo {
     /// How many bytes keeping it takes.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Made(name) => name.len(),
+            Self::Made(name, _) => name.len(),
             Self::Closed(name, prepared) => name.len().saturating_add(prepared.bytes()),
             Self::Unnamed(before) => before.as_ref().map_or(0, Unnamed::bytes),
-            Self::Forgotten(_) | Self::Placed => 0,
+            Self::Prepared(_) | Self::Forgotten(_) | Self::Placed => 0,
         }
     }
 }

@@ -82,6 +82,9 @@ impl Upstream {
             _ => {
                 let (kind, name) = describe_target(body)?;
                 let name = name.to_vec();
+                if kind == b'S' && !name.is_empty() && self.awaits(&name, desk) {
+                    return Ok(Some(Stop::Starved));
+                }
                 self.close(header, kind, &name, desk);
                 Ok(None)
             }
@@ -116,6 +119,9 @@ impl Upstream {
         let body = &self.buffer.unparsed()[HEADER_BYTES..header.total()];
         let named = parse_name(body)?;
         let (name, rest) = (named.name.to_vec(), named.rest.to_vec());
+        if self.awaits(&name, desk) {
+            return Ok(Some(Stop::Starved));
+        }
         let salt = self.salt(desk);
         let likely = may_execute(&rest, desk.client);
         let executing = if likely { self.executing(&rest, desk.client) } else { None };
@@ -145,12 +151,16 @@ impl Upstream {
             }
         } else if desk.exchange.is_harmless() && desk.server.touch(prepared.id) {
             own::close_nothing(out);
-            let undo = Undo::Made(name.as_slice().into());
-            desk.exchange.sent_undoable(Sent::Close, Reply::AsParse, undo);
+            if desk.exchange.is_risky() {
+                let undo = Undo::Made(name.as_slice().into(), prepared.id);
+                desk.exchange.sent_undoable(Sent::Close, Reply::AsParse, undo);
+            } else {
+                desk.exchange.sent(Sent::Close, Reply::AsParse);
+            }
             insert(&name, prepared, read, desk);
         } else {
             // Asked for first, made then.
-            let undo = Undo::Made(name.as_slice().into());
+            let undo = Undo::Made(name.as_slice().into(), prepared.id);
             insert(&name, Arc::clone(&prepared), read, desk);
             own::prepare(&prepared, Some(undo), out, desk);
         }
@@ -310,8 +320,12 @@ impl Upstream {
             let closed = desk.client.named(name).map(Arc::clone);
             if let Some(closed) = closed.filter(|_| !desk.exchange.is_skipping()) {
                 desk.client.remove(name);
-                let undo = Undo::Closed(name.into(), closed);
-                desk.exchange.sent_undoable(Sent::Close, Reply::Forward, undo);
+                if desk.exchange.is_risky() {
+                    let undo = Undo::Closed(name.into(), closed);
+                    desk.exchange.sent_undoable(Sent::Close, Reply::Forward, undo);
+                } else {
+                    desk.exchange.sent(Sent::Close, Reply::Forward);
+                }
             }
             return;
         }

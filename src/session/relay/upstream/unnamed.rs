@@ -104,7 +104,12 @@ impl Upstream {
     /// answered: an earlier group has changed it behind something that may fail, and throw that
     /// away. Waited for is only what comes without another word from the client.
     pub(super) fn awaits(&mut self, name: &[u8], desk: &Desk<'_>) -> bool {
-        let doubted = name.is_empty() && desk.exchange.doubts_unnamed();
+        let doubted = if name.is_empty() {
+            desk.exchange.doubts_unnamed()
+        } else {
+            let id = desk.client.named(name).map(|prepared| prepared.id);
+            desk.exchange.doubts_named(name, id)
+        };
         self.waits = doubted && desk.exchange.will_be_quiet(false);
         self.waits
     }
