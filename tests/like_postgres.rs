@@ -208,11 +208,35 @@ fn no_way_to_ask_shows_another_client_s_statements() {
     asks.extend(texts.iter().map(|sql| wire::query(sql)));
     asks.extend(texts.iter().map(|sql| [batch(sql), wire::sync()].concat()));
     asks.extend(texts.iter().map(|sql| [batch("select 1"), batch(sql), wire::sync()].concat()));
+    other.query("create table stale (n int)").unwrap();
+    let stale = [wire::parse("stale", "select * from stale"), wire::sync()].concat();
+    other.say(&stale).unwrap();
+    other.rows().unwrap();
     for (n, ask) in asks.iter().enumerate() {
-        for inside in [false, true] {
+        for (turn, inside) in [false, true, false, true, false].into_iter().enumerate() {
             let run = [wire::bind("mine", &[]), wire::execute(), wire::sync()].concat();
             client.say(&run).unwrap();
             assert_eq!(client.rows().unwrap()[0][0].as_deref(), Some("not for others"), "{n}");
+            // What makes pgusher doubt its book of what is prepared there.
+            match turn {
+                2 => assert_eq!(code(other.query("deallocate pgusher_x")), "26000"),
+                3 => {
+                    other.say(&[wire::parse("lists", "select 1"), wire::sync()].concat()).unwrap();
+                    assert_eq!(code(other.rows()), "42P05");
+                }
+                4 => {
+                    let run = [wire::bind("stale", &[]), wire::execute(), wire::sync()].concat();
+                    let alter = "alter table stale alter n type bigint using n";
+                    other.query("begin").unwrap();
+                    other.say(&run).unwrap();
+                    other.rows().unwrap();
+                    other.query(&format!("savepoint a; {alter}")).unwrap();
+                    other.say(&run).unwrap();
+                    assert_eq!(code(other.rows()), "0A000");
+                    other.query("rollback").unwrap();
+                }
+                _ => {}
+            }
             if inside {
                 other.query("begin").unwrap();
             }

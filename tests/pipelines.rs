@@ -189,3 +189,27 @@ fn a_client_that_sends_no_sync_is_not_waited_for() {
     assert_eq!(client.one("select 8").as_deref(), Ok("8"));
     world.assert_no_panic();
 }
+
+/// What is prepared behind a DISCARD ALL is there.
+#[test]
+fn what_is_made_behind_a_discard_stays() {
+    let world = small();
+    let mut client = world.session(0);
+    let flush = wire::message(b'H', b"");
+    for (n, discard) in ["discard all", "deallocate all"].iter().enumerate() {
+        let parse = |sql: &str| [wire::parse("s1", sql), wire::sync()].concat();
+        let run = [run("s1"), wire::sync()].concat();
+        assert_eq!(told(&mut client, &[parse("select 1")], 1), "1 ZI ", "{discard}");
+        let all = [wire::query(discard), parse("select 2"), run.clone()];
+        assert_eq!(told(&mut client, &all, 3), "C ZI 1 ZI 2 D2 C ZI ", "{discard}");
+        assert_eq!(told(&mut client, std::slice::from_ref(&run), 1), "2 D2 C ZI ");
+        // In one group, and with what is not closed by it.
+        let extended = [wire::parse("", discard), wire::bind("", &[]), wire::execute()].concat();
+        let all = [extended, wire::parse("s2", "select 3"), flush.clone(), wire::sync()];
+        assert_eq!(told(&mut client, &all, 1), "1 2 C 1 ZI ", "{discard}");
+        let run = [wire::bind("s2", &[]), wire::execute(), wire::sync(), run];
+        assert_eq!(told(&mut client, &run, 2), "2 D3 C ZI E26000 ZI ", "{discard} {n}");
+        client.query(discard).unwrap();
+    }
+    world.assert_no_panic();
+}

@@ -1,6 +1,6 @@
 //! Prepared statements: by content, so that clients who prepare the same text share it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -95,7 +95,7 @@ pub struct ServerStatements {
     /// Whether the unnamed statement is the present client's.
     unnamed: bool,
     /// Statements to be closed when something else is sent.
-    doomed: Vec<StatementId>,
+    doomed: HashSet<StatementId>,
 }
 
 impl ServerStatements {
@@ -110,6 +110,7 @@ impl ServerStatements {
     pub fn insert(&mut self, id: StatementId, max: usize) -> Option<StatementId> {
         self.tick += 1;
         self.known.insert(id, Known { used: self.tick, made: moment() });
+        self.doomed.remove(&id);
         if self.known.len() <= max.max(1) {
             return None;
         }
@@ -125,9 +126,22 @@ impl ServerStatements {
         }
     }
 
-    /// It has to be closed with the next messages that are sent.
+    /// It has to be closed with the next messages that are sent, be it there or not.
     pub fn forget_later(&mut self, id: StatementId) {
-        self.doomed.push(id);
+        self.known.remove(&id);
+        self.doomed.insert(id);
+    }
+
+    /// It was to be closed, and was not. What was made since stays.
+    pub fn was_not_closed(&mut self, id: StatementId) {
+        if !self.known.contains_key(&id) {
+            self.doomed.insert(id);
+        }
+    }
+
+    /// It is not known any more what is there: each has to be closed.
+    pub fn doubt(&mut self) {
+        self.doomed.extend(self.known.drain().map(|(id, _)| id));
     }
 
     /// Whether some have to be closed.
@@ -140,15 +154,9 @@ impl ServerStatements {
         self.known.is_empty() && self.doomed.is_empty()
     }
 
-    /// It was to be closed, and was not.
-    pub fn restore(&mut self, id: StatementId) {
-        // When it was made is not known any more.
-        self.known.insert(id, Known { used: self.tick, made: 0 });
-    }
-
-    /// One that has to be closed.
-    pub fn next_doomed(&mut self) -> Option<StatementId> {
-        self.doomed.pop()
+    /// Those that have to be closed: whoever takes them does that.
+    pub fn take_doomed(&mut self) -> HashSet<StatementId> {
+        std::mem::take(&mut self.doomed)
     }
 
     /// All of them.
@@ -164,6 +172,12 @@ impl ServerStatements {
     /// All are gone.
     pub fn clear(&mut self) {
         self.known.clear();
+        self.doomed.clear();
+    }
+
+    /// All but these are gone.
+    pub fn clear_but(&mut self, made: &HashSet<StatementId>) {
+        self.known.retain(|id, _| made.contains(id));
         self.doomed.clear();
     }
 
@@ -223,5 +237,25 @@ mod tests {
         assert!(statements.touch(ids[0]));
         assert_eq!(statements.insert(ids[2], 2), Some(ids[1]));
         assert!(!statements.touch(ids[1]));
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_there_until_it_is_closed_or_made_anew() {
+        let ids: Vec<_> = (0..3u8).map(|n| Prepared::new(&[n], 0, 0).id).collect();
+        let mut statements = ServerStatements::default();
+        for id in &ids {
+            assert_eq!(statements.insert(*id, 9), None);
+        }
+        statements.doubt();
+        assert!(statements.is_empty() && !statements.is_clear() && !statements.touch(ids[0]));
+        assert_eq!(statements.insert(ids[0], 9), None);
+        assert_eq!(statements.take_doomed(), HashSet::from([ids[1], ids[2]]));
+        for id in &ids[..2] {
+            statements.was_not_closed(*id);
+        }
+        assert_eq!(statements.take_doomed(), HashSet::from([ids[1]]));
+        assert!(statements.touch(ids[0]) && !statements.is_clear());
+        statements.remove(ids[0]);
+        assert!(statements.is_clear());
     }
 }

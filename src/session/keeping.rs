@@ -91,8 +91,8 @@ impl Live {
     /// When the server did not answer: it must be destroyed.
     pub(super) async fn forget_others(&mut self, relay: &mut Relay) -> Result<(), DialError> {
         let Some(lease) = &mut self.held else { return Ok(()) };
-        let others: Vec<_> =
-            lease.statements.iter().filter(|id| !self.statements.has(*id)).collect();
+        let own = self.statements.ids();
+        let others: Vec<_> = lease.statements.iter().filter(|id| !own.contains(id)).collect();
         if others.is_empty() {
             return Ok(());
         }

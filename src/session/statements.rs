@@ -1,6 +1,6 @@
 //! The prepared statements of one client, by the names it gave them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::lexer::{Facts, Hints};
@@ -152,9 +152,10 @@ impl ClientStatements {
         self.named.as_ref().map_or(0, |map| map.len())
     }
 
-    /// Whether the client has a statement of that id.
-    pub(super) fn has(&self, id: StatementId) -> bool {
-        self.named.iter().flat_map(|map| map.values()).any(|entry| entry.prepared.id == id)
+    /// Those that servers may know, what the unnamed one executes among them.
+    pub(super) fn ids(&self) -> HashSet<StatementId> {
+        let named = self.named.iter().flat_map(|map| map.values()).map(|entry| &entry.prepared);
+        named.chain(self.executed()).map(|prepared| prepared.id).collect()
     }
 
     /// What the text of the named statement names.
@@ -211,10 +212,12 @@ impl ClientStatements {
         }
     }
 
-    /// Forgets every named statement.
-    pub(super) fn clear(&mut self) {
-        self.bytes = 0;
-        self.named = None;
+    /// Forgets every named statement but these.
+    pub(super) fn clear_but(&mut self, names: &HashSet<&[u8]>) {
+        let Some(mut map) = self.named.take() else { return };
+        map.retain(|name, _| names.contains(&**name));
+        self.bytes = map.iter().map(|(name, entry)| name.len() + entry.prepared.bytes()).sum();
+        self.named = (!map.is_empty()).then_some(map);
     }
 
     /// The client's name for the statement the server knows by `server_name`.

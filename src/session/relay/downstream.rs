@@ -238,12 +238,13 @@ impl Downstream {
 /// What was thrown away by an error was not done.
 pub(super) fn take_back(with: &mut Listener<'_>) {
     for id in with.exchange.unmade() {
-        with.server.statements.remove(id);
+        // One of before may be there: the Close in front of it may be thrown away, too.
+        with.server.statements.forget_later(id);
     }
     for undo in with.exchange.undone() {
         match undo {
             Undo::Made(name, _) => with.client.remove(&name),
-            Undo::Forgotten(id) => with.server.statements.restore(id),
+            Undo::Forgotten(id) => with.server.statements.was_not_closed(id),
             Undo::Closed(name, prepared) => with.client.insert(&name, prepared, Read::later()),
             Undo::Unnamed(before) => {
                 with.server.statements.unnamed_is_gone();
@@ -251,7 +252,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) {
                     with.client.restore_unnamed(unnamed);
                 }
             }
-            Undo::Prepared(id) => with.server.statements.remove(id),
+            Undo::Prepared(id) => with.server.statements.forget_later(id),
             Undo::Placed => with.server.statements.unnamed_is_gone(),
         }
     }
@@ -263,7 +264,7 @@ fn doubt_statements(fields: &ErrorFields<'_>, with: &mut Listener<'_>) {
     let ours = fields.message.is_some_and(|m| m.windows(8).any(|w| w == b"pgusher_"));
     let stale = is_stale(fields);
     if stale || (ours && matches!(fields.code, Some(b"26000" | b"42P05"))) {
-        with.server.statements.clear();
+        with.server.statements.doubt();
         with.heard.migrated |= stale;
     }
 }
@@ -300,8 +301,10 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
         b"LOAD" => Hints::LOAD,
         b"DECLARE CURSOR" => Hints::CURSOR,
         b"DISCARD ALL" | b"DEALLOCATE ALL" => {
-            with.server.statements.clear();
-            with.client.clear();
+            // What was sent behind it in the same group is made all the same.
+            let (made, names) = (with.exchange.preparing().collect(), with.exchange.making());
+            with.server.statements.clear_but(&made);
+            with.client.clear_but(&names.collect());
             Hints::DISCARD
         }
         _ => {

@@ -79,7 +79,7 @@ impl Downstream {
         self.buffer.skip(bytes);
         let synced = with.exchange.refused();
         take_back(with);
-        with.server.statements.clear();
+        with.server.statements.doubt();
         (with.heard.migrated, with.heard.repeat) = (true, Some(Repeat { at, synced }));
         self.repeats += 1;
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::exchange::{Reply, Sent, Undo};
 use super::upstream::Desk;
-use crate::server::{Prepared, StatementId};
+use crate::server::Prepared;
 use crate::wire::{Writer, tag};
 
 /// A statement nobody ever makes: closing it is a question the server answers with CloseComplete.
@@ -39,10 +39,7 @@ pub(super) fn prepare(
     if let Some(oldest) = desk.server.insert(prepared.id, desk.server_statements_max) {
         desk.server.forget_later(oldest);
     }
-    while let Some(doomed) = desk.server.next_doomed() {
-        named(tag::CLOSE, &doomed.server_name(), out);
-        desk.exchange.sent(Sent::Close, Reply::Drop);
-    }
+    close_doomed(out, desk);
     named(tag::CLOSE, &prepared.id.server_name(), out);
     desk.exchange.sent(Sent::Close, Reply::Drop);
     parse(&prepared.id.server_name(), &prepared.body, out);
@@ -53,6 +50,14 @@ pub(super) fn prepare(
             desk.exchange.sent_undoable(sent, Reply::Drop, Undo::Prepared(prepared.id));
         }
         None => desk.exchange.sent(sent, Reply::Drop),
+    }
+}
+
+/// Closes what has to be closed on the server.
+pub(super) fn close_doomed(out: &mut Writer, desk: &mut Desk<'_>) {
+    for id in desk.server.take_doomed() {
+        named(tag::CLOSE, &id.server_name(), out);
+        desk.exchange.sent_undoable(Sent::Close, Reply::Drop, Undo::Forgotten(id));
     }
 }
 
@@ -77,11 +82,6 @@ pub(super) fn bind_head(name: &[u8], portal: &[u8], rest: usize, out: &mut Write
 /// A Describe of the statement `name`.
 pub(super) fn describe(name: &[u8], out: &mut Writer) {
     named(tag::DESCRIBE, name, out);
-}
-
-/// A Close of a statement by the name servers know it by.
-pub(super) fn close(id: StatementId, out: &mut Writer) {
-    named(tag::CLOSE, &id.server_name(), out);
 }
 
 /// A Close of a statement that does not exist: answered, and changes nothing.

@@ -269,6 +269,14 @@ impl Exchange {
         self.unmade.drain(..)
     }
 
+    /// The statements that are being prepared.
+    pub(super) fn preparing(&self) -> impl Iterator<Item = StatementId> {
+        self.owed.iter().filter_map(|(sent, _)| match sent {
+            Sent::Parse(id) => *id,
+            _ => None,
+        })
+    }
+
     /// The renamed statement that the last message described.
     pub(super) fn take_described(&mut self) -> Option<StatementId> {
         self.described.take()

@@ -32,6 +32,14 @@ impl Exchange {
         self.sent(sent, reply);
     }
 
+    /// The names under which statements are being made.
+    pub(in crate::session::relay) fn making(&self) -> impl Iterator<Item = &[u8]> {
+        self.undo.iter().filter_map(|(_, undo)| match undo {
+            Undo::Made(name, _) => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// What an error has thrown away since the last call, latest first.
     pub(in crate::session::relay) fn undone(&mut self) -> impl Iterator<Item = Undo> + '_ {
         self.undone.drain(..).rev()

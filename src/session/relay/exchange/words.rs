@@ -61,7 +61,7 @@ pub(in crate::session::relay) enum Undo {
     Closed(Box<[u8]>, Arc<Prepared>),
     /// A statement was put on the server.
     Prepared(StatementId),
-    /// Another client's statement was closed.
+    /// A statement that the client has not made was closed.
     Forgotten(StatementId),
     /// Another unnamed statement was made, or none is left. What it was before, where that was
     /// another.

@@ -6,7 +6,7 @@
 
 use super::{Body, Desk, Stop, Upstream, read};
 use crate::session::lexer::{Facts, Hints};
-use crate::session::relay::exchange::{Own, Reply, Sent, Undo};
+use crate::session::relay::exchange::{Own, Reply, Sent};
 use crate::session::relay::statement_messages as own;
 use crate::wire::{HEADER_BYTES, Header};
 
@@ -133,9 +133,8 @@ impl Upstream {
 
     /// Closes what other clients have prepared on the server.
     fn close_others(&mut self, desk: &mut Desk<'_>) -> Admission {
-        let executed = desk.client.executed().map(|other| other.id);
-        let own = |id| desk.client.has(id) || executed == Some(id);
-        let others: Vec<_> = desk.server.iter().filter(|id| !own(*id)).collect();
+        let own = desk.client.ids();
+        let others: Vec<_> = desk.server.iter().filter(|id| !own.contains(id)).collect();
         if others.is_empty() && !desk.server.has_doomed() {
             return Admission::Go(None);
         }
@@ -145,13 +144,10 @@ impl Upstream {
             self.waits = true;
             return Admission::Wait;
         }
-        let doomed: Vec<_> = std::iter::from_fn(|| desk.server.next_doomed()).collect();
-        let out = self.outbox.after(&mut self.buffer);
-        for id in others.into_iter().chain(doomed) {
-            own::close(id, out);
-            desk.exchange.sent_undoable(Sent::Close, Reply::Drop, Undo::Forgotten(id));
-            desk.server.remove(id);
+        for id in others {
+            desk.server.forget_later(id);
         }
+        own::close_doomed(self.outbox.after(&mut self.buffer), desk);
         Admission::Go(None)
     }
 }

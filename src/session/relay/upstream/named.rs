@@ -148,6 +148,8 @@ impl Upstream {
                 own::ensure(&old, out, desk);
                 own::parse(&old.id.server_name(), &prepared.body, out);
                 desk.exchange.sent(Sent::Parse(None), Reply::Forward);
+                // Should it take it all the same, it is another's text.
+                desk.server.forget_later(old.id);
             }
         } else if desk.exchange.is_harmless() && desk.server.touch(prepared.id) {
             own::close_nothing(out);

@@ -1,7 +1,7 @@
 //! The unnamed statement: the one on the server is whoever's used it last.
 
 use super::{Body, Desk, NAMED_PARSE_BYTES_MAX, Upstream};
-use crate::session::lexer::Facts;
+use crate::session::lexer::{Facts, Hints};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::Unnamed;
@@ -108,7 +108,9 @@ impl Upstream {
             desk.exchange.doubts_unnamed()
         } else {
             let id = desk.client.named(name).map(|prepared| prepared.id);
-            desk.exchange.doubts_named(name, id)
+            // Names that are being forgotten mean nothing in a moment.
+            let forgets = self.hints.intersects(Hints::DISCARD | Hints::DEALLOCATE);
+            forgets && !desk.exchange.is_quiet() || desk.exchange.doubts_named(name, id)
         };
         self.waits = doubted && desk.exchange.will_be_quiet(false);
         self.waits
