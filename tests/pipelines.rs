@@ -213,3 +213,43 @@ fn what_is_made_behind_a_discard_stays() {
     }
     world.assert_no_panic();
 }
+
+/// PostgreSQL says what texts are read by with ReadyForQuery; what is sent before that is read by it
+/// all the same.
+#[test]
+fn a_text_behind_a_change_of_how_texts_are_read_shows_nothing() {
+    let world = small();
+    let mut client = world.session(0);
+    let change = "set standard_conforming_strings = off";
+    let asked = r"select '\'', statement from pg_prepared_statements where '\'' <> ''";
+    let long = format!("{asked} and '{}' <> ''", "x".repeat(40_000));
+    let batch = |name: &str, sql: &str| [wire::parse(name, sql), run(name)].concat();
+    let secret = [wire::parse("mine", "select 'not for others'"), wire::sync()];
+    assert_eq!(told(&mut client, &secret, 1), "1 ZI ");
+    for text in [asked, &long] {
+        let local = [wire::query("begin"), wire::query(&change.replace("set", "set local"))];
+        let ways: [(Vec<u8>, usize); 5] = [
+            ([wire::query(change), wire::query(text)].concat(), 2),
+            ([local.concat(), wire::query(text), wire::query("commit")].concat(), 4),
+            ([wire::query(change), batch("", text), wire::sync()].concat(), 2),
+            ([batch("", change), batch("", text), wire::sync()].concat(), 1),
+            ([batch("", change), batch("named", text), wire::sync()].concat(), 1),
+        ];
+        for (n, (said, answers)) in ways.into_iter().enumerate() {
+            let run = [run("mine"), wire::sync()];
+            assert_eq!(told(&mut client, &run, 1), "2 Dnot for others C ZI ", "{n}");
+            // One of its own each time: who does what nobody can read keeps its server.
+            let mut other = world.session(0);
+            other.say(&said).unwrap();
+            for _ in 0..answers {
+                let heard = other.hear_all().unwrap();
+                let shown = heard.iter().filter(|m| m.tag == b'D').map(|m| columns(&m.body));
+                let shown = format!("{:?}", shown.collect::<Vec<_>>());
+                assert!(!shown.contains("for others"), "{n}: {shown}");
+                let refused = heard.iter().find(|m| m.tag == b'E');
+                assert_eq!(refused.map(|m| Refusal::parse(&m.body).text()), None, "{n}");
+            }
+        }
+    }
+    world.assert_no_panic();
+}

@@ -4,6 +4,7 @@
 //! to forget that and has not done so yet, and the statements it has prepared. A text that may tell
 //! of these waits for the first, and has the second closed before it.
 
+use super::named::UNCERTAIN;
 use super::{Body, Desk, Stop, Upstream, read};
 use crate::session::lexer::{Facts, Hints};
 use crate::session::relay::exchange::{Own, Reply, Sent};
@@ -65,7 +66,13 @@ impl Upstream {
         desk: &mut Desk<'_>,
     ) -> Admission {
         let clear = desk.server.is_clear() && desk.exchange.own().0 == Own::Settled;
+        let manner = self.manner(desk);
         let Some(text) = self.buffer.unparsed().get(from..header.total()) else {
+            match manner {
+                Manner::Awaited => return self.wait(),
+                Manner::Unknown => self.hints |= UNREAD,
+                Manner::Known => {}
+            }
             if clear {
                 return Admission::Go(None);
             }
@@ -73,7 +80,14 @@ impl Upstream {
             let comes = header.total() <= self.buffer.capacity();
             return if comes { Admission::Wait } else { self.admit(Hints::UNSURE, desk) };
         };
-        let facts = read(&mut self.lexer, text);
+        let odd = manner != Manner::Known && is_odd(text);
+        if odd && manner == Manner::Awaited {
+            return self.wait();
+        }
+        let mut facts = read(&mut self.lexer, text);
+        if odd {
+            facts.hints |= UNREAD;
+        }
         if clear {
             return Admission::Go(Some(facts));
         }
@@ -82,6 +96,23 @@ impl Upstream {
             Admission::Go(_) => Admission::Go(Some(facts)),
             other => other,
         }
+    }
+
+    /// Whether it is known what a text is read by that goes to the server now.
+    pub(super) fn manner(&self, desk: &Desk<'_>) -> Manner {
+        let told = desk.exchange.is_quiet() && !desk.exchange.is_unsynced();
+        if told || !self.hints.intersects(CHANGING) {
+            Manner::Known
+        } else if desk.exchange.is_unsynced() || !desk.exchange.will_be_quiet(false) {
+            Manner::Unknown
+        } else {
+            Manner::Awaited
+        }
+    }
+
+    fn wait(&mut self) -> Admission {
+        self.waits = true;
+        Admission::Wait
     }
 
     /// What a text names and does at once.
@@ -127,8 +158,7 @@ impl Upstream {
             Own::Refused if desk.exchange.is_unsynced() => return Admission::Never,
             Own::Refused | Own::Asked => {}
         }
-        self.waits = true;
-        Admission::Wait
+        self.wait()
     }
 
     /// Closes what other clients have prepared on the server.
@@ -141,8 +171,7 @@ impl Upstream {
         // Behind a query that may yet ask for data it would be taken for such. A batch without a
         // Sync has no answers to wait for, and fails as a whole.
         if !desk.exchange.is_quiet() && !desk.exchange.is_unsynced() {
-            self.waits = true;
-            return Admission::Wait;
+            return self.wait();
         }
         for id in others {
             desk.server.forget_later(id);
@@ -150,6 +179,28 @@ impl Upstream {
         own::close_doomed(self.outbox.after(&mut self.buffer), desk);
         Admission::Go(None)
     }
+}
+
+/// Whether it is known what texts are read by: `standard_conforming_strings` and the client's encoding.
+/// The server says so with ReadyForQuery only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    Known,
+    /// It is when the server has answered, which it does.
+    Awaited,
+    /// It is not.
+    Unknown,
+}
+
+/// Behind these, texts may be read by something else.
+const CHANGING: Hints = UNCERTAIN.or(Hints::OBSCURE).or(Hints::of(&[Hints::DO, Hints::CALL]));
+
+/// What a text may do that may have been misread.
+pub(super) const UNREAD: Hints = Hints::of(&[Hints::UNSURE, Hints::COMPUTED, Hints::READ_BY]);
+
+/// Whether a text says something else where it is read by something else.
+pub(super) fn is_odd(text: &[u8]) -> bool {
+    text.iter().take_while(|b| **b != 0).any(|b| *b == b'\\' || !b.is_ascii())
 }
 
 /// What ends a transaction that has failed, or the failed part of it.

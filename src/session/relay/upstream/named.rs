@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::admit::{Manner, UNREAD, is_odd};
 use super::execute::{Executing, may_execute};
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::Prepared;
@@ -14,7 +15,8 @@ use crate::session::statements::{Read, Use};
 use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
 
 /// Behind these it is not known what a statement is read under.
-const UNCERTAIN: Hints = Hints::of(&[Hints::SET, Hints::READ_BY, Hints::TEMP, Hints::UNSURE]);
+pub(super) const UNCERTAIN: Hints =
+    Hints::of(&[Hints::SET, Hints::READ_BY, Hints::TEMP, Hints::UNSURE]);
 
 impl Upstream {
     /// Parse, Bind, Describe or Close in transaction mode.
@@ -122,15 +124,24 @@ impl Upstream {
         if self.awaits(&name, desk) {
             return Ok(Some(Stop::Starved));
         }
+        let manner = self.manner(desk);
+        let odd = manner != Manner::Known && is_odd(&rest);
+        if odd && manner == Manner::Awaited {
+            self.waits = true;
+            return Ok(Some(Stop::Starved));
+        }
         let salt = self.salt(desk);
         let likely = may_execute(&rest, desk.client);
         let executing = if likely { self.executing(&rest, desk.client) } else { None };
-        let (body, facts, other) = if let Some(Executing { other, body, facts }) = executing {
+        let (body, mut facts, other) = if let Some(Executing { other, body, facts }) = executing {
             (body, facts, Some(other))
         } else {
             let facts = read(&mut self.lexer, &rest);
             (rest, facts, None)
         };
+        if odd {
+            facts.hints |= UNREAD;
+        }
         let prepared = Prepared::executing(other, &body, salt, facts.hints.bits());
         self.note(&facts);
         let read = Read::new(facts, self.reading);
