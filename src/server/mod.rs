@@ -27,5 +27,5 @@ pub use fail::DialError;
 pub use gate::{CancelGate, InFlight};
 pub use params::Params;
 pub use settings::{Settings, quote_literal};
-pub use statements::{Prepared, ServerStatements, StatementId, description, moment};
+pub use statements::{Prepared, ServerStatements, StatementId, Subject, description, moment};
 pub use told::ToldPid;

@@ -38,8 +38,17 @@ pub struct Prepared {
     pub body: Box<[u8]>,
     /// What whoever read its text noted of it. Nothing here goes by it.
     pub notes: u64,
-    /// The prepared statement that it executes.
-    pub executes: Option<Arc<Prepared>>,
+    /// What else it is about.
+    pub subject: Option<Subject>,
+}
+
+/// The other statement that the text of one is about, under a name that servers know.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// It executes this one.
+    Executes(Arc<Prepared>),
+    /// It closes the one that its client calls this.
+    Closes(Box<[u8]>),
 }
 
 impl Prepared {
@@ -47,24 +56,51 @@ impl Prepared {
     /// `search_path` and other columns after a migration: `salt` stands for all that, and
     /// statements are shared only under the same.
     pub fn new(body: &[u8], salt: u64, notes: u64) -> Arc<Self> {
-        Self::executing(None, body, salt, notes)
+        Self::about(None, body, salt, notes)
     }
 
-    /// The same, of a text that may be an EXECUTE of another, under the name servers know it by.
-    pub fn executing(other: Option<Arc<Self>>, body: &[u8], salt: u64, notes: u64) -> Arc<Self> {
+    /// The same, of a text that may be about another.
+    pub fn about(subject: Option<Subject>, body: &[u8], salt: u64, notes: u64) -> Arc<Self> {
         let id = StatementId(HASHES.0.hash_one((salt, body)), HASHES.1.hash_one((salt, body)));
-        Arc::new(Self { id, salt, body: body.into(), notes, executes: other })
+        Arc::new(Self { id, salt, body: body.into(), notes, subject })
     }
 
     /// How many bytes keeping it takes, what it executes among them.
     pub fn bytes(&self) -> usize {
-        let executes = self.executes.as_ref().map_or(0, |other| other.body.len());
-        self.body.len().saturating_add(executes)
+        let subject = match &self.subject {
+            Some(Subject::Executes(other)) => other.body.len(),
+            Some(Subject::Closes(name)) => name.len(),
+            None => 0,
+        };
+        self.body.len().saturating_add(subject)
+    }
+
+    /// The prepared statement that it executes.
+    pub fn executes(&self) -> Option<&Arc<Self>> {
+        self.subject.as_ref().and_then(Subject::executed)
     }
 
     /// The same statement, read under something else.
     pub fn under(&self, salt: u64) -> Arc<Self> {
-        Self::executing(self.executes.clone(), &self.body, salt, self.notes)
+        Self::about(self.subject.clone(), &self.body, salt, self.notes)
+    }
+}
+
+impl Subject {
+    /// The statement that is executed.
+    pub fn executed(&self) -> Option<&Arc<Prepared>> {
+        match self {
+            Self::Executes(other) => Some(other),
+            Self::Closes(_) => None,
+        }
+    }
+
+    /// The client's name of the statement that is closed.
+    pub fn closed(&self) -> Option<&[u8]> {
+        match self {
+            Self::Executes(_) => None,
+            Self::Closes(name) => Some(name),
+        }
     }
 }
 
@@ -225,7 +261,8 @@ mod tests {
     fn a_statement_takes_what_it_executes_with_it() {
         let other = Prepared::new(&[0; 1_000], 0, 0);
         assert_eq!(other.bytes(), 1_000);
-        assert_eq!(Prepared::executing(Some(other), &[0; 10], 0, 0).bytes(), 1_010);
+        let subject = Some(Subject::Executes(other));
+        assert_eq!(Prepared::about(subject, &[0; 10], 0, 0).bytes(), 1_010);
     }
 
     #[test]

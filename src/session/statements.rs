@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::lexer::{Facts, Hints};
-use crate::server::{Prepared, StatementId, moment};
+use crate::server::{Prepared, StatementId, Subject, moment};
 
 type Named = HashMap<Box<[u8]>, Entry>;
 
@@ -77,8 +77,8 @@ pub(super) enum Told {
 pub(super) struct Unnamed {
     /// The body of its Parse, behind the name.
     body: Option<Box<[u8]>>,
-    /// The statement it executes.
-    executed: Option<Arc<Prepared>>,
+    /// What else it is about.
+    subject: Option<Subject>,
 }
 
 impl Unnamed {
@@ -228,24 +228,31 @@ impl ClientStatements {
     }
 
     /// Remembers the body of the last unnamed Parse, so that it can be bound in a later
-    /// transaction on another server, and what it executes. Gives the one before it, where that
-    /// was another. Allocates only then.
+    /// transaction on another server, and what else it is about. Gives the one before it, where
+    /// that was another. Allocates only then.
     pub(super) fn remember_unnamed(
         &mut self,
         body: &[u8],
-        executed: Option<Arc<Prepared>>,
+        subject: Option<Subject>,
     ) -> Option<Unnamed> {
-        if self.unnamed() == Some(body) {
-            self.unnamed.executed = executed;
+        let plain = self.unnamed.subject.is_none() && subject.is_none();
+        if plain && self.unnamed() == Some(body) {
             return None;
         }
-        let unnamed = Unnamed { body: Some(body.into()), executed };
+        let unnamed = Unnamed { body: Some(body.into()), subject };
         Some(std::mem::replace(&mut self.unnamed, unnamed))
     }
 
     /// The statement the unnamed one executes.
     pub(super) fn executed(&self) -> Option<&Arc<Prepared>> {
-        self.unnamed.executed.as_ref()
+        self.unnamed.subject.as_ref()?.executed()
+    }
+
+    /// The client's name of the statement that the named one closes, or the unnamed one.
+    pub(super) fn closed_by(&self, name: &[u8]) -> Option<&[u8]> {
+        let unnamed = || self.unnamed.subject.as_ref();
+        let named = || self.named(name)?.subject.as_ref();
+        if name.is_empty() { unnamed() } else { named() }?.closed()
     }
 
     /// Forgets the unnamed statement. Gives it, if there was one.

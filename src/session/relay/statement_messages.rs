@@ -7,17 +7,21 @@ use super::upstream::Desk;
 use crate::server::Prepared;
 use crate::wire::{Writer, tag};
 
-/// A statement nobody ever makes: closing it is a question the server answers with CloseComplete.
-const NOTHING: &[u8] = b"pgusher_nothing";
+/// A statement that is made only to be closed: closing it is a question the server answers with
+/// CloseComplete.
+pub(super) const NOTHING: &[u8] = b"pgusher_nothing";
 
-/// Prepares `prepared` on the server unless it is there already.
-pub(super) fn ensure(prepared: &Arc<Prepared>, out: &mut Writer, desk: &mut Desk<'_>) {
-    if let Some(other) = prepared.executes.as_ref().filter(|other| !desk.server.touch(other.id)) {
+/// Prepares `prepared` on the server unless it is there already; `true` when it was not.
+pub(super) fn ensure(prepared: &Arc<Prepared>, out: &mut Writer, desk: &mut Desk<'_>) -> bool {
+    let other = prepared.executes().filter(|other| !desk.server.touch(other.id));
+    if let Some(other) = other {
         prepare(other, None, out, desk);
     }
-    if !desk.server.touch(prepared.id) {
+    let here = desk.server.touch(prepared.id);
+    if !here {
         prepare(prepared, None, out, desk);
     }
+    other.is_some() || !here
 }
 
 /// Prepares `prepared`, closing the server's least used statement when it has too many. `asked`
@@ -82,6 +86,18 @@ pub(super) fn bind_head(name: &[u8], portal: &[u8], rest: usize, out: &mut Write
 /// A Describe of the statement `name`.
 pub(super) fn describe(name: &[u8], out: &mut Writer) {
     named(tag::DESCRIBE, name, out);
+}
+
+/// Makes the statement that is closed in the place of a client's. It is of no text, so it waits for
+/// nothing and cannot fail, in a failed transaction neither.
+pub(super) fn make_nothing(out: &mut Writer, desk: &mut Desk<'_>, undo: Option<Undo>) {
+    close_nothing(out);
+    desk.exchange.sent(Sent::Close, Reply::Drop);
+    parse(NOTHING, b"\0\0\0", out);
+    match undo {
+        Some(undo) => desk.exchange.sent_undoable(Sent::Parse(None), Reply::Drop, undo),
+        None => desk.exchange.sent(Sent::Parse(None), Reply::Drop),
+    }
 }
 
 /// A Close of a statement that does not exist: answered, and changes nothing.

@@ -315,7 +315,10 @@ impl Exchange {
                 self.refusals = self.refusals.saturating_add(1);
                 return Verdict::Drop;
             }
-            Some((Sent::Query | Sent::Function | Sent::Sync, _)) => return Verdict::Forward,
+            Some((Sent::Query | Sent::Function | Sent::Sync, _)) => {
+                self.fail_close();
+                return Verdict::Forward;
+            }
             None => {
                 // Nothing says what it reads next: it may be skipping to a Sync.
                 self.strayed = true;

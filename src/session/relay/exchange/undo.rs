@@ -108,6 +108,15 @@ impl Exchange {
         }
     }
 
+    /// The query answered now fails: one that was to close a statement has not.
+    pub(super) fn fail_close(&mut self) {
+        if let Some((_, Undo::Closed(..))) = self.undo.front()
+            && let Some(undo) = self.take_undo()
+        {
+            self.undone.push(undo);
+        }
+    }
+
     /// What the unnamed statement was before what was thrown away, it was before the next that was
     /// not, if there is one: then that is the client's.
     pub(super) fn hand_on_unnamed(&mut self) {

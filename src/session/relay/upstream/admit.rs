@@ -4,6 +4,7 @@
 //! to forget that and has not done so yet, and the statements it has prepared. A text that may tell
 //! of these waits for the first, and has the second closed before it.
 
+use super::execute::Renaming;
 use super::named::UNCERTAIN;
 use super::{Body, Desk, Stop, Upstream, read};
 use crate::session::lexer::{Facts, Hints};
@@ -33,8 +34,10 @@ impl Upstream {
             Admission::Wait => return Some(Stop::Starved),
             Admission::Never => return Some(Stop::Never),
         };
-        if self.rename_in_query(header, desk) {
-            return None;
+        match self.rename_in_query(header, desk) {
+            Renaming::None => {}
+            Renaming::Done => return None,
+            Renaming::Awaits => return Some(Stop::Starved),
         }
         Self::sent_query(desk);
         if let Some(facts) = &read {

@@ -1,110 +1,178 @@
-//! `EXECUTE` of a statement that was prepared by the protocol: servers know it by another name.
+//! `EXECUTE` and `DEALLOCATE` of a statement that was prepared by the protocol: servers know it by
+//! another name.
+//!
+//! What a client deallocates other clients may use. In its place a statement of no text is made and
+//! deallocated, and the client's name is forgotten.
 
 use std::sync::Arc;
 
 use super::{Desk, Upstream, read};
-use crate::server::Prepared;
+use crate::server::Subject;
 use crate::session::lexer::{Facts, Target, TargetKind, Verb};
-use crate::session::relay::exchange::{Reply, Sent};
+use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::ClientStatements;
 use crate::wire::{HEADER_BYTES, Header, tag};
 
-/// An EXECUTE in a Parse, rewritten.
+/// An EXECUTE or DEALLOCATE, rewritten.
 pub(super) struct Executing {
-    /// What it executes.
-    pub(super) other: Arc<Prepared>,
-    /// The Parse's text, zero and types.
+    /// What it executes or closes.
+    pub(super) subject: Subject,
+    /// What stands for its text, and what followed that.
     pub(super) body: Vec<u8>,
     /// What the client's own text says.
     pub(super) facts: Facts,
 }
 
-/// Whether it is worth reading a text for an EXECUTE of a client's statement.
+/// What became of a message that may be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renaming {
+    /// It is none.
+    None,
+    /// It was rewritten and is done with.
+    Done,
+    /// The server has to answer something first.
+    Awaits,
+}
+
+/// Whether it is worth reading a text for an EXECUTE or DEALLOCATE of a client's statement.
 pub(super) fn may_execute(text: &[u8], client: &ClientStatements) -> bool {
-    let first = text.iter().find(|b| !b.is_ascii_whitespace());
-    client.len() > 0 && matches!(first, Some(b'e' | b'E' | b'-' | b'/'))
+    if client.len() == 0 {
+        return false;
+    }
+    let start = text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(text.len());
+    match &text[start..] {
+        [b'e' | b'E' | b'-' | b'/', ..] => true,
+        [b'd' | b'D', rest @ ..] => {
+            rest.first_chunk().is_some_and(|next: &[u8; 2]| next.eq_ignore_ascii_case(b"ea"))
+        }
+        _ => false,
+    }
 }
 
 impl Upstream {
-    /// `EXECUTE` and `DEALLOCATE` of a statement that was prepared by the protocol: the server
-    /// knows it by another name. `true` when the message was rewritten and is done with.
-    pub(super) fn rename_in_query(&mut self, header: Header, desk: &mut Desk<'_>) -> bool {
+    /// A simple query that may execute or close a statement prepared by the protocol.
+    pub(super) fn rename_in_query(&mut self, header: Header, desk: &mut Desk<'_>) -> Renaming {
         let Some(message) = self.buffer.unparsed().get(HEADER_BYTES..header.total()) else {
-            return false;
+            return Renaming::None;
         };
-        let first = message.iter().find(|b| !b.is_ascii_whitespace());
-        let likely = matches!(first, Some(b'd' | b'D' | b'e' | b'E' | b'-' | b'/'));
-        if desk.client.len() == 0 || !likely {
-            return false;
+        // In a transaction that has failed nothing is executed or closed.
+        let failed = desk.exchange.is_quiet() && desk.exchange.status() == b'E';
+        if !may_execute(message, desk.client) || failed || desk.exchange.is_skipping() {
+            return Renaming::None;
         }
-        let facts = read(&mut self.lexer, message);
-        let by_name = facts.target.as_ref().filter(|t| facts.single && t.kind == TargetKind::Name);
-        let Some(target) = by_name else { return false };
-        let Some(prepared) = desk.client.named(target.name.as_bytes()).map(Arc::clone) else {
-            return false;
+        let message = message.to_vec();
+        let Some(Executing { subject, body, facts }) = self.executing(&message, desk.client) else {
+            return Renaming::None;
         };
-        let closes = match facts.first {
-            Verb::Execute => false,
-            Verb::Deallocate => true,
-            _ => return false,
-        };
-        let (start, length) = (target.start as usize, target.len as usize);
-        let (Some(before), Some(after)) = (message.get(..start), message.get(start + length..))
-        else {
-            return false;
-        };
-        let text = [before, &prepared.id.server_name(), after].concat();
+        if self.awaits_target(&facts, desk) {
+            return Renaming::Awaits;
+        }
         let out = self.outbox.after(&mut self.buffer);
-        own::ensure(&prepared, out, desk);
-        own::sync(out);
-        desk.exchange.sent(Sent::Sync, Reply::Drop);
-        out.message(tag::QUERY, |b| b.extend_from_slice(&text));
-        desk.exchange.sent(Sent::Query, Reply::Forward);
-        if closes && desk.exchange.status() != b'E' {
-            desk.client.remove(target.name.as_bytes());
-            desk.server.remove(prepared.id);
+        match subject {
+            Subject::Executes(other) => {
+                // Who fails to prepare it skips to a Sync. One in the client's own batch would end
+                // that: there is one behind it.
+                let apart = !desk.exchange.is_unsynced();
+                if own::ensure(&other, out, desk) && apart {
+                    own::sync(out);
+                    desk.exchange.sent(Sent::Sync, Reply::Drop);
+                }
+                out.message(tag::QUERY, |b| b.extend_from_slice(&body));
+                Self::sent_query(desk);
+            }
+            Subject::Closes(name) => {
+                let before = desk.client.forget_unnamed();
+                desk.server.unnamed_is_here();
+                own::make_nothing(out, desk, Some(Undo::Unnamed(before)));
+                out.message(tag::QUERY, |b| b.extend_from_slice(&body));
+                Self::sent_closing(Sent::Query, name, desk);
+            }
         }
         self.note(&facts);
         self.buffer.skip(header.total());
-        true
+        Renaming::Done
     }
 
-    /// What stands for a Parse's body (text, zero, types) that is an EXECUTE of the client's
-    /// statement, and that statement.
+    /// What stands for a text (and what follows it) that is an EXECUTE or DEALLOCATE of the
+    /// client's statement, and that statement.
     pub(super) fn executing(
         &mut self,
         body: &[u8],
         client: &ClientStatements,
     ) -> Option<Executing> {
         let facts = read(&mut self.lexer, body);
-        let named = |t: &Target| t.kind == TargetKind::Name && facts.first == Verb::Execute;
-        let target = facts.target.as_ref().filter(|t| facts.single && named(t))?;
-        // One that executes another is not executed in its turn: no chain has to be followed.
-        let other = client.named(target.name.as_bytes()).filter(|p| p.executes.is_none())?;
+        let named = |t: &&Target| t.kind == TargetKind::Name && facts.single;
+        let target = facts.target.as_ref().filter(named)?;
+        let name = target.name.as_bytes();
+        let other = client.named(name)?;
+        let (subject, renamed) = match facts.first {
+            // One that is about another is not executed in its turn: no chain has to be followed.
+            Verb::Execute if other.subject.is_none() => {
+                (Subject::Executes(Arc::clone(other)), &other.id.server_name()[..])
+            }
+            Verb::Deallocate => (Subject::Closes(name.into()), own::NOTHING),
+            _ => return None,
+        };
         let (start, end) = (target.start as usize, (target.start + target.len) as usize);
-        let text = [body.get(..start)?, &other.id.server_name(), body.get(end..)?].concat();
-        Some(Executing { other: Arc::clone(other), body: text, facts })
+        let body = [body.get(..start)?, renamed, body.get(end..)?].concat();
+        Some(Executing { subject, body, facts })
     }
 
-    /// Parse of an unnamed EXECUTE of a statement prepared by the protocol. `true` when the message
-    /// was rewritten and is done with.
-    pub(super) fn parse_executing(&mut self, header: Header, desk: &mut Desk<'_>) -> bool {
-        let body = &self.buffer.unparsed()[HEADER_BYTES + 1..header.total()];
-        if !may_execute(body, desk.client) {
-            return false;
-        }
+    /// Parse of an unnamed EXECUTE or DEALLOCATE of a statement prepared by the protocol.
+    pub(super) fn parse_executing(&mut self, header: Header, desk: &mut Desk<'_>) -> Renaming {
+        let body = self.buffer.unparsed().get(HEADER_BYTES + 1..header.total());
+        let Some(body) = body.filter(|body| may_execute(body, desk.client)) else {
+            return Renaming::None;
+        };
         let body = body.to_vec();
-        let Some(executing) = self.executing(&body, desk.client) else { return false };
+        let Some(executing) = self.executing(&body, desk.client) else { return Renaming::None };
+        if self.awaits_target(&executing.facts, desk) {
+            return Renaming::Awaits;
+        }
         let out = self.outbox.after(&mut self.buffer);
-        own::ensure(&executing.other, out, desk);
+        if let Some(other) = executing.subject.executed() {
+            own::ensure(other, out, desk);
+        }
         own::parse(b"", &executing.body, out);
         if !desk.exchange.is_skipping() {
-            let before = desk.client.remember_unnamed(&executing.body, Some(executing.other));
+            let before = desk.client.remember_unnamed(&executing.body, Some(executing.subject));
             self.parsed_unnamed(before, desk);
         }
         self.note(&executing.facts);
         self.buffer.skip(header.total());
-        true
+        Renaming::Done
+    }
+
+    fn awaits_target(&mut self, facts: &Facts, desk: &Desk<'_>) -> bool {
+        facts.target.as_ref().is_some_and(|target| self.awaits(target.name.as_bytes(), desk))
+    }
+
+    /// Before a statement is bound: what it closes in the place of the client's is made.
+    pub(super) fn bind_closing(&mut self, name: &[u8], desk: &mut Desk<'_>) {
+        self.closing = desk.client.closed_by(name).map(Box::from);
+        let there = self.closing.as_ref().is_some_and(|name| desk.client.named(name).is_some());
+        if there && !desk.exchange.is_skipping() {
+            own::make_nothing(self.outbox.after(&mut self.buffer), desk, None);
+        }
+    }
+
+    /// Execute of what closes a statement.
+    pub(super) fn execute_closing(&mut self, header: Header, desk: &mut Desk<'_>) {
+        match self.closing.take().filter(|_| !desk.exchange.is_skipping()) {
+            Some(name) => Self::sent_closing(Sent::Execute, name, desk),
+            None => desk.exchange.sent(Sent::Execute, Reply::Forward),
+        }
+        self.begin_body(header.body, super::Body::Forward);
+    }
+
+    /// Notes a message that closes the client's statement of that name, unless it fails.
+    fn sent_closing(sent: Sent, name: Box<[u8]>, desk: &mut Desk<'_>) {
+        if let Some(closed) = desk.client.named(&name).map(Arc::clone) {
+            desk.client.remove(&name);
+            desk.exchange.sent_undoable(sent, Reply::Forward, Undo::Closed(name, closed));
+        } else {
+            desk.exchange.sent(sent, Reply::Forward);
+        }
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Upstream {
     unnamed: Option<Vec<u8>>,
     /// A message waits for answers of the server's.
     waits: bool,
+    /// The client's name of the statement that the portal bound last closes.
+    closing: Option<Box<[u8]>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +117,7 @@ impl Upstream {
             settings: Vec::new(),
             unnamed: None,
             waits: false,
+            closing: None,
         }
     }
 
@@ -133,6 +136,7 @@ impl Upstream {
         self.hints = Hints::default();
         (self.latent, self.runs, self.unnamed_was_read) = (Hints::default(), false, false);
         self.settings.clear();
+        self.closing = None;
     }
 
     /// Whether some statement may have called functions of the tenant's.
@@ -258,6 +262,10 @@ impl Upstream {
                 }
                 tag::PARSE | tag::BIND | tag::DESCRIBE | tag::CLOSE if desk.shared => {
                     self.statement_message(header, desk)?
+                }
+                tag::EXECUTE if self.closing.is_some() => {
+                    self.execute_closing(header, desk);
+                    None
                 }
                 _ => {
                     self.plain_message(header, desk);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::admit::{Manner, UNREAD, is_odd};
-use super::execute::{Executing, may_execute};
+use super::execute::{Executing, Renaming, may_execute};
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::Prepared;
 use crate::session::lexer::Hints;
@@ -36,8 +36,10 @@ impl Upstream {
                         Admission::Wait => return Ok(Some(Stop::Starved)),
                         Admission::Never => return Ok(Some(Stop::Never)),
                     };
-                    if !(whole && self.parse_executing(header, desk)) {
-                        self.parse_unnamed(header, whole, read.as_ref(), desk);
+                    match self.parse_executing(header, desk) {
+                        Renaming::None => self.parse_unnamed(header, whole, read.as_ref(), desk),
+                        Renaming::Done => {}
+                        Renaming::Awaits => return Ok(Some(Stop::Starved)),
                     }
                     Ok(None)
                 }
@@ -133,8 +135,9 @@ impl Upstream {
         let salt = self.salt(desk);
         let likely = may_execute(&rest, desk.client);
         let executing = if likely { self.executing(&rest, desk.client) } else { None };
-        let (body, mut facts, other) = if let Some(Executing { other, body, facts }) = executing {
-            (body, facts, Some(other))
+        let (body, mut facts, subject) = if let Some(executing) = executing {
+            let Executing { subject, body, facts } = executing;
+            (body, facts, Some(subject))
         } else {
             let facts = read(&mut self.lexer, &rest);
             (rest, facts, None)
@@ -142,7 +145,7 @@ impl Upstream {
         if odd {
             facts.hints |= UNREAD;
         }
-        let prepared = Prepared::executing(other, &body, salt, facts.hints.bits());
+        let prepared = Prepared::about(subject, &body, salt, facts.hints.bits());
         self.note(&facts);
         let read = Read::new(facts, self.reading);
         let taken = desk.client.named(&name).is_some();
@@ -183,6 +186,7 @@ impl Upstream {
 
     fn bind(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
         let names = portal.len() + name.len() + 2;
+        self.bind_closing(name, desk);
         let used = desk.client.bind(name);
         if name.is_empty() {
             self.unnamed_was_read = true;

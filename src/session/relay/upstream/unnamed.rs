@@ -87,7 +87,7 @@ impl Upstream {
         let out = self.outbox.after(&mut self.buffer);
         let sent = if let Some(body) = desk.client.unnamed() {
             let body = body.to_vec();
-            if let Some(other) = desk.client.executed().map(std::sync::Arc::clone) {
+            if let Some(other) = desk.client.executed().cloned() {
                 own::ensure(&other, out, desk);
             }
             own::parse(b"", &body, out);

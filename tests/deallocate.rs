@@ -1,0 +1,148 @@
+//! DEALLOCATE of what was prepared by the protocol: servers know it by another name, and other clients
+//! by names of their own.
+#![allow(clippy::unwrap_used, clippy::format_push_string, clippy::large_futures)]
+#![allow(unreachable_pub, missing_docs)]
+
+mod world;
+
+use world::wire::{self, Conn, Refusal, columns};
+use world::{Plan, World};
+
+fn small(servers: &str) -> World {
+    World::start(Plan::tenants(1).set("limits.server_max", servers))
+}
+
+fn run(name: &str) -> Vec<u8> {
+    [wire::bind(name, &[]), wire::execute()].concat()
+}
+
+/// Says all this in one write and hears as many answers to a Sync or Query: the tags, the SQLSTATEs
+/// and the values.
+fn told(conn: &mut Conn, said: &[Vec<u8>], answers: usize) -> String {
+    conn.say(&said.concat()).unwrap();
+    let mut told = String::new();
+    for _ in 0..answers {
+        for message in conn.hear_all().unwrap() {
+            told += &match message.tag {
+                b'E' => format!("E{} ", Refusal::parse(&message.body).code),
+                b'D' => format!("D{} ", columns(&message.body)[0].as_deref().unwrap_or("null")),
+                b'Z' => format!("Z{} ", message.body[0] as char),
+                b'S' | b'N' => String::new(),
+                tag => format!("{} ", tag as char),
+            };
+        }
+    }
+    told
+}
+
+#[test]
+fn a_name_is_deallocated_by_either_protocol_and_stays_for_others() {
+    let world = small("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let prepare = [wire::parse("s1", "select 1"), wire::sync()];
+    assert_eq!(told(&mut other, &prepare, 1), "1 ZI ");
+    let run_it = [run("s1"), wire::sync()].concat();
+    for sql in ["deallocate s1", " DEALLOCATE prepare \"s1\"", "/* x */ deallocate s1;"] {
+        let ways: [(Vec<u8>, usize, &str); 4] = [
+            (wire::query(sql), 1, "C ZI "),
+            ([wire::parse("", sql), run(""), wire::sync()].concat(), 1, "1 2 C ZI "),
+            (
+                [wire::parse("", sql), wire::sync(), run(""), wire::sync()].concat(),
+                2,
+                "1 ZI 2 C ZI ",
+            ),
+            ([wire::parse("d", sql), run("d"), wire::sync()].concat(), 1, "1 2 C ZI "),
+        ];
+        for (n, (said, answers, wanted)) in ways.into_iter().enumerate() {
+            assert_eq!(told(&mut client, &prepare, 1), "1 ZI ", "{sql} {n}");
+            assert_eq!(told(&mut client, std::slice::from_ref(&run_it), 1), "2 D1 C ZI ");
+            // Thrown away, it has deallocated nothing.
+            if n < 2 {
+                let lost = [wire::bind("nope", &[]), said.clone(), wire::sync()];
+                let answers = 1 + usize::from(n == 1);
+                let heard = told(&mut client, &lost, answers);
+                assert_eq!(heard, ["E26000 ZI ", "E26000 ZI ZI "][n], "{sql} {n}");
+                let run = std::slice::from_ref(&run_it);
+                assert_eq!(told(&mut client, run, 1), "2 D1 C ZI ", "{sql} {n}");
+            }
+            assert_eq!(told(&mut client, &[said], answers), wanted, "{sql} {n}");
+            assert_eq!(
+                told(&mut client, std::slice::from_ref(&run_it), 1),
+                "E26000 ZI ",
+                "{sql} {n}"
+            );
+            assert_eq!(
+                told(&mut other, std::slice::from_ref(&run_it), 1),
+                "2 D1 C ZI ",
+                "{sql} {n}"
+            );
+        }
+        client.query("deallocate d").unwrap();
+    }
+    let count = "select count(*) from pg_prepared_statements";
+    assert_eq!(client.one(count).as_deref(), Ok("0"));
+    // Parsed in one transaction, run in another; and made anew in the same group.
+    assert_eq!(told(&mut client, &prepare, 1), "1 ZI ");
+    assert_eq!(told(&mut client, &[wire::parse("", "deallocate s1"), wire::sync()], 1), "1 ZI ");
+    other.query("select 1").unwrap();
+    let anew = [run(""), wire::parse("s1", "select 2"), run("s1"), wire::sync()];
+    assert_eq!(told(&mut client, &anew, 1), "2 C 1 2 D2 C ZI ");
+    assert_eq!(told(&mut client, std::slice::from_ref(&run_it), 1), "2 D2 C ZI ");
+    assert_eq!(client.one(count).as_deref(), Ok("1"));
+    // In a transaction that has failed nothing is deallocated.
+    client.query("begin").unwrap();
+    assert!(client.query("select 1/0").is_err());
+    assert_eq!(told(&mut client, &[wire::query("deallocate s1")], 1), "E25P02 ZE ");
+    client.query("rollback").unwrap();
+    assert_eq!(told(&mut client, std::slice::from_ref(&run_it), 1), "2 D2 C ZI ");
+    let all = [wire::query("begin"), wire::query("select 1/0"), wire::query("deallocate s1")];
+    assert_eq!(told(&mut client, &all, 3), "C ZT E22012 ZE E25P02 ZE ");
+    client.query("rollback").unwrap();
+    assert_eq!(told(&mut client, &[run_it], 1), "2 D2 C ZI ");
+    world.assert_no_panic();
+}
+
+/// What is deallocated is not made first: its table may be gone, or locked.
+#[test]
+fn a_statement_of_a_dropped_table_is_deallocated() {
+    let world = small("2");
+    let mut client = world.session(0);
+    let pid = |session: &mut Conn| session.one("select pg_backend_pid()").unwrap();
+    for sql in ["deallocate s1", "/* */ deallocate s1"] {
+        client.query("create table gone (n int)").unwrap();
+        let prepare = [wire::parse("s1", "select * from gone"), wire::sync()];
+        assert_eq!(told(&mut client, &prepare, 1), "1 ZI ");
+        let there = pid(&mut client);
+        // The client's next transaction is on the other server, and the table is locked.
+        let (mut one, mut two) = (world.session(0), world.session(0));
+        one.query("begin").unwrap();
+        two.query("begin").unwrap();
+        if pid(&mut one) != there {
+            std::mem::swap(&mut one, &mut two);
+        }
+        one.query("drop table gone").unwrap();
+        two.query("commit").unwrap();
+        client.query("begin").unwrap();
+        assert_eq!(told(&mut client, &[wire::query(sql)], 1), "C ZT ", "{sql}");
+        assert_ne!(pid(&mut client), there);
+        one.query("commit").unwrap();
+        client.query("commit").unwrap();
+        assert_eq!(told(&mut client, &[run("s1"), wire::sync()], 1), "E26000 ZI ", "{sql}");
+    }
+    world.assert_no_panic();
+}
+
+/// A simple query ends what came before it without a Sync: if it fails, that is undone.
+#[test]
+fn an_execute_does_not_commit_what_came_before_it() {
+    let world = small("1");
+    let mut client = world.session(0);
+    client.query("create table log (n int)").unwrap();
+    let prepare = [wire::parse("s1", "select 1 / (select 0)"), wire::sync()];
+    assert_eq!(told(&mut client, &prepare, 1), "1 ZI ");
+    let insert = [wire::parse("", "insert into log values (1)"), run("")].concat();
+    let all = [insert, wire::query("execute s1"), wire::sync()];
+    assert_eq!(told(&mut client, &all, 2), "1 2 C E22012 ZI ZI ");
+    assert_eq!(client.one("select count(*) from log").as_deref(), Ok("0"));
+    world.assert_no_panic();
+}
