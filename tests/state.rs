@@ -233,3 +233,39 @@ fn a_client_that_leaves_in_the_middle_of_a_message_or_a_copy_leaves_nothing_behi
     }
     assert_eq!(value(&mut session(&world, "transaction"), "select count(*) from kept"), "0");
 }
+
+/// What the client's encoding spells in other bytes, or not at all.
+#[test]
+fn a_setting_is_carried_in_any_encoding() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "1"));
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    client.query("set app.far = '\u{65e5}\u{672c}\\e\u{e9}'").unwrap();
+    client.query("set client_encoding = 'LATIN1'").unwrap();
+    let latin = |text: &str| {
+        let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+        wire::message(b'Q', &[&bytes[..], b"\0"].concat())
+    };
+    for set in ["set app.who = 'M\u{fc}ller'", "set search_path = \"m\u{fc}ller\", public"] {
+        client.say(&latin(set)).unwrap();
+        client.rows().unwrap();
+    }
+    for turn in 0..3 {
+        assert_eq!(value(&mut other, "select 1"), "1");
+        for (name, wanted) in [
+            ("app.who", r"M\00FCller"),
+            ("search_path", r#""m\00FCller", public"#),
+            ("app.far", r"\65E5\672C\\e\00E9"),
+        ] {
+            let same = format!("select current_setting('{name}') = U&'{wanted}'");
+            assert_eq!(value(&mut client, &same), "t", "{turn}: {name}");
+            let others = value(&mut other, &same.replace("') =", "', true) ="));
+            assert_ne!(others, "t", "{turn}: {name}");
+        }
+        client.query(&format!("set app.turn = '{turn}'")).unwrap();
+    }
+    client.query("reset all").unwrap();
+    world.assert_no_panic();
+}

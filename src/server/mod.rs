@@ -26,6 +26,6 @@ pub use dial::{Account, DialSettings, Dialer, Endpoint};
 pub use fail::DialError;
 pub use gate::{CancelGate, InFlight};
 pub use params::Params;
-pub use settings::{Settings, quote_literal};
+pub use settings::{Settings, quote_literal, quote_text};
 pub use statements::{Prepared, ServerStatements, StatementId, Subject, description, moment};
 pub use told::ToldPid;

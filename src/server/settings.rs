@@ -136,18 +136,42 @@ impl Settings {
             sql.push_str("RESET session_authorization;RESET role;");
         }
         for (name, _) in self.iter().filter(|(name, _)| is_plain(name) && !target.has(name)) {
-            let _ = write!(sql, "RESET {};", quote_identifier(name));
+            let _ = if name.is_ascii() {
+                write!(sql, "RESET {};", quote_identifier(name))
+            } else {
+                write!(
+                    sql,
+                    "SELECT pg_catalog.set_config({},NULL,false) IS NULL;",
+                    quote_text(name)
+                )
+            };
         }
         let known: BTreeMap<_, _> = self.iter().collect();
         let is_news = |name: &str, value: &str| known.get(name) != Some(&value);
         let plain = target.iter().filter(|(name, value)| is_plain(name) && is_news(name, value));
         let identity = IDENTITY.iter().filter_map(|name| target.value(name).map(|v| (*name, v)));
         for (name, value) in plain.chain(identity) {
-            let (name, value) = (quote_literal(name), quote_literal(value));
-            let _ = write!(sql, "SELECT pg_catalog.set_config({name},{value},false);");
+            // What the client's encoding has no letters for is not told back.
+            let untold = if value.is_ascii() { "" } else { " IS NULL" };
+            let (name, value) = (quote_text(name), quote_text(value));
+            let _ = write!(sql, "SELECT pg_catalog.set_config({name},{value},false){untold};");
         }
         Some(sql)
     }
+}
+
+/// A text as an expression of ASCII alone, whatever the client's encoding: the server's is what it is
+/// converted to. (`\u` in a literal is refused where that is SQL_ASCII.)
+pub fn quote_text(text: &str) -> String {
+    if text.is_ascii() {
+        return quote_literal(text);
+    }
+    let mut sql = "pg_catalog.convert_from(pg_catalog.decode('".to_owned();
+    for byte in text.bytes() {
+        let _ = write!(sql, "{byte:02x}");
+    }
+    sql.push_str("','hex'),'UTF8')");
+    sql
 }
 
 /// A dotted name is quoted part by part.
@@ -188,6 +212,19 @@ mod tests {
             "RESET \"a\".\"b\";\
              SELECT pg_catalog.set_config('search_path',E'a, ''b\\\\',false);\
              SELECT pg_catalog.set_config('role','x',false);"
+        );
+    }
+
+    #[test]
+    fn a_script_is_ascii() {
+        let a = Settings::from_pairs([("a.\u{e4}", "1")]);
+        let b = Settings::from_pairs([("search_path", "\"m\u{fc}\"")]);
+        assert_eq!(
+            a.script_to(&b).expect("differs"),
+            "SELECT pg_catalog.set_config(\
+             pg_catalog.convert_from(pg_catalog.decode('612ec3a4','hex'),'UTF8'),NULL,false) IS NULL;\
+             SELECT pg_catalog.set_config('search_path',\
+             pg_catalog.convert_from(pg_catalog.decode('226dc3bc22','hex'),'UTF8'),false) IS NULL;"
         );
     }
 

@@ -59,7 +59,7 @@ pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State
             continue;
         }
         if let [Some(name), Some(value)] = &row[..] {
-            pairs.push((name.to_ascii_lowercase(), value.clone()));
+            pairs.push((unescaped(name).to_ascii_lowercase(), unescaped(value)));
         }
     }
     pairs.retain(|(name, _)| hidden.iter().all(|(known, _)| known != name));
@@ -76,19 +76,22 @@ pub(super) async fn look(server: &mut Server, custom: &[String]) -> Result<State
 /// for by name, those already carried along with those newly named.
 fn script<'a>(custom: &[String], carried: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut sql = format!(
-        "{PINS};SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
+        "{PINS};SELECT {name}, {value} FROM (\
+         SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
          WHERE source OPERATOR(pg_catalog.=) 'session' AND NOT name OPERATOR(pg_catalog.=) \
          ANY ('{{transaction_isolation,transaction_read_only,transaction_deferrable}}'\
               ::pg_catalog.text[]) \
          UNION ALL SELECT 'role', r FROM pg_catalog.current_setting('role') r \
-         WHERE r OPERATOR(pg_catalog.<>) 'none'"
+         WHERE r OPERATOR(pg_catalog.<>) 'none'",
+        name = escaped("n"),
+        value = escaped("v")
     );
     let mut names: Vec<&str> = carried.map(|(n, _)| n).filter(|n| n.contains('.')).collect();
     names.extend(custom.iter().map(String::as_str));
     names.sort_unstable();
     names.dedup();
     for name in names {
-        let quoted = crate::server::quote_literal(name);
+        let quoted = crate::server::quote_text(name);
         // One that was reset reads as empty from then on, where one that never was has no value: it
         // is carried along as it is.
         // A String takes whatever is written to it.
@@ -98,5 +101,57 @@ fn script<'a>(custom: &[String], carried: impl Iterator<Item = (&'a str, &'a str
              WHERE v IS NOT NULL"
         );
     }
+    sql.push_str(") s (n, v)");
     sql
+}
+
+/// A column's text in ASCII, whatever the client's encoding, which may have no letters for it: UTF-8
+/// with all that is not ASCII as `\ooo`. Two encodings of databases are not converted.
+fn escaped(column: &str) -> String {
+    format!(
+        "pg_catalog.encode(pg_catalog.convert_to({column}, \
+         CASE WHEN pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) \
+         ANY ('{{SQL_ASCII,MULE_INTERNAL}}'::pg_catalog.name[]) \
+         THEN pg_catalog.getdatabaseencoding() ELSE 'UTF8' END), 'escape')"
+    )
+}
+
+/// What [`escaped`] stands for.
+fn unescaped(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match (first, after) {
+            (b'\\', [b'\\', after @ ..]) => {
+                bytes.push(b'\\');
+                rest = after;
+            }
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_what_it_was_before_it_was_escaped() {
+        for (escaped, value) in [
+            ("", ""),
+            ("ISO, MDY", "ISO, MDY"),
+            (r"M\303\274ller", "M\u{fc}ller"),
+            (r"C:\\303", r"C:\303"),
+            (r"\\\303\274", "\\\u{fc}"),
+            (r"\", r"\"),
+        ] {
+            assert_eq!(unescaped(escaped), value, "{escaped}");
+        }
+    }
 }
