@@ -245,14 +245,12 @@ impl ClientStatements {
 
     /// The statement the unnamed one executes.
     pub(super) fn executed(&self) -> Option<&Arc<Prepared>> {
-        self.unnamed.subject.as_ref()?.executed()
+        self.unnamed_subject()?.executed()
     }
 
-    /// The client's name of the statement that the named one closes, or the unnamed one.
-    pub(super) fn closed_by(&self, name: &[u8]) -> Option<&[u8]> {
-        let unnamed = || self.unnamed.subject.as_ref();
-        let named = || self.named(name)?.subject.as_ref();
-        if name.is_empty() { unnamed() } else { named() }?.closed()
+    /// What else the unnamed statement is about.
+    pub(super) fn unnamed_subject(&self) -> Option<&Subject> {
+        self.unnamed.subject.as_ref()
     }
 
     /// Forgets the unnamed statement. Gives it, if there was one.

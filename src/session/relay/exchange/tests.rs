@@ -233,3 +233,42 @@ fn a_server_that_refuses_what_nobody_asked_is_not_given_to_others() {
     x.reset();
     assert!(x.is_certain());
 }
+
+/// What an unnamed statement was before, by its length.
+fn unnamed(bytes: u8) -> Undo {
+    let mut statements = crate::session::statements::ClientStatements::default();
+    drop(statements.remember_unnamed(&vec![0; usize::from(bytes)], None));
+    Undo::Unnamed(statements.forget_unnamed())
+}
+
+#[test]
+fn what_stands_behind_what_may_fail_is_in_doubt_for_later_groups() {
+    let mut x = Exchange::default();
+    x.sent_undoable(Sent::Parse(None), Reply::Forward, unnamed(1));
+    send(&mut x, "S");
+    assert!(!x.doubts_unnamed(), "nothing throws it away");
+    send(&mut x, "B");
+    x.sent_undoable(Sent::Parse(None), Reply::Forward, unnamed(2));
+    assert!(!x.doubts_unnamed(), "the same group shares its fate");
+    send(&mut x, "S");
+    assert!(x.doubts_unnamed());
+    receive(&mut x, "1Z2");
+    assert!(x.doubts_unnamed());
+    receive(&mut x, "1");
+    assert!(!x.doubts_unnamed());
+}
+
+#[test]
+fn what_an_unnamed_statement_was_is_handed_on_to_the_next() {
+    let mut x = after("B");
+    x.sent_undoable(Sent::Parse(None), Reply::Forward, unnamed(1));
+    x.sent_undoable(Sent::Close, Reply::Forward, unnamed(2));
+    send(&mut x, "SB");
+    x.sent_undoable(Sent::Parse(None), Reply::Forward, unnamed(0));
+    assert_eq!(x.undo_bytes(), 3);
+    receive(&mut x, "EZ");
+    assert_eq!((x.undone().count(), x.undo_bytes()), (0, 1), "the third stands");
+    receive(&mut x, "E");
+    let before: Vec<_> = x.undone().map(|undo| undo.bytes()).collect();
+    assert_eq!((before, x.undo_bytes()), (vec![1], 0));
+}

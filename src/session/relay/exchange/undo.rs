@@ -70,11 +70,12 @@ impl Exchange {
     pub(in crate::session::relay) fn doubts_named(
         &self,
         name: &[u8],
-        id: Option<StatementId>,
+        id: impl FnOnce() -> Option<StatementId>,
     ) -> bool {
         if self.named_until <= self.numbers.1 {
             return false;
         }
+        let id = id();
         let mut earlier = self.undo.iter().take_while(|(number, _)| *number < self.group);
         let is_about = |(_, undo): &(u64, Undo)| match undo {
             Undo::Made(made, made_id) => **made == *name || id == Some(*made_id),

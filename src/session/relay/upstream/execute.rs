@@ -149,8 +149,8 @@ impl Upstream {
     }
 
     /// Before a statement is bound: what it closes in the place of the client's is made.
-    pub(super) fn bind_closing(&mut self, name: &[u8], desk: &mut Desk<'_>) {
-        self.closing = desk.client.closed_by(name).map(Box::from);
+    pub(super) fn bind_closing(&mut self, closed: Option<Box<[u8]>>, desk: &mut Desk<'_>) {
+        self.closing = closed;
         let there = self.closing.as_ref().is_some_and(|name| desk.client.named(name).is_some());
         if there && !desk.exchange.is_skipping() {
             own::make_nothing(self.outbox.after(&mut self.buffer), desk, None);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::admit::{Manner, UNREAD, is_odd};
 use super::execute::{Executing, Renaming, may_execute};
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
-use crate::server::Prepared;
+use crate::server::{Prepared, Subject};
 use crate::session::lexer::Hints;
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
@@ -186,8 +186,12 @@ impl Upstream {
 
     fn bind(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
         let names = portal.len() + name.len() + 2;
-        self.bind_closing(name, desk);
         let used = desk.client.bind(name);
+        let subject = match &used {
+            Some(used) => used.prepared.subject.as_ref(),
+            None => desk.client.unnamed_subject().filter(|_| name.is_empty()),
+        };
+        self.bind_closing(subject.and_then(Subject::closed).map(Box::from), desk);
         if name.is_empty() {
             self.unnamed_was_read = true;
             self.ensure_unnamed(desk);

@@ -107,9 +107,9 @@ impl Upstream {
         let doubted = if name.is_empty() {
             desk.exchange.doubts_unnamed()
         } else {
-            let id = desk.client.named(name).map(|prepared| prepared.id);
             // Names that are being forgotten mean nothing in a moment.
             let forgets = self.hints.intersects(Hints::DISCARD | Hints::DEALLOCATE);
+            let id = || desk.client.named(name).map(|prepared| prepared.id);
             forgets && !desk.exchange.is_quiet() || desk.exchange.doubts_named(name, id)
         };
         self.waits = doubted && desk.exchange.will_be_quiet(false);
