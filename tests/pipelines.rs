@@ -253,3 +253,56 @@ fn a_text_behind_a_change_of_how_texts_are_read_shows_nothing() {
     }
     world.assert_no_panic();
 }
+
+/// Anything in any order: the same answers as from PostgreSQL itself, and nothing of another client's.
+#[test]
+fn pipelines_of_anything_are_answered_as_by_postgresql() {
+    let world = small();
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let mut direct = world.superuser(&world.tenants[0].database());
+    let seed = std::env::var("PIPELINES_SEED").map_or(7, |seed| seed.parse().unwrap());
+    let mut state: u64 = seed;
+    let mut next = |below: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let queries = ["select 4", "deallocate s1", "execute s1", "deallocate all", "select 1/0"];
+    for round in 0..400 {
+        let mut said = Vec::new();
+        for _ in 0..=next(12) {
+            let name = ["", "", "s1", "s2"][next(4)];
+            let text = ["select 1", "select 2", "select 3", "selec", "select 1/0"][next(5)];
+            let deallocate = [wire::parse("", "deallocate s1"), run("")].concat();
+            said.push(match next(13) {
+                // Parsed before there is one, it would be sent as it is.
+                12 => [close("s1"), wire::parse("s1", text), deallocate].concat(),
+                0..=2 => wire::parse(name, text),
+                3..=5 => run(name),
+                6 => wire::message(b'D', &[b"S", name.as_bytes(), b"\0"].concat()),
+                7 => close(name),
+                8 => wire::bind("nope", &[]),
+                9 => wire::query(queries[next(5)]),
+                _ => wire::sync(),
+            });
+        }
+        said.extend([wire::sync(), wire::query("select 'end'")]);
+        let asked: Vec<_> = said.iter().map(|m| m.escape_ascii().to_string()).collect();
+        let mut answers = [&mut client, &mut direct].map(|conn| {
+            conn.say(&said.concat()).unwrap();
+            let mut told = String::new();
+            while !told.ends_with("Dend C ZI ") {
+                told.extend(conn.hear_all().unwrap().iter().map(word));
+            }
+            told
+        });
+        // An EXECUTE that has to prepare its statement first may fail twice.
+        answers[0] = answers[0].replace("E22012 E26000 ", "E22012 ");
+        assert_eq!(answers[0], answers[1], "seed {seed}, round {round}: {asked:#?}");
+        if next(2) == 0 {
+            let other_one = [wire::parse("", "select 'other'"), run(""), wire::sync()];
+            assert_eq!(told(&mut other, &other_one, 1), "1 2 Dother C ZI ");
+        }
+    }
+    world.assert_no_panic();
+}

@@ -72,7 +72,7 @@ impl Exchange {
         name: &[u8],
         id: impl FnOnce() -> Option<StatementId>,
     ) -> bool {
-        if self.named_until <= self.numbers.1 {
+        if !self.is_naming() {
             return false;
         }
         let id = id();
@@ -84,6 +84,11 @@ impl Exchange {
             _ => false,
         };
         earlier.by_ref().take(LOOKED_AT_MAX).any(is_about) || earlier.next().is_some()
+    }
+
+    /// Whether a message that changes what a name means is not answered.
+    pub(in crate::session::relay) fn is_naming(&self) -> bool {
+        self.named_until > self.numbers.1
     }
 
     /// Whether a message that may fail was sent since the last Sync: what is sent now may be thrown

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Desk, Upstream, read};
 use crate::server::Subject;
-use crate::session::lexer::{Facts, Target, TargetKind, Verb};
+use crate::session::lexer::{Facts, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::ClientStatements;
@@ -20,8 +20,6 @@ pub(super) struct Executing {
     pub(super) subject: Subject,
     /// What stands for its text, and what followed that.
     pub(super) body: Vec<u8>,
-    /// What the client's own text says.
-    pub(super) facts: Facts,
 }
 
 /// What became of a message that may be one.
@@ -36,8 +34,9 @@ pub(super) enum Renaming {
 }
 
 /// Whether it is worth reading a text for an EXECUTE or DEALLOCATE of a client's statement.
-pub(super) fn may_execute(text: &[u8], client: &ClientStatements) -> bool {
-    if client.len() == 0 {
+pub(super) fn may_execute(text: &[u8], desk: &Desk<'_>) -> bool {
+    // What was closed may yet turn out not to be.
+    if desk.client.len() == 0 && !desk.exchange.is_naming() {
         return false;
     }
     let start = text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(text.len());
@@ -58,16 +57,17 @@ impl Upstream {
         };
         // In a transaction that has failed nothing is executed or closed.
         let failed = desk.exchange.is_quiet() && desk.exchange.status() == b'E';
-        if !may_execute(message, desk.client) || failed || desk.exchange.is_skipping() {
+        if !may_execute(message, desk) || failed || desk.exchange.is_skipping() {
             return Renaming::None;
         }
         let message = message.to_vec();
-        let Some(Executing { subject, body, facts }) = self.executing(&message, desk.client) else {
-            return Renaming::None;
-        };
+        let Some(facts) = self.about_a_name(&message) else { return Renaming::None };
         if self.awaits_target(&facts, desk) {
             return Renaming::Awaits;
         }
+        let Some(Executing { subject, body }) = executing(&facts, &message, desk.client) else {
+            return Renaming::None;
+        };
         let out = self.outbox.after(&mut self.buffer);
         match subject {
             Subject::Executes(other) => {
@@ -94,57 +94,43 @@ impl Upstream {
         Renaming::Done
     }
 
-    /// What stands for a text (and what follows it) that is an EXECUTE or DEALLOCATE of the
-    /// client's statement, and that statement.
-    pub(super) fn executing(
-        &mut self,
-        body: &[u8],
-        client: &ClientStatements,
-    ) -> Option<Executing> {
+    /// What a text (and what follows it) says that is an EXECUTE or DEALLOCATE of a name.
+    pub(super) fn about_a_name(&mut self, body: &[u8]) -> Option<Facts> {
         let facts = read(&mut self.lexer, body);
-        let named = |t: &&Target| t.kind == TargetKind::Name && facts.single;
-        let target = facts.target.as_ref().filter(named)?;
-        let name = target.name.as_bytes();
-        let other = client.named(name)?;
-        let (subject, renamed) = match facts.first {
-            // One that is about another is not executed in its turn: no chain has to be followed.
-            Verb::Execute if other.subject.is_none() => {
-                (Subject::Executes(Arc::clone(other)), &other.id.server_name()[..])
-            }
-            Verb::Deallocate => (Subject::Closes(name.into()), own::NOTHING),
-            _ => return None,
-        };
-        let (start, end) = (target.start as usize, (target.start + target.len) as usize);
-        let body = [body.get(..start)?, renamed, body.get(end..)?].concat();
-        Some(Executing { subject, body, facts })
+        let about = matches!(facts.first, Verb::Execute | Verb::Deallocate) && facts.single;
+        let named = facts.target.as_ref().is_some_and(|t| t.kind == TargetKind::Name);
+        (about && named).then_some(facts)
     }
 
     /// Parse of an unnamed EXECUTE or DEALLOCATE of a statement prepared by the protocol.
     pub(super) fn parse_executing(&mut self, header: Header, desk: &mut Desk<'_>) -> Renaming {
         let body = self.buffer.unparsed().get(HEADER_BYTES + 1..header.total());
-        let Some(body) = body.filter(|body| may_execute(body, desk.client)) else {
+        let Some(body) = body.filter(|body| may_execute(body, desk)) else {
             return Renaming::None;
         };
         let body = body.to_vec();
-        let Some(executing) = self.executing(&body, desk.client) else { return Renaming::None };
-        if self.awaits_target(&executing.facts, desk) {
+        let Some(facts) = self.about_a_name(&body) else { return Renaming::None };
+        if self.awaits_target(&facts, desk) {
             return Renaming::Awaits;
         }
+        let Some(Executing { subject, body }) = executing(&facts, &body, desk.client) else {
+            return Renaming::None;
+        };
         let out = self.outbox.after(&mut self.buffer);
-        if let Some(other) = executing.subject.executed() {
+        if let Some(other) = subject.executed() {
             own::ensure(other, out, desk);
         }
-        own::parse(b"", &executing.body, out);
+        own::parse(b"", &body, out);
         if !desk.exchange.is_skipping() {
-            let before = desk.client.remember_unnamed(&executing.body, Some(executing.subject));
+            let before = desk.client.remember_unnamed(&body, Some(subject));
             self.parsed_unnamed(before, desk);
         }
-        self.note(&executing.facts);
+        self.note(&facts);
         self.buffer.skip(header.total());
         Renaming::Done
     }
 
-    fn awaits_target(&mut self, facts: &Facts, desk: &Desk<'_>) -> bool {
+    pub(super) fn awaits_target(&mut self, facts: &Facts, desk: &Desk<'_>) -> bool {
         facts.target.as_ref().is_some_and(|target| self.awaits(target.name.as_bytes(), desk))
     }
 
@@ -175,4 +161,27 @@ impl Upstream {
             desk.exchange.sent(sent, Reply::Forward);
         }
     }
+}
+
+/// What stands for a text (and what follows it) that is [about a name](Upstream::about_a_name) of the
+/// client's.
+pub(super) fn executing(
+    facts: &Facts,
+    body: &[u8],
+    client: &ClientStatements,
+) -> Option<Executing> {
+    let target = facts.target.as_ref()?;
+    let name = target.name.as_bytes();
+    let other = client.named(name)?;
+    let (subject, renamed) = match facts.first {
+        // One that is about another is not executed in its turn: no chain has to be followed.
+        Verb::Execute if other.subject.is_none() => {
+            (Subject::Executes(Arc::clone(other)), &other.id.server_name()[..])
+        }
+        Verb::Deallocate => (Subject::Closes(name.into()), own::NOTHING),
+        _ => return None,
+    };
+    let (start, end) = (target.start as usize, (target.start + target.len) as usize);
+    let body = [body.get(..start)?, renamed, body.get(end..)?].concat();
+    Some(Executing { subject, body })
 }

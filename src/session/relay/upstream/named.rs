@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::admit::{Manner, UNREAD, is_odd};
-use super::execute::{Executing, Renaming, may_execute};
+use super::execute::{Executing, Renaming, executing, may_execute};
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::{Prepared, Subject};
 use crate::session::lexer::Hints;
@@ -133,14 +133,14 @@ impl Upstream {
             return Ok(Some(Stop::Starved));
         }
         let salt = self.salt(desk);
-        let likely = may_execute(&rest, desk.client);
-        let executing = if likely { self.executing(&rest, desk.client) } else { None };
-        let (body, mut facts, subject) = if let Some(executing) = executing {
-            let Executing { subject, body, facts } = executing;
-            (body, facts, Some(subject))
-        } else {
-            let facts = read(&mut self.lexer, &rest);
-            (rest, facts, None)
+        let about = if may_execute(&rest, desk) { self.about_a_name(&rest) } else { None };
+        if about.as_ref().is_some_and(|facts| self.awaits_target(facts, desk)) {
+            return Ok(Some(Stop::Starved));
+        }
+        let mut facts = about.unwrap_or_else(|| read(&mut self.lexer, &rest));
+        let (subject, body) = match executing(&facts, &rest, desk.client) {
+            Some(Executing { subject, body }) => (Some(subject), body),
+            None => (None, rest),
         };
         if odd {
             facts.hints |= UNREAD;
