@@ -253,6 +253,12 @@ impl ClientStatements {
         self.unnamed.subject.as_ref()
     }
 
+    /// The client's name of the statement that the one of this name closes.
+    pub(super) fn closed_by(&self, name: &[u8]) -> Option<&[u8]> {
+        let named = || self.named(name)?.subject.as_ref();
+        if name.is_empty() { self.unnamed_subject() } else { named() }?.closed()
+    }
+
     /// Forgets the unnamed statement. Gives it, if there was one.
     pub(super) fn forget_unnamed(&mut self) -> Option<Unnamed> {
         self.unnamed.body.is_some().then(|| std::mem::take(&mut self.unnamed))
