@@ -112,7 +112,6 @@ fn what_serve_would_refuse_check_names_all_at_once() {
         ("passwords.memory_kib", "4"),
         ("stripe.secret_key", "two words"),
         ("stripe.api_url", "http://a.b"),
-        ("stripe.ca_file", "/nowhere.pem"),
         ("sms.telnyx.api_url", "http://a.b"),
     ];
     let set: Vec<_> = bad.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -124,6 +123,12 @@ fn what_serve_would_refuse_check_names_all_at_once() {
         assert!(err.contains(&format!("--set: {key}: ")), "{key}: {err}");
     }
     assert!(!err.contains("two words"), "a key is not shown: {err}");
+    // What lies in files is read by those who need it.
+    let missing = ["stripe.secret_key=x", "stripe.ca_file=/nowhere.pem"];
+    assert!(checked(&missing).1.contains("stripe.ca_file: "));
+    let set: Vec<_> = missing.iter().flat_map(|set| ["--set", set]).collect();
+    let (_, _, err) = said(&pgusher(&[&["tenant", "list"][..], &set].concat()));
+    assert!(err.contains("no registry") && !err.contains("ca_file"), "{err}");
     // Without a key nobody is asked, and nothing is wrong.
     let (code, err) = checked(&["stripe.api_url=http://a.b", "sms.telnyx.api_url=http://a.b"]);
     assert_eq!(code, Some(0), "{err}");
@@ -301,17 +306,18 @@ fn without_ops_healthcheck_asks_where_the_configuration_says() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let port = listener.local_addr().expect("bound").port();
     let server = std::thread::spawn(move || {
-        for _ in 0..2 {
+        for _ in 0..3 {
             let (mut socket, _) = listener.accept().expect("accepts");
             let _ = socket.read(&mut [0; 1024]).expect("reads");
             let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             socket.write_all(answer.as_bytes()).expect("writes");
         }
     });
-    for host in ["127.0.0.1", "0.0.0.0"] {
+    for (host, pool) in [("127.0.0.1", "1"), ("0.0.0.0", "1"), ("127.0.0.1", "broken since")] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgusher"));
         command.arg("healthcheck").env_remove("PGUSHER_CONFIG");
         command.env("PGUSHER_OPS__ADDRESS", format!("{host}:{port}"));
+        command.env("PGUSHER_POOL__SERVER_BUDGET", pool);
         let (code, _, err) = said(&command.output().expect("runs"));
         assert_eq!(code, Some(0), "{host}: {err}");
     }

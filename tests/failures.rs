@@ -198,12 +198,21 @@ fn without_the_registry_the_known_are_served_and_the_rest_are_told() {
     let ready = http::call(world.ops, "GET", "/readyz", &[], "");
     assert_eq!((ready.status, &ready.json["registry"]), (200, &"away".into()), "{}", ready.text);
 
+    // A login its owner has changed is put back all the same.
+    let role = known.one("select current_user").unwrap();
+    superuser.query(&format!("alter role {role} password 'mine'")).unwrap();
+    let sql = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = ";
+    superuser.query(&format!("{sql}'{role}'")).unwrap();
+    let fresh = || world.login(&world.tenants[0].login()).ok()?.one("select 1").ok();
+    eventually(RESUMED, "the login is put back without the registry", fresh);
+    works(&mut world.session(0));
+
     superuser.query(&format!("alter database \"{registry}\" allow_connections true")).unwrap();
     eventually(RESUMED, "registrations work again", || {
         let answer = http::call(world.http, "POST", "/api/auth/register", &[], body);
         (answer.status == 201).then_some(())
     });
-    works(&mut known);
+    works(&mut world.session(1));
     world.assert_no_panic();
 }
 

@@ -14,7 +14,7 @@ use world::{Plan, World, eventually};
 /// One tenant for each test.
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| World::start(Plan::tenants(5).telnyx()))
+    WORLD.get_or_init(|| World::start(Plan::tenants(6).telnyx()))
 }
 
 /// Tenant `n` with a number of its own, and PostgreSQL itself in its database.
@@ -152,23 +152,32 @@ fn a_receipt_the_product_refuses_is_a_dead_letter_and_the_others_are_settled() {
     assert_eq!(letters.len(), 1);
 }
 
-#[test]
-fn a_dead_receipt_replayed_before_its_recipient_waits_for_it() {
-    let (number, mut conn) = office(3);
-    recipient(&mut conn, "replayed");
+/// A dead letter of a receipt whose recipient is not there any more.
+fn dead(number: &str, conn: &mut Conn, message: &str) {
+    recipient(conn, message);
     let polite =
         r#"ALTER TABLE "MessageRecipient" ADD CONSTRAINT polite CHECK ("status" <> 'delivered')"#;
     conn.query(polite).unwrap();
-    take(&receipt("message.finalized", &number, "replayed", "delivered"), "dead");
-    conn.query(
-        r#"DELETE FROM "MessageRecipient" WHERE "providerMessageId" = 'replayed';
-           ALTER TABLE "MessageRecipient" DROP CONSTRAINT polite"#,
-    )
+    take(&receipt("message.finalized", number, message, "delivered"), "dead");
+    conn.query(&format!(
+        r#"DELETE FROM "MessageRecipient" WHERE "providerMessageId" = '{message}';
+           ALTER TABLE "MessageRecipient" DROP CONSTRAINT polite"#
+    ))
     .unwrap();
-    let (id, ops) = (&world().tenants[3].id, world().ops.to_string());
+}
+
+fn replayed(tenant: usize) {
+    let (id, ops) = (&world().tenants[tenant].id, world().ops.to_string());
     let replay = ["tenant", "letters", "replay", id, "--ops", &ops];
     let (code, done) = world::tools::pgusher(&replay);
     assert_eq!((code, &done["resolved"]), (0, &1.into()), "{done}");
+}
+
+#[test]
+fn a_dead_receipt_replayed_before_its_recipient_waits_for_it() {
+    let (number, mut conn) = office(3);
+    dead(&number, &mut conn, "replayed");
+    replayed(3);
     assert_eq!(parked(&mut conn, "replayed"), "1");
     recipient(&mut conn, "replayed");
     nudge(&number);
@@ -176,13 +185,20 @@ fn a_dead_receipt_replayed_before_its_recipient_waits_for_it() {
 }
 
 #[test]
-fn the_corner_of_the_version_before_is_brought_to_this_one_by_a_message() {
-    let (number, mut conn) = office(4);
+fn the_corner_of_the_version_before_is_brought_to_this_one_by_a_replay() {
+    let (number, mut conn) = office(5);
+    dead(&number, &mut conn, "old");
+    put_back(&mut conn);
+    replayed(5);
+    assert_eq!(parked(&mut conn, "old"), "1");
+}
+
+/// Leaves pgusher's corner as the version before did.
+fn put_back(conn: &mut Conn) {
     let files: String = ["0002_sms", "0003_final"]
         .iter()
         .map(|name| std::fs::read_to_string(format!("config/schema/pgusher/{name}.sql")).unwrap())
         .collect();
-    // As the version before left it.
     conn.query(&format!(
         "CREATE TABLE public.before AS TABLE pgusher.tenant_mark;
          CREATE TABLE public.history AS TABLE pgusher._pgusher_migrations;
@@ -193,10 +209,18 @@ fn the_corner_of_the_version_before_is_brought_to_this_one_by_a_message() {
          CREATE TABLE pgusher._pgusher_migrations (LIKE public.history INCLUDING ALL);
          INSERT INTO pgusher._pgusher_migrations SELECT * FROM public.history WHERE number < 4;
          DROP TABLE public.before, public.history;
-         GRANT USAGE ON SCHEMA pgusher TO pgusher_sidecar",
+         GRANT USAGE ON SCHEMA pgusher TO pgusher_sidecar;
+         GRANT ALL ON ALL TABLES IN SCHEMA pgusher TO pgusher_sidecar;
+         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pgusher TO pgusher_sidecar",
         std::fs::read_to_string("config/schema/pgusher/0001_mark.sql").unwrap()
     ))
     .unwrap();
+}
+
+#[test]
+fn the_corner_of_the_version_before_is_brought_to_this_one_by_a_message() {
+    let (number, mut conn) = office(4);
+    put_back(&mut conn);
     eventually(Duration::from_secs(20), "it is laid and the message taken", || {
         let body = inbound("+15550600001", &[&number], "to the version before").to_string();
         (bring(world().http, &body).status == 200).then_some(())

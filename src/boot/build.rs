@@ -122,6 +122,9 @@ impl Built {
         let servers =
             master_key.clone().and_then(|key| servers(config, &key, &metrics, &mut problems));
         let behind = problems.note("metrics", behind(&metrics));
+        if !config.stripe.secret_key.is_empty() {
+            problems.note("stripe.ca_file", config.stripe.authorities());
+        }
         let (refused_dials, refused) = mpsc::channel(REFUSED_MAX);
         let (lost_cancels, lost) = LostCancels::new();
         let rules = LimitRules {

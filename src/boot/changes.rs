@@ -67,7 +67,7 @@ impl Reaction {
 }
 
 /// What could not be read is read when the registry is back, with everything else.
-fn missed(built: &Built, looked: Result<(), Fault>) {
+pub(super) fn missed(built: &Built, looked: Result<(), Fault>) {
     let Err(fault) = looked else { return };
     fault.log();
     if fault.state() == SqlState::CANNOT_CONNECT_NOW {

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Built;
-use super::changes::look as look_at_row;
+use super::changes::{look as look_at_row, missed};
 use crate::control::provision::DatabaseState;
 use crate::control::registration::KEY_VERSION;
 use crate::ident::TenantId;
@@ -59,14 +59,16 @@ async fn look_at(built: &Arc<Built>, dial: &RefusedDial) {
     if !dial.login {
         return;
     }
-    // Whether it may log in is its row's to say, and what that says may be news here.
-    built.directory.forget(id);
-    if let Err(fault) = look_at_row(built, id).await {
-        fault.log();
-        built.missed.notify_one();
+    // Whether it may log in is its row's to say, and what that says may be news here. One that cannot
+    // be read now is as it was: what is forgotten while the registry is away is served to nobody.
+    let looked = look_at_row(built, id).await;
+    let mut tenant = tenant;
+    if looked.is_ok() {
+        built.directory.forget(id);
+        tenant = built.directory.tenant(id).await.unwrap_or(tenant);
     }
-    let tenant = built.directory.tenant(id).await;
-    if tenant.is_ok_and(|tenant| tenant.status == Status::Suspended) {
+    missed(built, looked);
+    if tenant.status == Status::Suspended {
         return;
     }
     match server.restore_logins(id, KEY_VERSION).await {

@@ -39,12 +39,17 @@ pub struct Common {
 }
 
 impl Common {
+    /// Where configuration comes from.
+    pub(super) fn sources(&self) -> Sources {
+        Sources::of_process(self.config.clone(), self.set.clone())
+    }
+
     /// The configuration these arguments and the environment make.
     ///
     /// # Errors
     /// [`Problems`], all of them.
     pub fn load(&self) -> Result<Config, Problems> {
-        Sources::of_process(self.config.clone(), self.set.clone()).load()
+        self.sources().load()
     }
 }
 

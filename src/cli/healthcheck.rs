@@ -27,8 +27,8 @@ pub(super) async fn healthcheck(
     common: &Common,
     asked: &HealthcheckArguments,
 ) -> Result<Answer, Failure> {
-    // What is asked is whether it lives: a file that somebody has broken since is no matter.
-    let configured = || common.load().unwrap_or_default().ops.address;
+    // What is asked is whether it lives: what somebody has broken since is no matter.
+    let configured = || common.sources().ops_address();
     let ops = asked.ops.or_else(configured);
     let ops = ops.ok_or_else(|| Failure::new("ops.address is unset: there is nobody to ask"))?;
     let path = if asked.ready { "/readyz" } else { "/healthz" };

@@ -1,14 +1,17 @@
 //! Where values come from: a file, the environment, `--set`.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use figment::Provider as _;
 use figment::providers::{Format as _, Toml};
 use figment::value::Value;
+use serde::Deserialize;
 
 use super::leaf::{Leaf, Place, leaves};
 use super::{Config, Problem, Problems, trial};
+use crate::http::OpsSettings;
 
 /// The prefix of every environment variable that sets a key: `PGUSHER_POOL__SERVER_MAX` is
 /// `pool.server_max`. Without the double underscore it is not one of ours: Kubernetes sets
@@ -51,6 +54,19 @@ impl Sources {
             });
         }
         if problems.is_empty() { Ok(config) } else { Err(Problems::new(problems)) }
+    }
+
+    /// Where the operators' HTTP listens, whatever is wrong with the rest.
+    pub fn ops_address(&self) -> Option<SocketAddr> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct OpsAlone {
+            ops: OpsSettings,
+        }
+        let mut problems = Vec::new();
+        let mut all = self.leaves(&mut problems);
+        all.retain(|leaf| leaf.path.first().is_some_and(|section| section == "ops"));
+        trial::settle::<OpsAlone>(all, &mut problems).ops.address
     }
 
     /// What the sources set, the later over the earlier.

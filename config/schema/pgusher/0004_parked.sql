@@ -1,8 +1,8 @@
 -- Parked receipts cost nobody a message, and none is passed over: not for its age, not for those
 -- that wait in vain, not for one the product refuses.
 --
--- What takes events has a new name: a database that is older is told apart by it, and gets this
--- with its first message.
+-- What takes events and what tries dead letters again have new names: a database that is older is
+-- told apart by them, and gets this with its first message or replay.
 
 -- Which event it was, for the dead letters.
 ALTER TABLE pgusher.parked_receipts ADD COLUMN event_id text;
@@ -164,7 +164,7 @@ DROP FUNCTION pgusher.take(text, text, text, text, jsonb, text);
 
 -- Tries a dead letter again: resolved, dead, or gone (no such letter that is still pending). A
 -- receipt whose recipient is not known is parked, as when it comes.
-CREATE OR REPLACE FUNCTION pgusher.replay(its_letter text, OUT outcome text, OUT state text)
+CREATE FUNCTION pgusher.replay_letter(its_letter text, OUT outcome text, OUT state text)
 LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 DECLARE
     letter record;
@@ -203,6 +203,11 @@ BEGIN
     END;
 END $$;
 
+-- For processes of the version before.
+CREATE OR REPLACE FUNCTION pgusher.replay(its_letter text, OUT outcome text, OUT state text)
+LANGUAGE sql AS $$ SELECT r.outcome, r.state FROM pgusher.replay_letter(its_letter) r $$;
+
 REVOKE ALL ON FUNCTION pgusher.park(text, text, text, jsonb),
     pgusher.settle_receipts(integer, interval), pgusher.bury_parked(text, text, text),
-    pgusher.take_event(text, text, text, text, jsonb, text) FROM PUBLIC;
+    pgusher.replay_letter(text), pgusher.take_event(text, text, text, text, jsonb, text)
+    FROM PUBLIC;

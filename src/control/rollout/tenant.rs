@@ -153,10 +153,15 @@ async fn enter(
     let shut = tenant.status == Status::Suspended
         && refused == Some(SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     let changed = refused == Some(SqlState::INVALID_PASSWORD);
-    if !shut && !changed {
-        return Ok(first?);
-    }
     let failed = |fault: Fault| SchemaError::Login(told(&fault));
+    if !shut && !changed {
+        let inside = first?;
+        if tenant.status == Status::Suspended {
+            // Who opened them before did not come to shut them.
+            server.allow_logins(&tenant.id, false).await.map_err(failed)?;
+        }
+        return Ok(inside);
+    }
     if changed {
         server.restore_logins(&tenant.id, KEY_VERSION).await.map_err(failed)?;
     }

@@ -61,7 +61,7 @@ impl Store {
 
     /// Tries a dead letter again.
     pub(super) async fn replay(&self, tenant: &TenantId, letter: &str) -> Result<Said, Fault> {
-        let sql = "SELECT outcome, state FROM pgusher.replay($1)";
+        let sql = "SELECT outcome, state FROM pgusher.replay_letter($1)";
         self.call(tenant, sql, &[(&letter, Type::TEXT)]).await
     }
 

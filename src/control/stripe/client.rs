@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::StripeSettings;
 use crate::control::percent::form;
-use crate::net::tls::Roots;
 use crate::units::Secret;
 
 /// The longest answer read.
@@ -62,8 +61,7 @@ impl StripeApi {
         if let Some((key, why)) = settings.problems().into_iter().next() {
             return Err(format!("{key}: {why}"));
         }
-        let roots =
-            Roots::load(settings.ca_file.as_deref()).map_err(|e| format!("stripe.ca_file: {e}"))?;
+        let roots = settings.authorities().map_err(|e| format!("stripe.ca_file: {e}"))?;
         let tls = roots.client_config().map_err(|e| format!("stripe: TLS: {e}"))?;
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)

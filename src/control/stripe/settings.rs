@@ -38,20 +38,24 @@ pub struct StripeSettings {
 }
 
 impl StripeSettings {
-    /// What is wrong with it: the keys, and why. Reads the file of authorities.
+    /// What is wrong with it: the keys, and why. Reads no file: see [`Self::authorities`].
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         if self.secret_key.is_empty() {
             return Vec::new();
         }
         let is_word = self.secret_key.expose().bytes().all(|b| b.is_ascii_graphic());
         let key = if is_word { Ok(()) } else { Err("a key is one word of visible ASCII".into()) };
-        let ca = self.ca_file.as_deref().map_or(Ok(()), |file| Roots::load(Some(file)).map(drop));
-        let judged = [
-            ("stripe.secret_key", key),
-            ("stripe.api_url", api_url::check(&self.api_url)),
-            ("stripe.ca_file", ca.map_err(|e| e.to_string())),
-        ];
+        let judged =
+            [("stripe.secret_key", key), ("stripe.api_url", api_url::check(&self.api_url))];
         judged.into_iter().filter_map(|(key, verdict)| Some((key, verdict.err()?))).collect()
+    }
+
+    /// Whom to trust.
+    ///
+    /// # Errors
+    /// What is wrong with `stripe.ca_file`.
+    pub fn authorities(&self) -> Result<Roots, String> {
+        Roots::load(self.ca_file.as_deref()).map_err(|e| e.to_string())
     }
 }
 
