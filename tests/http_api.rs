@@ -216,6 +216,12 @@ async fn an_admin_registers_and_manages_keys_over_http() {
     assert!(ops("/").await.text.contains("<title>pgusher</title>"));
     assert_eq!(ops("/metrics").await.status, StatusCode::OK);
     problem(&ops("/tenants/none").await, 404, "not-found");
+    // As a page would ask that leads its own name to loopback.
+    for (path, status) in [("/tenants", 403), ("/", 403), ("/metrics", 200), ("/healthz", 200)] {
+        let named: &[(&str, &str)] = &[("host", "rebound.example.org:9432")];
+        let answer = send(api.ops, Method::GET, path, named, String::new()).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+    }
     problem(&ops("/tenants?limit=x").await, 400, "query");
 }
 

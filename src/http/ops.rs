@@ -103,7 +103,12 @@ async fn guard(
 ) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) {
-        return next.run(request).await;
+        if !ops_texting::is_named(request.headers()) {
+            return next.run(request).await;
+        }
+        // A page that leads a name of its own to loopback would read everything.
+        let title = "On loopback this is asked for by address or as localhost, not by a name";
+        return Problem::new(StatusCode::FORBIDDEN, "not-a-browser", title).into_response();
     }
     let (parts, body) = request.into_parts();
     let admitted = match bearer(&parts) {
