@@ -266,6 +266,25 @@ fn who_asks_every_time_is_served_across_any_change() {
     world.assert_no_panic();
 }
 
+/// What comes behind it waits for how the group ends, and is sent again with it.
+#[test]
+fn what_waits_behind_a_statement_that_is_sent_again_is_answered() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    exchange(&mut client, &[wire::parse("s", TEXT), run("s"), wire::sync()], b'Z');
+    outside(&world, "alter table shape add x int");
+    let first = [run("s"), wire::parse("n", "select 2"), wire::sync()];
+    let said = [first.concat(), run("n"), wire::sync()];
+    let heard = exchange(&mut client, &said, b'Z');
+    assert_eq!((tags(&heard).as_str(), width(&heard)), ("2TDC1Z", 2), "{heard:?}");
+    assert_eq!(tags(&exchange(&mut client, &[], b'Z')), "2TDCZ");
+    assert_eq!(other.one("select 1").as_deref(), Ok("1"));
+    world.assert_no_panic();
+}
+
 /// What is longer than the relay's buffer is not kept: the client is told, and the next time works.
 #[test]
 fn what_is_too_long_to_be_sent_again_is_told() {

@@ -253,8 +253,8 @@ impl Relay {
             if let Some(event) = self.poll_down(cx, ends, &mut moved) {
                 return Poll::Ready(event);
             }
-            // What waits for the last answer is sent now that it is there.
-            if self.is_finished() && !self.up.waits() {
+            // What waits for the last answer is sent now that it is there, or in the next lease.
+            if self.is_finished() && (self.repeating || !self.up.waits()) {
                 if std::mem::take(&mut self.repeating) || !hold {
                     return Poll::Ready(Event::Done);
                 }
