@@ -64,6 +64,49 @@ fn who_has_no_unnamed_statement_runs_nobody_else_s() {
     world.assert_no_panic();
 }
 
+/// PostgreSQL reads a message before it drops the unnamed statement for it.
+#[test]
+fn who_is_refused_before_the_unnamed_statement_is_dropped_runs_nobody_else_s() {
+    let world = small();
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let secret = [wire::parse("", "select 'secret'"), wire::sync()];
+    let long = [b"\0select '\xff", "x".repeat(40_000).as_bytes(), b"'\0\0\0"].concat();
+    let sync = wire::sync();
+    let prepare = [wire::parse("s1", "select 1"), sync.clone()];
+    let bad: [(Vec<u8>, &str); 8] = [
+        ([wire::message(b'P', b"\0select '\xff'\0\0\0"), sync.clone()].concat(), "E22021 ZI "),
+        ([wire::message(b'P', b"\0select 1\0"), sync.clone()].concat(), "E08P01 ZI "),
+        ([wire::message(b'P', b"\0select 1\0\0\x01\0\0"), sync.clone()].concat(), "E08P01 ZI "),
+        ([wire::message(b'P', b"\0select 1\0\0\0\0"), sync.clone()].concat(), "E08P01 ZI "),
+        ([wire::message(b'P', &long), sync.clone()].concat(), "E22021 ZI "),
+        (
+            [wire::message(b'P', b"\0deallocate s1 --\xff\0\0\0"), sync.clone()].concat(),
+            "E22021 ZI ",
+        ),
+        (wire::message(b'Q', b"select '\xff'\0"), "E22021 ZI "),
+        (wire::message(b'Q', b"deallocate s1 --\xff\0"), "E22021 ZI "),
+    ];
+    for (n, (said, refused)) in bad.into_iter().enumerate() {
+        let told_first = told(&mut client, &prepare, 1);
+        assert!(matches!(&*told_first, "1 ZI " | "E42P05 ZI "), "{n}: {told_first}");
+        assert_eq!(told(&mut other, &secret, 1), "1 ZI ", "{n}");
+        let all = [said, run(""), sync.clone()];
+        assert_eq!(told(&mut client, &all, 2), format!("{refused}E26000 ZI "), "{n}");
+        // Nor in another transaction.
+        assert_eq!(told(&mut other, &secret, 1), "1 ZI ", "{n}");
+        assert_eq!(told(&mut client, &[run(""), sync.clone()], 1), "E26000 ZI ", "{n}");
+    }
+    // What is no ASCII is run like anything else.
+    for text in ["select 'é'", "select 'ü'"] {
+        let made = [wire::parse("", text), run(""), wire::sync()];
+        let value = format!("1 2 D{} C ZI ", text.trim_start_matches("select ").trim_matches('\''));
+        assert_eq!(told(&mut client, &made, 1), value);
+        assert_eq!(told(&mut other, &secret, 1), "1 ZI ");
+        assert_eq!(told(&mut client, &[run(""), wire::sync()], 1), value[2..]);
+    }
+    world.assert_no_panic();
+}
+
 /// What PostgreSQL never accepted is not what the client has in a later transaction.
 #[test]
 fn an_unnamed_statement_thrown_away_leaves_the_one_before_it() {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::unnamed::drops_unnamed;
 use super::{Desk, Upstream, read};
 use crate::server::Subject;
 use crate::session::lexer::{Facts, TargetKind, Verb};
@@ -83,7 +84,6 @@ impl Upstream {
             }
             Subject::Closes(name) => {
                 let before = desk.client.forget_unnamed();
-                desk.server.unnamed_is_here();
                 own::make_nothing(out, desk, Some(Undo::Unnamed(before)));
                 out.message(tag::QUERY, |b| b.extend_from_slice(&body));
                 Self::sent_closing(Sent::Query, name, desk);
@@ -116,6 +116,9 @@ impl Upstream {
         let Some(Executing { subject, body }) = executing(&facts, &body, desk.client) else {
             return Renaming::None;
         };
+        if !desk.server.has_unnamed() && !desk.exchange.is_skipping() && !drops_unnamed(&body) {
+            self.drop_unnamed(desk);
+        }
         let out = self.outbox.after(&mut self.buffer);
         if let Some(other) = subject.executed() {
             own::ensure(other, out, desk);

@@ -1,5 +1,7 @@
 //! The unnamed statement: the one on the server is whoever's used it last.
 
+use memchr::memchr;
+
 use super::{Body, Desk, NAMED_PARSE_BYTES_MAX, Upstream};
 use crate::session::lexer::{Facts, Hints};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
@@ -18,6 +20,10 @@ impl Upstream {
     ) {
         // While the server skips to a Sync it parses nothing.
         if !desk.exchange.is_skipping() {
+            let body = self.buffer.unparsed().get(HEADER_BYTES + 1..header.total());
+            if !desk.server.has_unnamed() && !body.is_some_and(drops_unnamed) {
+                self.drop_unnamed(desk);
+            }
             let before = if whole {
                 let body = &self.buffer.unparsed()[HEADER_BYTES + 1..header.total()];
                 desk.client.remember_unnamed(body, None)
@@ -53,14 +59,21 @@ impl Upstream {
         Self::sent_unnamed(Sent::Parse(None), before, desk);
     }
 
+    /// Leaves no unnamed statement of another client's on the server, should the Parse of the next be
+    /// refused before it does that.
+    pub(super) fn drop_unnamed(&mut self, desk: &mut Desk<'_>) {
+        own::close_unnamed(self.outbox.after(&mut self.buffer));
+        desk.exchange.sent(Sent::Close, Reply::Drop);
+    }
+
     /// A simple query goes to the server. It destroys the unnamed statement (PostgreSQL
-    /// documentation, 55.2.3), unless the server skips to a Sync.
+    /// documentation, 55.2.3), unless the server skips to a Sync, or cannot read it: then one of
+    /// another client's is still there.
     pub(super) fn sent_query(desk: &mut Desk<'_>) {
         if desk.exchange.is_skipping() {
             return;
         }
         let before = desk.client.forget_unnamed();
-        desk.server.unnamed_is_here();
         if desk.exchange.is_quiet() {
             // Nothing can throw it away.
             desk.exchange.sent(Sent::Query, Reply::Forward);
@@ -87,6 +100,10 @@ impl Upstream {
         let out = self.outbox.after(&mut self.buffer);
         let sent = if let Some(body) = desk.client.unnamed() {
             let body = body.to_vec();
+            if !drops_unnamed(&body) {
+                own::close_unnamed(out);
+                desk.exchange.sent(Sent::Close, Reply::Drop);
+            }
             if let Some(other) = desk.client.executed().cloned() {
                 own::ensure(&other, out, desk);
             }
@@ -120,4 +137,13 @@ impl Upstream {
         self.waits = doubted && desk.exchange.will_be_quiet(false);
         self.waits
     }
+}
+
+/// Whether the Parse of an unnamed statement drops the one before it whatever else becomes of it.
+/// PostgreSQL reads the message first: its text, which may be none in the client's encoding, and the
+/// parameters' types.
+pub(super) fn drops_unnamed(body: &[u8]) -> bool {
+    let Some((text, rest)) = memchr(0, body).map(|end| body.split_at(end)) else { return false };
+    let [_, high, low, types @ ..] = rest else { return false };
+    types.len() == 4 * usize::from(u16::from_be_bytes([*high, *low])) && text.is_ascii()
 }
