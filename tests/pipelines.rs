@@ -107,6 +107,40 @@ fn who_is_refused_before_the_unnamed_statement_is_dropped_runs_nobody_else_s() {
     world.assert_no_panic();
 }
 
+/// In copy mode PostgreSQL ignores a Sync: what comes behind a COPY that fails is thrown away up to
+/// the next.
+#[test]
+fn who_loses_an_unnamed_statement_to_a_copy_runs_nobody_else_s() {
+    let world = small();
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    client.query("create table t (n int)").unwrap();
+    let secret = [wire::parse("", "select 'secret'"), wire::sync()];
+    let copy = [wire::parse("c", "copy t from stdin"), run("c"), wire::sync()].concat();
+    let fail = wire::message(b'f', b"no\0");
+    let bad = wire::message(b'd', b"x\n");
+    let behind = [wire::parse("", "select 1"), wire::sync(), run(""), wire::sync()].concat();
+    for (n, (end, code)) in [(fail, "57014"), (bad, "22P02")].into_iter().enumerate() {
+        let rest = [end, behind.clone()].concat();
+        for interactive in [false, true] {
+            assert_eq!(told(&mut other, &secret, 1), "1 ZI ");
+            let mut heard = String::new();
+            if interactive {
+                client.say(&copy).unwrap();
+                while !heard.ends_with("G ") {
+                    heard += &word(&client.hear().unwrap());
+                }
+                heard += &told(&mut client, std::slice::from_ref(&rest), 2);
+            } else {
+                heard += &told(&mut client, &[copy.clone(), rest.clone()], 2);
+            }
+            let wanted = format!("1 2 G E{code} ZI E26000 ZI ");
+            assert_eq!(heard, wanted, "{n} {interactive}");
+            assert_eq!(told(&mut client, &[close("c"), wire::sync()], 1), "3 ZI ");
+        }
+    }
+    world.assert_no_panic();
+}
+
 /// What PostgreSQL never accepted is not what the client has in a later transaction.
 #[test]
 fn an_unnamed_statement_thrown_away_leaves_the_one_before_it() {

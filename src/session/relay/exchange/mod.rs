@@ -183,11 +183,12 @@ impl Exchange {
             Sent::Sync => self.skipping = false,
             _ if self.skipping => return,
             Sent::CopyEnd if self.copying => {
-                self.copying = false;
+                (self.copying, self.risky) = (false, true);
                 return;
             }
             Sent::CopyEnd if self.owed.is_empty() => return,
-            _ => {}
+            // The server reads it when the copy has failed, or ends the session.
+            _ => self.copying = false,
         }
         match sent {
             Sent::Sync | Sent::Query | Sent::Function => {
@@ -205,9 +206,16 @@ impl Exchange {
         match sent {
             Sent::Sync => (self.group, self.risky) = (self.numbers.0, false),
             // An error of these throws nothing away, and there is none of a Close.
-            Sent::Query | Sent::Function | Sent::CopyEnd | Sent::Read | Sent::Close => {}
-            Sent::Parse(_) | Sent::Bind | Sent::Describe(_) | Sent::Execute => self.risky = true,
+            Sent::Query | Sent::Function | Sent::Read | Sent::Close => {}
+            Sent::Parse(_) | Sent::Bind | Sent::Describe(_) | Sent::Execute | Sent::CopyEnd => {
+                self.risky = true;
+            }
         }
+    }
+
+    /// Notes that data goes to the server: it may be refused, and the Sync ahead of it is not read.
+    pub(super) fn sent_copy_data(&mut self) {
+        self.risky = true;
     }
 
     /// Judges a message from the server. `status` is the body's first byte, used for
@@ -298,7 +306,12 @@ impl Exchange {
                     (*sent, self.copying) = (Sent::Read, false);
                     return;
                 }
-                _ => {}
+                Sent::Read => {}
+                // It is not read in copy mode, and what is behind it neither.
+                _ => {
+                    self.copying = false;
+                    return;
+                }
             }
         }
     }

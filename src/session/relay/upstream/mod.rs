@@ -324,6 +324,10 @@ impl Upstream {
             tag::SYNC => Some(Sent::Sync),
             tag::FUNCTION_CALL => Some(Sent::Function),
             tag::COPY_DONE | tag::COPY_FAIL => Some(Sent::CopyEnd),
+            tag::COPY_DATA => {
+                desk.exchange.sent_copy_data();
+                None
+            }
             _ => None,
         };
         if let Some(sent) = sent {
