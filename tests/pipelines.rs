@@ -288,6 +288,17 @@ fn what_is_made_behind_a_discard_stays() {
         assert_eq!(told(&mut client, &run, 2), "2 D3 C ZI E26000 ZI ", "{discard} {n}");
         client.query(discard).unwrap();
     }
+    // Of a name that it closes.
+    let mut other = world.session(0);
+    let mine = [wire::parse("mine", "select 1"), wire::sync()];
+    assert_eq!(told(&mut other, &mine, 1), "1 ZI ");
+    assert_eq!(told(&mut client, &[wire::parse("s1", "select 1"), wire::sync()], 1), "1 ZI ");
+    let extended = [wire::parse("", "deallocate all"), run("")].concat();
+    let all = [extended, wire::parse("s1", "select 2"), run("s1"), wire::sync()];
+    assert_eq!(told(&mut client, &all, 1), "1 2 C 1 2 D2 C ZI ");
+    for _ in 0..2 {
+        assert_eq!(told(&mut other, &[run("mine"), wire::sync()], 1), "2 D1 C ZI ");
+    }
     world.assert_no_panic();
 }
 

@@ -162,6 +162,13 @@ impl ServerStatements {
         }
     }
 
+    /// What is there under its name was made just now.
+    pub fn is_made_anew(&mut self, id: StatementId) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.made = moment();
+        }
+    }
+
     /// It has to be closed with the next messages that are sent, be it there or not.
     pub fn forget_later(&mut self, id: StatementId) {
         self.known.remove(&id);

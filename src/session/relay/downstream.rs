@@ -190,6 +190,11 @@ impl Downstream {
                 with.heard.hints |= Hints::SET;
                 with.heard.reread = true;
             }
+            tag::PARSE_COMPLETE => {
+                if let Some(id) = with.exchange.take_retaken() {
+                    with.server.statements.forget_later(id);
+                }
+            }
             // What pgusher asked itself is no news.
             tag::COMMAND_COMPLETE if verdict != Verdict::Drop => done(body, with),
             tag::NOTIFICATION_RESPONSE => {
@@ -252,7 +257,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) {
                     with.client.restore_unnamed(unnamed);
                 }
             }
-            Undo::Prepared(id) => with.server.statements.forget_later(id),
+            Undo::Prepared(id) | Undo::Retaken(id) => with.server.statements.forget_later(id),
             Undo::Placed => with.server.statements.unnamed_is_gone(),
         }
     }

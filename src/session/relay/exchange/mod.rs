@@ -54,6 +54,7 @@ pub(super) struct Exchange {
     undone: Vec<Undo>,
     /// The renamed statement whose description has just come.
     described: Option<StatementId>,
+    retaken: Option<StatementId>,
     /// What may be sent again, oldest first.
     kept: Vec<Kept>,
     own: Own,
@@ -86,6 +87,7 @@ impl Default for Exchange {
             undo_bytes: 0,
             undone: Vec::new(),
             described: None,
+            retaken: None,
             kept: Vec::new(),
             own: Own::Settled,
             refusals: 0,

@@ -47,9 +47,16 @@ impl Exchange {
 
     pub(super) fn pop(&mut self) -> Option<(Sent, Reply)> {
         let popped = self.owed.pop_front()?;
-        drop(self.take_undo());
+        if let Some(Undo::Retaken(id)) = self.take_undo() {
+            self.retaken = Some(id);
+        }
         self.numbers.1 += 1;
         Some(popped)
+    }
+
+    /// The statement in whose place the server has just taken another.
+    pub(in crate::session::relay) fn take_retaken(&mut self) -> Option<StatementId> {
+        self.retaken.take()
     }
 
     /// As [`Self::pop`], for a message the server threw away.

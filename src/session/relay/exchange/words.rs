@@ -68,6 +68,8 @@ pub(in crate::session::relay) enum Undo {
     Unnamed(Option<Unnamed>),
     /// The client's unnamed statement was put on the server.
     Placed,
+    /// A statement was parsed under the name of this one, which the client takes to be free.
+    Retaken(StatementId),
 }
 
 impl Undo {
@@ -77,7 +79,7 @@ impl Undo {
             Self::Made(name, _) => name.len(),
             Self::Closed(name, prepared) => name.len().saturating_add(prepared.bytes()),
             Self::Unnamed(before) => before.as_ref().map_or(0, Unnamed::bytes),
-            Self::Prepared(_) | Self::Forgotten(_) | Self::Placed => 0,
+            Self::Prepared(_) | Self::Forgotten(_) | Self::Placed | Self::Retaken(_) => 0,
         }
     }
 }

@@ -161,9 +161,13 @@ impl Upstream {
             if let Some(old) = old {
                 own::ensure(&old, out, desk);
                 own::parse(&old.id.server_name(), &prepared.body, out);
-                desk.exchange.sent(Sent::Parse(None), Reply::Forward);
-                // Should it take it all the same, it is another's text.
-                desk.server.forget_later(old.id);
+                // Should it take it all the same, behind a DEALLOCATE ALL, that is what is bound now.
+                // For others it is another's text.
+                if !desk.exchange.is_skipping() {
+                    desk.server.is_made_anew(old.id);
+                }
+                let undo = Undo::Retaken(old.id);
+                desk.exchange.sent_undoable(Sent::Parse(None), Reply::Forward, undo);
             }
         } else if desk.exchange.is_harmless() && desk.server.touch(prepared.id) {
             own::close_nothing(out);
