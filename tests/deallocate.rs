@@ -146,3 +146,26 @@ fn an_execute_does_not_commit_what_came_before_it() {
     assert_eq!(client.one("select count(*) from log").as_deref(), Ok("0"));
     world.assert_no_panic();
 }
+
+/// What is executed twice finds nothing the second time, and says so by the client's name.
+#[test]
+fn who_deallocates_twice_hears_of_its_own_name_and_hurts_nobody() {
+    let world = small("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let mine = [wire::parse("mine", "select 1"), run("mine"), wire::sync()];
+    assert_eq!(told(&mut other, &mine, 1), "1 2 D1 C ZI ");
+    let run_mine = [run("mine"), wire::sync()];
+    for name in ["d", ""] {
+        let prepare = [wire::parse("s1", "select 2"), wire::parse(name, "deallocate s1")];
+        let all = [prepare.concat(), run(name), wire::sync()];
+        assert_eq!(told(&mut client, &all, 1), "1 1 2 C ZI ", "{name}");
+        client.say(&[run(name), wire::sync()].concat()).unwrap();
+        let heard = client.hear_all().unwrap();
+        let refused = heard.iter().find(|m| m.tag == b'E').unwrap();
+        let text = Refusal::parse(&refused.body).text();
+        assert!(text.contains("26000 prepared statement \"s1\" does not exist"), "{text}");
+        // The server need not be asked anew for what others have prepared.
+        assert_eq!(told(&mut other, &run_mine, 1), "2 D1 C ZI ", "{name}");
+    }
+    world.assert_no_panic();
+}

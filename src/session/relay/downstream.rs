@@ -6,6 +6,7 @@ use super::exchange::{Doubt, Exchange, Undo, Verdict};
 use super::outbox::Outbox;
 use super::repeat::{Ahead, Repeat, is_stale};
 use super::sequences::SequenceUse;
+use super::statement_messages::NOTHING;
 use crate::server::{Params, Server, description};
 use crate::session::lexer::Hints;
 use crate::session::statements::{ClientStatements, Read, Told};
@@ -201,13 +202,13 @@ impl Downstream {
                 with.server.name_sender(&mut self.buffer.unparsed_mut()[HEADER_BYTES..here]);
             }
             tag::ERROR_RESPONSE if verdict != Verdict::Drop => {
-                take_back(with);
+                let missed = take_back(with);
                 with.heard.sequences.failed = true;
                 let fields = ErrorFields::parse(body);
                 with.heard.fatal |= fields.is_fatal();
                 doubt_statements(&fields, with);
                 let whole = here == header.total();
-                if let Some(renamed) = original_name(body, with.client).filter(|_| whole) {
+                if let Some(renamed) = original_name(body, missed, with.client).filter(|_| whole) {
                     let out = self.outbox.after(&mut self.buffer);
                     out.message(tag::ERROR_RESPONSE, |b| b.extend_from_slice(&renamed));
                     self.buffer.skip(here);
@@ -240,8 +241,10 @@ impl Downstream {
     }
 }
 
-/// What was thrown away by an error was not done.
-pub(super) fn take_back(with: &mut Listener<'_>) {
+/// What was thrown away by an error was not done. Gives the name of what the first of it was to
+/// close in vain.
+pub(super) fn take_back(with: &mut Listener<'_>) -> Option<Box<[u8]>> {
+    let mut missed = None;
     for id in with.exchange.unmade() {
         // One of before may be there: the Close in front of it may be thrown away, too.
         with.server.statements.forget_later(id);
@@ -259,14 +262,18 @@ pub(super) fn take_back(with: &mut Listener<'_>) {
             }
             Undo::Prepared(id) | Undo::Retaken(id) => with.server.statements.forget_later(id),
             Undo::Placed => with.server.statements.unnamed_is_gone(),
+            Undo::Missed(name) => missed = Some(name),
         }
     }
+    missed
 }
 
 /// An error about a statement that we believed to be there, or to be fresh: the book is not to be
 /// believed any more. Every statement is closed and prepared anew when it is next used.
 fn doubt_statements(fields: &ErrorFields<'_>, with: &mut Listener<'_>) {
-    let ours = fields.message.is_some_and(|m| m.windows(8).any(|w| w == b"pgusher_"));
+    let names = |m: &[u8], name: &[u8]| m.windows(name.len()).any(|w| w == name);
+    // What stands for a statement that is closed stays for nobody.
+    let ours = fields.message.is_some_and(|m| names(m, b"pgusher_") && !names(m, NOTHING));
     let stale = is_stale(fields);
     if stale || (ours && matches!(fields.code, Some(b"26000" | b"42P05"))) {
         with.server.statements.doubt();
@@ -354,9 +361,18 @@ fn is_code(kind: &[u8]) -> bool {
 }
 
 /// An error that names one of our statements is told with the name the client gave it.
-fn original_name(body: &[u8], client: &ClientStatements) -> Option<Vec<u8>> {
+fn original_name(
+    body: &[u8],
+    missed: Option<Box<[u8]>>,
+    client: &ClientStatements,
+) -> Option<Vec<u8>> {
     const PREFIX: &[u8] = b"pgusher_";
     const NAME_BYTES: usize = 40;
+    if let Some(name) = missed
+        && let Some(at) = body.windows(NOTHING.len()).position(|w| w == NOTHING)
+    {
+        return Some([&body[..at], &name, &body[at + NOTHING.len()..]].concat());
+    }
     if client.len() == 0 {
         return None;
     }

@@ -70,13 +70,15 @@ pub(in crate::session::relay) enum Undo {
     Placed,
     /// A statement was parsed under the name of this one, which the client takes to be free.
     Retaken(StatementId),
+    /// A statement of this name was to be closed, of which there is none.
+    Missed(Box<[u8]>),
 }
 
 impl Undo {
     /// How many bytes keeping it takes.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Made(name, _) => name.len(),
+            Self::Made(name, _) | Self::Missed(name) => name.len(),
             Self::Closed(name, prepared) => name.len().saturating_add(prepared.bytes()),
             Self::Unnamed(before) => before.as_ref().map_or(0, Unnamed::bytes),
             Self::Prepared(_) | Self::Forgotten(_) | Self::Placed | Self::Retaken(_) => 0,

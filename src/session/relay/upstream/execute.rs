@@ -161,7 +161,7 @@ impl Upstream {
             desk.client.remove(&name);
             desk.exchange.sent_undoable(sent, Reply::Forward, Undo::Closed(name, closed));
         } else {
-            desk.exchange.sent(sent, Reply::Forward);
+            desk.exchange.sent_undoable(sent, Reply::Forward, Undo::Missed(name));
         }
     }
 }
