@@ -45,7 +45,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Whether the request came by a host name other than `localhost`.
 pub(super) fn is_named(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // No browser leaves it out.
+    let Some(host) = headers.get(header::HOST) else { return false };
+    let host = host.to_str().unwrap_or_default();
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
