@@ -5,34 +5,12 @@
 
 mod world;
 
-use world::wire::{self, Conn, Refusal, columns};
+use world::pipeline::{run, told};
+use world::wire::{self, Conn, Refusal};
 use world::{Plan, World};
 
 fn small(servers: &str) -> World {
     World::start(Plan::tenants(1).set("limits.server_max", servers))
-}
-
-fn run(name: &str) -> Vec<u8> {
-    [wire::bind(name, &[]), wire::execute()].concat()
-}
-
-/// Says all this in one write and hears as many answers to a Sync or Query: the tags, the SQLSTATEs
-/// and the values.
-fn told(conn: &mut Conn, said: &[Vec<u8>], answers: usize) -> String {
-    conn.say(&said.concat()).unwrap();
-    let mut told = String::new();
-    for _ in 0..answers {
-        for message in conn.hear_all().unwrap() {
-            told += &match message.tag {
-                b'E' => format!("E{} ", Refusal::parse(&message.body).code),
-                b'D' => format!("D{} ", columns(&message.body)[0].as_deref().unwrap_or("null")),
-                b'Z' => format!("Z{} ", message.body[0] as char),
-                b'S' | b'N' => String::new(),
-                tag => format!("{} ", tag as char),
-            };
-        }
-    }
-    told
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cluster::Cluster;
+use cluster::{Cluster, until};
 use fleet::{Fleet, Process};
 use pgusher::ident::Role;
 use world::wire::{Conn, Login, query};
@@ -223,9 +223,8 @@ async fn a_dial_that_is_given_up_keeps_its_place_and_serves_the_next() {
     // By then it is known that the idle server has gone.
     let idle = "select 1 from pg_stat_activity where datname = 'tenant_old'";
     let admin = fleet.server.connect("postgres").await;
-    while !admin.query(idle, &[]).await.unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_gone = || async { admin.query(idle, &[]).await.unwrap().is_empty() };
+    until("the idle server has gone", is_gone).await;
     let before = road.dials.load(SeqCst);
     first.say(&query("select 1")).unwrap();
     eventually(PATIENCE, "a dial", || (road.dials.load(SeqCst) > before).then_some(()));

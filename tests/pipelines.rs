@@ -5,7 +5,8 @@
 
 mod world;
 
-use world::wire::{self, Conn, Message, Refusal, columns};
+use world::pipeline::{run, told, word};
+use world::wire::{self, Refusal, columns};
 use world::{Plan, World};
 
 /// All clients share one server.
@@ -15,31 +16,6 @@ fn small() -> World {
 
 fn close(name: &str) -> Vec<u8> {
     wire::message(b'C', &[b"S", name.as_bytes(), b"\0"].concat())
-}
-
-fn run(name: &str) -> Vec<u8> {
-    [wire::bind(name, &[]), wire::execute()].concat()
-}
-
-/// Says all this in one write and hears as many answers to a Sync or Query: what each says, by tag,
-/// with the SQLSTATEs and the values.
-fn told(conn: &mut Conn, said: &[Vec<u8>], answers: usize) -> String {
-    conn.say(&said.concat()).unwrap();
-    let mut told = String::new();
-    for _ in 0..answers {
-        told.extend(conn.hear_all().unwrap().iter().map(word));
-    }
-    told
-}
-
-fn word(message: &Message) -> String {
-    match message.tag {
-        b'E' => format!("E{} ", Refusal::parse(&message.body).code),
-        b'D' => format!("D{} ", columns(&message.body)[0].as_deref().unwrap_or("null")),
-        b'Z' => format!("Z{} ", message.body[0] as char),
-        b'S' | b'N' => String::new(),
-        tag => format!("{} ", tag as char),
-    }
 }
 
 /// The unnamed statement on a shared server is whoever's used it last.

@@ -16,6 +16,7 @@ pub mod keeper;
 pub mod keys;
 pub mod operator;
 mod packet;
+pub mod pipeline;
 pub mod postmaster;
 pub mod served;
 pub mod stripe;
