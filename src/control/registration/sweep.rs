@@ -50,8 +50,8 @@ impl Warm {
         let given_up = self.0.making.given_up(held);
         let sql = "UPDATE pgusher.warm_databases SET held_by = NULL \
                    WHERE tenant_id = ANY ($1) AND held_by = $2 AND state = 'creating'";
-        client.execute(sql, &[&given_up, &holder]).await.map_err(failed::registry)?;
-        Ok(())
+        drop(client);
+        self.write(sql, &[&given_up, &holder]).await
     }
 
     async fn take(&self, server: &Provisioner, state: &str) -> Result<Vec<TenantId>, Fault> {
@@ -76,8 +76,7 @@ impl Warm {
         } else {
             "UPDATE pgusher.warm_databases SET held_by = NULL WHERE tenant_id = $1"
         };
-        let client = self.0.registry.client().await?;
-        client.execute(sql, &[&tenant.as_str()]).await.map_err(failed::registry)?;
+        self.write(sql, &[&tenant.as_str()]).await?;
         Ok(gone.inspect_err(Fault::log).is_ok())
     }
 }

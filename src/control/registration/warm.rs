@@ -266,7 +266,7 @@ impl Warm {
         made
     }
 
-    async fn write(
+    pub(super) async fn write(
         &self,
         sql: &str,
         row: &[&(dyn tokio_postgres::types::ToSql + Sync)],

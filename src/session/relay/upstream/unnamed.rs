@@ -97,20 +97,19 @@ impl Upstream {
         if desk.server.has_unnamed() || desk.exchange.is_skipping() {
             return;
         }
-        let out = self.outbox.after(&mut self.buffer);
         let sent = if let Some(body) = desk.client.unnamed() {
             let body = body.to_vec();
             if !drops_unnamed(&body) {
-                own::close_unnamed(out);
-                desk.exchange.sent(Sent::Close, Reply::Drop);
+                self.drop_unnamed(desk);
             }
+            let out = self.outbox.after(&mut self.buffer);
             if let Some(other) = desk.client.executed().cloned() {
                 own::ensure(&other, out, desk);
             }
             own::parse(b"", &body, out);
             Sent::Parse(None)
         } else {
-            own::close_unnamed(out);
+            own::close_unnamed(self.outbox.after(&mut self.buffer));
             Sent::Close
         };
         desk.exchange.sent_undoable(sent, Reply::Drop, Undo::Placed);
