@@ -147,3 +147,75 @@ fn who_deallocates_twice_hears_of_its_own_name_and_hurts_nobody() {
     }
     world.assert_no_panic();
 }
+
+/// What a portal was bound to is deallocated when that one is executed.
+#[test]
+fn every_portal_deallocates_its_own() {
+    let world = small("1");
+    let mut client = world.session(0);
+    let portal = |portal: &str, name: &str| {
+        wire::message(b'B', format!("{portal}\0{name}\0\0\0\0\0\0\0").as_bytes())
+    };
+    let execute = |portal: &str| wire::message(b'E', format!("{portal}\0\0\0\0\0").as_bytes());
+    let prepare = [
+        wire::parse("a", "select 'a'"),
+        wire::parse("b", "select 'b'"),
+        wire::parse("da", "deallocate a"),
+        wire::parse("db", "deallocate b"),
+        wire::sync(),
+    ];
+    assert_eq!(told(&mut client, &prepare, 1), "1 1 1 1 ZI ");
+    let run_both = [run("a"), wire::sync(), run("b"), wire::sync()];
+    let one = [portal("p1", "da"), portal("p2", "db"), execute("p1"), wire::sync()];
+    assert_eq!(told(&mut client, &one, 1), "2 2 C ZI ");
+    assert_eq!(told(&mut client, &run_both, 2), "E26000 ZI 2 Db C ZI ");
+    assert_eq!(told(&mut client, &prepare[..1], 0), "");
+    assert_eq!(told(&mut client, &[wire::sync()], 1), "1 ZI ");
+    let both = [portal("p1", "da"), portal("p2", "db"), execute("p1"), execute("p2"), wire::sync()];
+    assert_eq!(told(&mut client, &both, 1), "2 2 C C ZI ");
+    assert_eq!(told(&mut client, &run_both, 2), "E26000 ZI E26000 ZI ");
+    world.assert_no_panic();
+}
+
+/// A name that is free again in its group means what was parsed under it since.
+#[test]
+fn what_is_made_behind_a_deallocate_all_of_its_group_stays() {
+    let world = small("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let run_it = [run("a"), wire::sync()];
+    let all = |sql: &str| [wire::parse("", sql), run("")].concat();
+    let make = |sql: &str| wire::parse("a", sql);
+    let close = || wire::message(b'C', b"Sa\0");
+    let hidden = "do $$ begin execute 'deallocate all'; end $$";
+    for free in ["deallocate all", "discard all", hidden] {
+        let mut says = |said: &[Vec<u8>], answers: usize| {
+            let old = [wire::parse("a", "select 0"), wire::sync()];
+            assert_eq!(told(&mut client, &old, 1), "1 ZI ", "{free}");
+            let said = [all(free), said.concat(), wire::sync()];
+            let heard = told(&mut client, &said, answers);
+            let ran = told(&mut client, &run_it, 1);
+            client.query("deallocate all").unwrap();
+            (heard, ran)
+        };
+        let expect = |heard: &str, ran: &str| (heard.to_owned(), ran.to_owned());
+        assert_eq!(says(&[make("select 1")], 1), expect("1 2 C 1 ZI ", "2 D1 C ZI "), "{free}");
+        // What is freed out of sight is the client's until it makes another.
+        let left = if free == hidden { "2 D0 C ZI " } else { "E26000 ZI " };
+        let fails = expect("1 2 C E42601 ZI ", left);
+        assert_eq!(says(&[make("selec")], 1), fails, "{free}");
+        let closed = expect("1 2 C 1 3 ZI ", "E26000 ZI ");
+        assert_eq!(says(&[make("select 1"), close()], 1), closed, "{free}");
+        let kept = expect("1 2 C 1 E26000 ZI ", "2 D1 C ZI ");
+        assert_eq!(says(&[make("select 1"), run("nope"), close()], 1), kept, "{free}");
+        let later = [make("select 1"), wire::sync(), close(), wire::sync(), make("select 2")];
+        let pipelined = expect("1 2 C 1 ZI 3 ZI 1 ZI ", "2 D2 C ZI ");
+        assert_eq!(says(&later, 3), pipelined, "{free}");
+        let twice = [make("select 1"), close(), make("select 2")];
+        assert_eq!(says(&twice, 1), expect("1 2 C 1 3 1 ZI ", "2 D2 C ZI "), "{free}");
+        let mine = [wire::parse("b", "select 0"), run("b"), wire::parse("c", "select 1"), run("c")];
+        let heard = told(&mut other, &[mine.concat(), wire::sync()], 1);
+        assert_eq!(heard, "1 2 D0 C 1 2 D1 C ZI ", "{free}");
+        other.query("deallocate all").unwrap();
+    }
+    world.assert_no_panic();
+}

@@ -103,6 +103,11 @@ impl ClientStatements {
         self.named.as_ref()?.get(name).map(|entry| &entry.prepared)
     }
 
+    /// Whether that very statement is the one of that name.
+    pub(super) fn has(&self, name: &[u8], prepared: &Arc<Prepared>) -> bool {
+        self.named(name).is_some_and(|named| Arc::ptr_eq(named, prepared))
+    }
+
     /// Whether the client was told what the statement of that name returns.
     pub(super) fn was_told(&self, name: &[u8]) -> bool {
         let entry = self.named.as_ref().and_then(|map| map.get(name));

@@ -19,7 +19,7 @@ pub use cstr::{Fields, split_cstr};
 pub use frame::{BODY_BYTES_MAX, HEADER_BYTES, Header, Malformed, SMALL_BYTES_MAX};
 pub use message::{CancelKey, Writer};
 pub use notice::ErrorFields;
-pub use query::{Named, bind_names, describe_target, parse_name};
+pub use query::{Named, bind_names, describe_target, execute_portal, parse_name};
 pub use startup::{
     Greeting, GreetingHeader, ProtocolVersion, STARTUP_BYTES_MAX, StartupMessage, negotiate,
 };

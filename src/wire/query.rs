@@ -29,6 +29,15 @@ pub fn bind_names(body: &[u8]) -> Result<(&[u8], Named<'_>), Malformed> {
     Ok((portal, parse_name(after)?))
 }
 
+/// The portal of an Execute.
+///
+/// # Errors
+/// [`Malformed::Body`] when its name does not end before the limit of rows.
+pub fn execute_portal(body: &[u8]) -> Result<&[u8], Malformed> {
+    let (portal, rest) = split_cstr(body)?;
+    if rest.len() == 4 { Ok(portal) } else { Err(Malformed::Body) }
+}
+
 /// The target of a Describe or Close: `S` (statement) or `P` (portal), and its name.
 ///
 /// # Errors

@@ -192,8 +192,11 @@ impl Downstream {
                 with.heard.reread = true;
             }
             tag::PARSE_COMPLETE => {
-                if let Some(id) = with.exchange.take_retaken() {
-                    with.server.statements.forget_later(id);
+                if let Some(retaken) = with.exchange.take_retaken() {
+                    with.server.statements.forget_later(retaken.old.id);
+                    if with.client.has(&retaken.name, &retaken.old) {
+                        with.client.insert(&retaken.name, retaken.prepared, Read::later());
+                    }
                 }
             }
             // What pgusher asked itself is no news.
@@ -260,7 +263,13 @@ pub(super) fn take_back(with: &mut Listener<'_>) -> Option<Box<[u8]>> {
                     with.client.restore_unnamed(unnamed);
                 }
             }
-            Undo::Prepared(id) | Undo::Retaken(id) => with.server.statements.forget_later(id),
+            Undo::Prepared(id) => with.server.statements.forget_later(id),
+            Undo::Retaken(retaken) => {
+                with.server.statements.forget_later(retaken.old.id);
+                if retaken.freed && with.client.has(&retaken.name, &retaken.old) {
+                    with.client.remove(&retaken.name);
+                }
+            }
             Undo::Placed => with.server.statements.unnamed_is_gone(),
             Undo::Missed(name) => missed = Some(name),
         }
@@ -314,9 +323,9 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
         b"DECLARE CURSOR" => Hints::CURSOR,
         b"DISCARD ALL" | b"DEALLOCATE ALL" => {
             // What was sent behind it in the same group is made all the same.
-            let (made, names) = (with.exchange.preparing().collect(), with.exchange.making());
+            let made = with.exchange.preparing().collect();
             with.server.statements.clear_but(&made);
-            with.client.clear_but(&names.collect());
+            with.client.clear_but(&with.exchange.names_are_freed());
             Hints::DISCARD
         }
         _ => {

@@ -11,7 +11,7 @@ mod words;
 use std::collections::VecDeque;
 
 use kept::Kept;
-pub(super) use words::{Doubt, Own, Reply, Sent, Undo, Verdict};
+pub(super) use words::{Doubt, Own, Reply, Retaken, Sent, Undo, Verdict};
 
 use crate::server::StatementId;
 use crate::wire::tag;
@@ -54,7 +54,7 @@ pub(super) struct Exchange {
     undone: Vec<Undo>,
     /// The renamed statement whose description has just come.
     described: Option<StatementId>,
-    retaken: Option<StatementId>,
+    retaken: Option<Box<Retaken>>,
     /// What may be sent again, oldest first.
     kept: Vec<Kept>,
     own: Own,

@@ -1,6 +1,9 @@
 //! What the client's books take back when an error makes the server throw messages away.
 
-use super::{Exchange, Reply, Sent, Undo};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Exchange, Reply, Retaken, Sent, Undo};
 use crate::server::StatementId;
 use crate::session::statements::Unnamed;
 
@@ -21,7 +24,7 @@ impl Exchange {
                 // At the head of its group nothing throws it away, and who fails to make an unnamed
                 // statement has none.
                 Undo::Unnamed(_) | Undo::Placed if self.risky => self.unnamed_at = self.numbers.0,
-                Undo::Made(..) | Undo::Closed(..) | Undo::Prepared(_) => {
+                Undo::Made(..) | Undo::Closed(..) | Undo::Prepared(_) | Undo::Retaken(_) => {
                     self.named_until = self.numbers.0 + 1;
                 }
                 _ => {}
@@ -32,12 +35,19 @@ impl Exchange {
         self.sent(sent, reply);
     }
 
-    /// The names under which statements are being made.
-    pub(in crate::session::relay) fn making(&self) -> impl Iterator<Item = &[u8]> {
-        self.undo.iter().filter_map(|(_, undo)| match undo {
-            Undo::Made(name, _) => Some(&**name),
-            _ => None,
-        })
+    /// Every name is free now, but what was sent since is made under these.
+    pub(in crate::session::relay) fn names_are_freed(&mut self) -> HashSet<&[u8]> {
+        self.undo
+            .iter_mut()
+            .filter_map(|(_, undo)| match undo {
+                Undo::Made(name, _) => Some(&**name),
+                Undo::Retaken(retaken) => {
+                    retaken.freed = true;
+                    Some(&*retaken.name)
+                }
+                _ => None,
+            })
+            .collect()
     }
 
     /// What an error has thrown away since the last call, latest first.
@@ -47,16 +57,26 @@ impl Exchange {
 
     pub(super) fn pop(&mut self) -> Option<(Sent, Reply)> {
         let popped = self.owed.pop_front()?;
-        if let Some(Undo::Retaken(id)) = self.take_undo() {
-            self.retaken = Some(id);
+        if let Some(Undo::Retaken(retaken)) = self.take_undo() {
+            self.retaken = Some(retaken);
         }
         self.numbers.1 += 1;
         Some(popped)
     }
 
-    /// The statement in whose place the server has just taken another.
-    pub(in crate::session::relay) fn take_retaken(&mut self) -> Option<StatementId> {
-        self.retaken.take()
+    /// The statement that the server has just taken in another's place. Whoever has closed that name
+    /// since has closed this one.
+    pub(in crate::session::relay) fn take_retaken(&mut self) -> Option<Box<Retaken>> {
+        let retaken = self.retaken.take()?;
+        for (_, undo) in &mut self.undo {
+            if let Undo::Closed(name, closed) = undo
+                && *name == retaken.name
+                && Arc::ptr_eq(closed, &retaken.old)
+            {
+                *closed = Arc::clone(&retaken.prepared);
+            }
+        }
+        Some(retaken)
     }
 
     /// As [`Self::pop`], for a message the server threw away.
@@ -87,6 +107,7 @@ impl Exchange {
         let is_about = |(_, undo): &(u64, Undo)| match undo {
             Undo::Made(made, made_id) => **made == *name || id == Some(*made_id),
             Undo::Closed(closed, _) => **closed == *name,
+            Undo::Retaken(retaken) => *retaken.name == *name,
             Undo::Prepared(prepared) => id == Some(*prepared),
             _ => false,
         };

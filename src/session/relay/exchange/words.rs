@@ -68,8 +68,8 @@ pub(in crate::session::relay) enum Undo {
     Unnamed(Option<Unnamed>),
     /// The client's unnamed statement was put on the server.
     Placed,
-    /// A statement was parsed under the name of this one, which the client takes to be free.
-    Retaken(StatementId),
+    /// A statement was parsed under a name that the client takes to be free.
+    Retaken(Box<Retaken>),
     /// A statement of this name was to be closed, of which there is none.
     Missed(Box<[u8]>),
 }
@@ -81,9 +81,22 @@ impl Undo {
             Self::Made(name, _) | Self::Missed(name) => name.len(),
             Self::Closed(name, prepared) => name.len().saturating_add(prepared.bytes()),
             Self::Unnamed(before) => before.as_ref().map_or(0, Unnamed::bytes),
-            Self::Prepared(_) | Self::Forgotten(_) | Self::Placed | Self::Retaken(_) => 0,
+            Self::Retaken(retaken) => retaken.name.len().saturating_add(retaken.prepared.bytes()),
+            Self::Prepared(_) | Self::Forgotten(_) | Self::Placed => 0,
         }
     }
+}
+
+/// A statement that was parsed under the name of another.
+#[derive(Debug)]
+pub(in crate::session::relay) struct Retaken {
+    /// The client's name for both.
+    pub(in crate::session::relay) name: Box<[u8]>,
+    /// The one that was there.
+    pub(in crate::session::relay) old: Arc<Prepared>,
+    pub(in crate::session::relay) prepared: Arc<Prepared>,
+    /// The name has been free since.
+    pub(in crate::session::relay) freed: bool,
 }
 
 /// What became of pgusher's own question, where it asked one.

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use super::unnamed::drops_unnamed;
-use super::{Desk, Upstream, read};
+use super::{Desk, Stop, Upstream, read};
 use crate::server::Subject;
 use crate::session::lexer::{Facts, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::ClientStatements;
-use crate::wire::{HEADER_BYTES, Header, tag};
+use crate::wire::{HEADER_BYTES, Header, Malformed, execute_portal, tag};
 
 /// An EXECUTE or DEALLOCATE, rewritten.
 pub(super) struct Executing {
@@ -22,6 +22,17 @@ pub(super) struct Executing {
     /// What stands for its text, and what followed that.
     pub(super) body: Vec<u8>,
 }
+
+/// A portal bound to what closes a statement.
+#[derive(Debug)]
+pub(super) struct Closing {
+    portal: Box<[u8]>,
+    /// The client's name of the statement.
+    name: Box<[u8]>,
+}
+
+/// So many of them are known at once.
+const CLOSING_MAX: usize = 64;
 
 /// What became of a message that may be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,22 +148,40 @@ impl Upstream {
         facts.target.as_ref().is_some_and(|target| self.awaits(target.name.as_bytes(), desk))
     }
 
-    /// Before a statement is bound: what it closes in the place of the client's is made.
-    pub(super) fn bind_closing(&mut self, closed: Option<Box<[u8]>>, desk: &mut Desk<'_>) {
-        self.closing = closed;
-        let there = self.closing.as_ref().is_some_and(|name| desk.client.named(name).is_some());
-        if there && !desk.exchange.is_skipping() {
-            own::make_nothing(self.outbox.after(&mut self.buffer), desk, None);
+    /// A portal is bound, to what closes the client's statement of that name if it closes one.
+    pub(super) fn bind_closing(&mut self, portal: &[u8], closed: Option<Box<[u8]>>) {
+        self.closing.retain(|closing| *closing.portal != *portal);
+        let Some(name) = closed else { return };
+        if self.closing.len() == CLOSING_MAX {
+            self.closing.remove(0);
         }
+        self.closing.push(Closing { portal: portal.into(), name });
     }
 
-    /// Execute of what closes a statement.
-    pub(super) fn execute_closing(&mut self, header: Header, desk: &mut Desk<'_>) {
-        match self.closing.take().filter(|_| !desk.exchange.is_skipping()) {
-            Some(name) => Self::sent_closing(Sent::Execute, name, desk),
+    /// Execute of a portal that may be bound to what closes a statement. What is closed in that one's
+    /// place is made first.
+    pub(super) fn execute_closing(
+        &mut self,
+        header: Header,
+        desk: &mut Desk<'_>,
+    ) -> Result<Option<Stop>, Malformed> {
+        let Some(body) = self.buffer.unparsed().get(HEADER_BYTES..header.total()) else {
+            return Ok(Some(self.starve(header.total())));
+        };
+        let portal = execute_portal(body)?;
+        let bound = self.closing.iter().position(|closing| *closing.portal == *portal);
+        match bound.filter(|_| !desk.exchange.is_skipping()) {
+            Some(at) => {
+                let name = self.closing.remove(at).name;
+                if desk.client.named(&name).is_some() {
+                    own::make_nothing(self.outbox.after(&mut self.buffer), desk, None);
+                }
+                Self::sent_closing(Sent::Execute, name, desk);
+            }
             None => desk.exchange.sent(Sent::Execute, Reply::Forward),
         }
         self.begin_body(header.body, super::Body::Forward);
+        Ok(None)
     }
 
     /// Notes a message that closes the client's statement of that name, unless it fails.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use admit::Admission;
 pub(super) use admit::FORGET;
+use execute::Closing;
 use memchr::memchr2_iter;
 
 use super::bulk::Bulk;
@@ -52,8 +53,8 @@ pub(super) struct Upstream {
     unnamed: Option<Vec<u8>>,
     /// A message waits for answers of the server's.
     waits: bool,
-    /// The client's name of the statement that the portal bound last closes.
-    closing: Option<Box<[u8]>>,
+    /// The portals bound to what closes a statement.
+    closing: Vec<Closing>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl Upstream {
             settings: Vec::new(),
             unnamed: None,
             waits: false,
-            closing: None,
+            closing: Vec::new(),
         }
     }
 
@@ -136,7 +137,7 @@ impl Upstream {
         self.hints = Hints::default();
         (self.latent, self.runs, self.unnamed_was_read) = (Hints::default(), false, false);
         self.settings.clear();
-        self.closing = None;
+        self.closing = Vec::new();
     }
 
     /// Whether some statement may have called functions of the tenant's.
@@ -263,10 +264,7 @@ impl Upstream {
                 tag::PARSE | tag::BIND | tag::DESCRIBE | tag::CLOSE if desk.shared => {
                     self.statement_message(header, desk)?
                 }
-                tag::EXECUTE if self.closing.is_some() => {
-                    self.execute_closing(header, desk);
-                    None
-                }
+                tag::EXECUTE if !self.closing.is_empty() => self.execute_closing(header, desk)?,
                 _ => {
                     self.plain_message(header, desk);
                     None

@@ -9,7 +9,7 @@ use super::execute::{Executing, Renaming, executing, may_execute};
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::{Prepared, Subject};
 use crate::session::lexer::Hints;
-use crate::session::relay::exchange::{Reply, Sent, Undo};
+use crate::session::relay::exchange::{Reply, Retaken, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::{Read, Use};
 use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
@@ -96,7 +96,7 @@ impl Upstream {
     }
 
     /// Waits for `wanted` bytes of the current message, in a larger buffer if need be.
-    fn starve(&mut self, wanted: usize) -> Stop {
+    pub(super) fn starve(&mut self, wanted: usize) -> Stop {
         if wanted > self.buffer.capacity() {
             self.buffer.resize(wanted);
         }
@@ -151,7 +151,7 @@ impl Upstream {
         let taken = desk.client.named(&name).is_some();
         let (count_max, bytes_max) = desk.client_max;
         let bytes = desk.client.bytes().saturating_add(name.len()).saturating_add(prepared.bytes());
-        if !taken && (desk.client.len() >= count_max || bytes > bytes_max) {
+        if bytes > bytes_max || (!taken && desk.client.len() >= count_max) {
             return Ok(Some(Stop::TooManyStatements));
         }
         let out = self.outbox.after(&mut self.buffer);
@@ -161,12 +161,13 @@ impl Upstream {
             if let Some(old) = old {
                 own::ensure(&old, out, desk);
                 own::parse(&old.id.server_name(), &prepared.body, out);
-                // Should it take it all the same, behind a DEALLOCATE ALL, that is what is bound now.
-                // For others it is another's text.
+                // Should it take it all the same, behind a DEALLOCATE ALL, that is what is bound now
+                // and the client's from then on. For others it is another's text.
                 if !desk.exchange.is_skipping() {
                     desk.server.is_made_anew(old.id);
                 }
-                let undo = Undo::Retaken(old.id);
+                let name = name.as_slice().into();
+                let undo = Undo::Retaken(Box::new(Retaken { name, old, prepared, freed: false }));
                 desk.exchange.sent_undoable(Sent::Parse(None), Reply::Forward, undo);
             }
         } else if desk.exchange.is_harmless() && desk.server.touch(prepared.id) {
@@ -195,7 +196,10 @@ impl Upstream {
             Some(used) => used.prepared.subject.as_ref(),
             None => desk.client.unnamed_subject().filter(|_| name.is_empty()),
         };
-        self.bind_closing(subject.and_then(Subject::closed).map(Box::from), desk);
+        let closed = subject.and_then(Subject::closed).map(Box::from);
+        if closed.is_some() || !self.closing.is_empty() {
+            self.bind_closing(portal, closed);
+        }
         if name.is_empty() {
             self.unnamed_was_read = true;
             self.ensure_unnamed(desk);
