@@ -219,3 +219,25 @@ fn what_is_made_behind_a_deallocate_all_of_its_group_stays() {
     }
     world.assert_no_panic();
 }
+
+/// Whoever prepares a name that is taken is told so, and has nobody's statements made anew.
+#[test]
+fn a_name_that_is_taken_hurts_nobody() {
+    let world = small("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let mine = [wire::parse("mine", "select 1"), wire::sync()];
+    assert_eq!(told(&mut other, &mine, 1), "1 ZI ");
+    let made = "select prepare_time from pg_prepared_statements where name = 'mine'";
+    let before = other.one(made).unwrap();
+    let s1 = [wire::parse("s1", "select 2"), wire::sync()];
+    assert_eq!(told(&mut client, &s1, 1), "1 ZI ");
+    client.say(&s1.concat()).unwrap();
+    let heard = client.hear_all().unwrap();
+    let refused = heard.iter().find(|m| m.tag == b'E').unwrap();
+    let text = Refusal::parse(&refused.body).text();
+    assert!(text.contains("42P05 prepared statement \"s1\" already exists"), "{text}");
+    assert_eq!(told(&mut client, &[run("s1"), wire::sync()], 1), "2 D2 C ZI ");
+    assert_eq!(told(&mut other, &[run("mine"), wire::sync()], 1), "2 D1 C ZI ");
+    assert_eq!(other.one(made).unwrap(), before, "not made anew");
+    world.assert_no_panic();
+}

@@ -284,7 +284,7 @@ fn doubt_statements(fields: &ErrorFields<'_>, with: &mut Listener<'_>) {
     // What stands for a statement that is closed stays for nobody.
     let ours = fields.message.is_some_and(|m| names(m, b"pgusher_") && !names(m, NOTHING));
     let stale = is_stale(fields);
-    if stale || (ours && matches!(fields.code, Some(b"26000" | b"42P05"))) {
+    if stale || (ours && fields.code == Some(b"26000")) {
         with.server.statements.doubt();
         with.heard.migrated |= stale;
     }
