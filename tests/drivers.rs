@@ -177,7 +177,10 @@ fn pgbench_sees_what_it_sees_directly() {
 
 #[test]
 fn tokio_postgres_sees_what_it_sees_directly() {
-    let world = wide();
+    tokio_tour_in(wide());
+}
+
+fn tokio_tour_in(world: &World) {
     let tls = world.tls.client(&[]);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -201,10 +204,25 @@ fn on_postgresql_18_it_is_the_same() {
         return;
     }
     let plan = Plan { pg_bin: Some(tools::postgres_18()), ..Plan::default() };
-    let world = World::start(plan);
+    let world = World::start(plan.set(world::keys::SERVER_MAX, "60"));
     let version = world.superuser("postgres").one("show server_version").unwrap();
     assert!(version.starts_with("18"), "{version}");
-    tour_in(&world, || tools::program("sh"), "psql.sh");
-    tour_in(&world, tools::python, "psycopg_sync.py");
-    tour_in(&world, tools::python, "asyncpg_tour.py");
+    let python = [
+        "psycopg_sync.py",
+        "psycopg_async.py",
+        "asyncpg_tour.py",
+        "sqlalchemy_tour.py",
+        "psycopg2_tour.py",
+        "pg8000_tour.py",
+    ];
+    std::thread::scope(|scope| {
+        scope.spawn(|| python.map(|script| tour_in(&world, tools::python, script)));
+        scope.spawn(|| {
+            tour_in(&world, tools::node, "node_pg.js");
+            for script in ["psql.sh", "pgbench.sh"] {
+                tour_in(&world, || tools::program("sh"), script);
+            }
+            tokio_tour_in(&world);
+        });
+    });
 }
