@@ -204,9 +204,13 @@ fn what_is_made_behind_a_deallocate_all_of_its_group_stays() {
         let fails = expect("1 2 C E42601 ZI ", left);
         assert_eq!(says(&[make("selec")], 1), fails, "{free}");
         let closed = expect("1 2 C 1 3 ZI ", "E26000 ZI ");
-        assert_eq!(says(&[make("select 1"), close()], 1), closed, "{free}");
+        assert_eq!(says(&[make("select 1 + 1 + 1"), close()], 1), closed, "{free}");
         let kept = expect("1 2 C 1 E26000 ZI ", "2 D1 C ZI ");
         assert_eq!(says(&[make("select 1"), run("nope"), close()], 1), kept, "{free}");
+        if free != hidden {
+            let lost = expect("1 2 C E26000 ZI ", "E26000 ZI ");
+            assert_eq!(says(&[run("nope"), close()], 1), lost, "{free}");
+        }
         let later = [make("select 1"), wire::sync(), close(), wire::sync(), make("select 2")];
         let pipelined = expect("1 2 C 1 ZI 3 ZI 1 ZI ", "2 D2 C ZI ");
         assert_eq!(says(&later, 3), pipelined, "{free}");
@@ -239,5 +243,37 @@ fn a_name_that_is_taken_hurts_nobody() {
     assert_eq!(told(&mut client, &[run("s1"), wire::sync()], 1), "2 D2 C ZI ");
     assert_eq!(told(&mut other, &[run("mine"), wire::sync()], 1), "2 D1 C ZI ");
     assert_eq!(other.one(made).unwrap(), before, "not made anew");
+    world.assert_no_panic();
+}
+
+/// A text that comes in two halves is about the client's name, too, where nothing else is prepared.
+#[test]
+fn a_text_that_comes_in_halves_is_renamed() {
+    let world = small("2");
+    let mut client = world.session(0);
+    let prepare = [wire::parse("s1", "select 1"), wire::sync()];
+    let texts = [
+        (wire::query("execute s1"), "T D1 C ZT "),
+        ([wire::parse("", "execute s1"), run(""), wire::sync()].concat(), "1 2 D1 C ZT "),
+        (wire::query("deallocate s1"), "C ZT "),
+        ([wire::parse("", "deallocate s1"), run(""), wire::sync()].concat(), "1 2 C ZT "),
+    ];
+    for (said, wanted) in texts {
+        told(&mut client, &prepare, 1);
+        // Its next transaction is on the other server, or on one dialled for it.
+        let mut busy = world.session(0);
+        busy.query("begin").unwrap();
+        busy.query("select 1").unwrap();
+        client.query("begin").unwrap();
+        client.query("select 1").unwrap();
+        let half = said.iter().rposition(|b| *b == b's').unwrap();
+        client.say(&said[..half]).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!(told(&mut client, &[said[half..].to_vec()], 1), wanted);
+        for session in [&mut client, &mut busy] {
+            session.query("deallocate all").unwrap();
+            session.query("commit").unwrap();
+        }
+    }
     world.assert_no_panic();
 }

@@ -352,7 +352,7 @@ fn pipelines_of_anything_are_answered_as_by_postgresql() {
         }
         said.extend([wire::sync(), wire::query("select 'end'")]);
         let asked: Vec<_> = said.iter().map(|m| m.escape_ascii().to_string()).collect();
-        let mut answers = [&mut client, &mut direct].map(|conn| {
+        let answers = [&mut client, &mut direct].map(|conn| {
             conn.say(&said.concat()).unwrap();
             let mut told = String::new();
             while !told.ends_with("Dend C ZI ") {
@@ -360,8 +360,6 @@ fn pipelines_of_anything_are_answered_as_by_postgresql() {
             }
             told
         });
-        // An EXECUTE that has to prepare its statement first may fail twice.
-        answers[0] = answers[0].replace("E22012 E26000 ", "E22012 ");
         assert_eq!(answers[0], answers[1], "seed {seed}, round {round}: {asked:#?}");
         if next(2) == 0 {
             let other_one = [wire::parse("", "select 'other'"), run(""), wire::sync()];

@@ -10,11 +10,7 @@ use crate::pool::{Pin, Pins};
 use crate::server::DialError;
 
 /// What loads libraries into the server's process, or makes its temporary schema.
-const WEARING: Hints = Hints::DO.or(Hints::TEMP).or(Hints::LOAD).or(TYING);
-
-/// What ties something to the server's process that no catalog lists and no command undoes: a
-/// connection of dblink's, the seed of `random()`.
-const TYING: Hints = Hints::SESSION_FUNCTION.or(Hints::SETSEED);
+const WEARING: Hints = Hints::DO.or(Hints::TEMP).or(Hints::LOAD).or(Hints::TYING);
 
 impl Live {
     /// Whether what keeps the server may be gone by what was done.
@@ -58,10 +54,13 @@ impl Live {
         if hints.contains(Hints::LOAD) || before.has(Pin::Load) {
             pins = pins.with(Pin::Load);
         }
-        if hints.intersects(TYING) || before.has(Pin::Function) {
+        if hints.intersects(Hints::TYING) || before.has(Pin::Function) {
             pins = pins.with(Pin::Function);
         }
-        if hints.contains(Hints::COMPUTED) || before.has(Pin::Setting) {
+        // What was prepared by SQL can be executed out of sight for as long as it is there, and sets
+        // then what no catalog lists.
+        let prepares = hints.contains(Hints::PREPARE) && !custom.is_empty();
+        if prepares || hints.contains(Hints::COMPUTED) || before.has(Pin::Setting) {
             pins = pins.with(Pin::Setting);
         }
         if reads {

@@ -161,6 +161,7 @@ impl Live {
         }
         let Some(lease) = &mut self.held else { return Poll::Ready(Err(End::Silent)) };
         let rules = &self.shared.parts.settings;
+        let lease_prepares = lease.pins().has(Pin::Prepare);
         let lease_is_plain = !lease.pins().has(Pin::TempTable);
         let mut ends = Ends {
             client: &mut self.client,
@@ -169,6 +170,7 @@ impl Live {
             params: &mut self.params,
             shared: self.seat.mode == PoolMode::Transaction,
             salt: lease_is_plain.then(|| self.schema.salt(&self.settings, &mut self.salted)),
+            prepares: lease_prepares,
             server_statements_max: self.shared.parts.dialer.prepared_statements_max(),
             client_max: (rules.prepared_statements_max, rules.prepared_bytes_max.get()),
             watched: if hold { Hints::STATE | Hints::CLOSE | Hints::DROP } else { Hints::STATE },

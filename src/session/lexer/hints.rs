@@ -165,6 +165,10 @@ impl Hints {
         Self::EXECUTE.0 | Self::DYNAMIC.0 | Self::ROUTINE.0 | Self::FOREIGN.0 | Self::UNSURE.0,
     );
 
+    /// What ties something to the server's process that no catalog lists and no command undoes: a
+    /// connection of dblink's, the seed of `random()`.
+    pub const TYING: Self = Self(Self::SESSION_FUNCTION.0 | Self::SETSEED.0);
+
     /// These and `other`, where `|` is not to be had.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {

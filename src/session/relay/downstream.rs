@@ -209,11 +209,17 @@ impl Downstream {
                 with.heard.sequences.failed = true;
                 let fields = ErrorFields::parse(body);
                 with.heard.fatal |= fields.is_fatal();
-                doubt_statements(&fields, with);
+                let echo = with.exchange.is_echo() && fields.code == Some(b"26000");
+                if !echo {
+                    doubt_statements(&fields, with);
+                }
                 let whole = here == header.total();
-                if let Some(renamed) = original_name(body, missed, with.client).filter(|_| whole) {
+                let renamed = original_name(body, missed, with.client).filter(|_| whole);
+                if echo || renamed.is_some() {
                     let out = self.outbox.after(&mut self.buffer);
-                    out.message(tag::ERROR_RESPONSE, |b| b.extend_from_slice(&renamed));
+                    if let Some(renamed) = renamed.filter(|_| !echo) {
+                        out.message(tag::ERROR_RESPONSE, |b| b.extend_from_slice(&renamed));
+                    }
                     self.buffer.skip(here);
                     (self.rest, self.dropping) = (header.total() - here, true);
                     return Ok(());
@@ -272,6 +278,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) -> Option<Box<[u8]>> {
             }
             Undo::Placed => with.server.statements.unnamed_is_gone(),
             Undo::Missed(name) => missed = Some(name),
+            Undo::Nothing => {}
         }
     }
     missed

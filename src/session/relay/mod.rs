@@ -8,6 +8,7 @@
 mod account;
 mod bulk;
 mod downstream;
+mod ends;
 mod exchange;
 mod next;
 mod outbox;
@@ -18,62 +19,22 @@ mod stock;
 mod upstream;
 
 use std::io;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use downstream::{Downstream, Heard, Listener};
+pub(super) use ends::{Ends, Event};
 use exchange::Exchange;
 pub(super) use sequences::SequenceUse;
 pub use stock::trim_stock;
 pub(super) use stock::{Stocked, trim_pages};
 use upstream::{Desk, Stop, Upstream};
 
-use super::lexer::Hints;
-use super::statements::ClientStatements;
 use crate::net::Stream;
-use crate::server::{Params, Prepared, Server};
 use crate::wire::{Malformed, Writer};
 
 /// Bytes of each direction's buffer. Two or three typical transactions fit; a bulk transfer costs
 /// one system call for this much.
 const BUFFER_BYTES: usize = 16 << 10;
-
-/// What has to be decided.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// No answer is outstanding and no transaction is open.
-    Done,
-    /// The client said Terminate or its stream has ended, and nothing is outstanding that the
-    /// server would answer; or it takes no more answers.
-    ClientGone,
-    /// The client broke the protocol.
-    ClientBroke(Malformed),
-    /// The client prepares more, or longer, than it may.
-    TooManyStatements,
-    /// The client binds this statement, which was described to it under another schema.
-    Stale(Arc<Prepared>),
-    /// The server's stream has ended; `true` when it said why and the client has heard it.
-    ServerGone(bool),
-    /// The server broke the protocol.
-    ServerBroke,
-}
-
-/// What the session lends to its relay for one call.
-pub(super) struct Ends<'a> {
-    pub(super) client: &'a mut Stream,
-    pub(super) server: &'a mut Server,
-    pub(super) statements: &'a mut ClientStatements,
-    pub(super) params: &'a mut Params,
-    /// Transaction mode: statements are renamed, session state is watched.
-    pub(super) shared: bool,
-    /// What prepared statements are read under now, where that is certain.
-    pub(super) salt: Option<u64>,
-    pub(super) server_statements_max: usize,
-    /// How many named statements the client may have, and how many bytes of them.
-    pub(super) client_max: (usize, usize),
-    /// What the client may do that has to be looked at when it is over.
-    pub(super) watched: Hints,
-}
 
 /// Both directions' state.
 #[derive(Debug)]
@@ -325,6 +286,7 @@ impl Relay {
             server: &mut ends.server.statements,
             shared: ends.shared,
             salt: ends.salt,
+            prepares: ends.prepares,
             server_statements_max: ends.server_statements_max,
             client_max: ends.client_max,
         };

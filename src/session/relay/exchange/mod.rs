@@ -5,6 +5,7 @@
 //! and when the server says what it cannot be saying: then it is in [`Doubt`].
 
 mod kept;
+mod state;
 mod undo;
 mod words;
 
@@ -57,14 +58,12 @@ pub(super) struct Exchange {
     retaken: Option<Box<Retaken>>,
     /// What may be sent again, oldest first.
     kept: Vec<Kept>,
+    /// The number of an EXECUTE whose statement could not be prepared: the client has been told.
+    echo: Option<u64>,
     own: Own,
     /// How often the server has refused.
     refusals: u32,
 }
-
-/// More answers than a client may leave outstanding before it is read no further. The server
-/// flushes every 8 KiB at the latest, which is far fewer answers than this.
-const OWED_MAX: usize = 1 << 16;
 
 impl Default for Exchange {
     fn default() -> Self {
@@ -89,6 +88,7 @@ impl Default for Exchange {
             described: None,
             retaken: None,
             kept: Vec::new(),
+            echo: None,
             own: Own::Settled,
             refusals: 0,
         }
@@ -108,71 +108,10 @@ impl Exchange {
         (self.skipping, self.copying, self.status) = (false, false, b'I');
         (self.unsynced, self.acted, self.doubtful, self.strayed) = (false, false, 0, false);
         self.kept.clear();
-        (self.own, self.refusals) = (Own::Settled, 0);
+        (self.echo, self.own, self.refusals) = (None, Own::Settled, 0);
         if self.owed.capacity() > 256 {
             (self.owed, self.undo) = (VecDeque::new(), VecDeque::new());
         }
-    }
-
-    /// Nothing is outstanding and no transaction is open.
-    pub(super) fn is_done(&self) -> bool {
-        self.owed.is_empty() && self.status == b'I' && !self.skipping && !self.unsynced
-    }
-
-    /// Whether a transaction is open and the client has to go on with it.
-    pub(super) fn is_idle_in_transaction(&self) -> bool {
-        self.is_quiet() && self.status != b'I'
-    }
-
-    /// Whether it is known that the server will say nothing more of its own accord. When not, the
-    /// server must be destroyed, not returned.
-    pub(super) fn is_certain(&self) -> bool {
-        self.doubtful == 0 && !self.strayed
-    }
-
-    /// Nothing is outstanding.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.owed.is_empty() && !self.skipping
-    }
-
-    /// Whether the server will answer everything without another word from the client. A server
-    /// holds answers back until a Sync, and takes COPY data for ever. With `cut`, the last message
-    /// did not come whole and will not be answered either.
-    pub(super) fn will_be_quiet(&self, cut: bool) -> bool {
-        let whole = self.owed.len().saturating_sub(usize::from(cut));
-        let ends =
-            |(sent, _): &(Sent, Reply)| matches!(sent, Sent::Sync | Sent::Query | Sent::Function);
-        !self.copying && self.owed.iter().take(whole).any(ends)
-    }
-
-    /// Whether the client may send more before the server answers.
-    pub(super) fn has_room(&self) -> bool {
-        self.owed.len() < OWED_MAX
-    }
-
-    /// The last transaction status: `I`, `T` or `E`.
-    pub(super) fn status(&self) -> u8 {
-        self.status
-    }
-
-    /// Whether the server skips everything up to a Sync.
-    pub(super) fn is_skipping(&self) -> bool {
-        self.skipping
-    }
-
-    /// Whether the client has sent something it has not ended by a Sync.
-    pub(super) fn is_unsynced(&self) -> bool {
-        self.unsynced
-    }
-
-    /// Whether the server takes CopyData.
-    pub(super) fn is_copying(&self) -> bool {
-        self.copying
-    }
-
-    /// What became of pgusher's own question, and how often it was refused.
-    pub(super) fn own(&self) -> (Own, u32) {
-        (self.own, self.refusals)
     }
 
     /// Notes that `sent` goes to the server.
@@ -355,6 +294,9 @@ impl Exchange {
             self.throw_away();
         }
         self.hand_on_unnamed();
+        if let Some((Sent::Sync, Reply::Drop)) = self.owed.front() {
+            self.echo = Some(self.numbers.1 + 1);
+        }
         Verdict::Forward
     }
 

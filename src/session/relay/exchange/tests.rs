@@ -254,6 +254,8 @@ fn what_stands_behind_what_may_fail_is_in_doubt_for_later_groups() {
     assert!(x.doubts_unnamed());
     receive(&mut x, "1Z2");
     assert!(x.doubts_unnamed());
+    x.sent_undoable(Sent::Parse(None), Reply::Forward, unnamed(3));
+    assert!(!x.doubts_unnamed(), "nothing throws away the head of a group");
     receive(&mut x, "1");
     assert!(!x.doubts_unnamed());
 }

@@ -23,7 +23,9 @@ impl Exchange {
             match undo {
                 // At the head of its group nothing throws it away, and who fails to make an unnamed
                 // statement has none.
-                Undo::Unnamed(_) | Undo::Placed if self.risky => self.unnamed_at = self.numbers.0,
+                Undo::Unnamed(_) | Undo::Placed => {
+                    self.unnamed_at = if self.risky { self.numbers.0 } else { u64::MAX };
+                }
                 Undo::Made(..) | Undo::Closed(..) | Undo::Prepared(_) | Undo::Retaken(_) => {
                     self.named_until = self.numbers.0 + 1;
                 }
@@ -35,19 +37,25 @@ impl Exchange {
         self.sent(sent, reply);
     }
 
-    /// Every name is free now, but what was sent since is made under these.
+    /// Every name is free now, but what was sent since is made under these. What was to be closed
+    /// before it is made again is gone anyway.
     pub(in crate::session::relay) fn names_are_freed(&mut self) -> HashSet<&[u8]> {
-        self.undo
-            .iter_mut()
-            .filter_map(|(_, undo)| match undo {
-                Undo::Made(name, _) => Some(&**name),
+        let mut names = HashSet::new();
+        for (_, undo) in &mut self.undo {
+            match undo {
+                Undo::Made(name, _) => drop(names.insert(&**name)),
                 Undo::Retaken(retaken) => {
                     retaken.freed = true;
-                    Some(&*retaken.name)
+                    names.insert(&*retaken.name);
                 }
-                _ => None,
-            })
-            .collect()
+                Undo::Closed(name, _) if !names.contains(&**name) => {
+                    self.undo_bytes -= undo.bytes();
+                    *undo = Undo::Nothing;
+                }
+                _ => {}
+            }
+        }
+        names
     }
 
     /// What an error has thrown away since the last call, latest first.
@@ -73,6 +81,7 @@ impl Exchange {
                 && *name == retaken.name
                 && Arc::ptr_eq(closed, &retaken.old)
             {
+                self.undo_bytes = self.undo_bytes - closed.bytes() + retaken.prepared.bytes();
                 *closed = Arc::clone(&retaken.prepared);
             }
         }

@@ -54,8 +54,12 @@ impl Upstream {
             Admission::Wait => return Some(Stop::Starved),
             Admission::Never => return Some(Stop::Never),
         }
-        // It names the function by its object id.
-        (self.hints, self.runs) = (self.hints | Hints::CALL, true);
+        // It names the function by its object id, first of all.
+        let body = self.buffer.unparsed().get(HEADER_BYTES..).unwrap_or_default();
+        let known =
+            body.first_chunk().is_some_and(|id| LARGE_OBJECTS.contains(&u32::from_be_bytes(*id)));
+        let does = if known { Hints::CALL } else { Hints::CALL | UNREAD | Hints::TYING };
+        (self.hints, self.runs) = (self.hints | does, true);
         self.plain_message(header, desk);
         None
     }
@@ -76,11 +80,13 @@ impl Upstream {
                 Manner::Unknown => self.hints |= UNREAD,
                 Manner::Known => {}
             }
-            if clear {
-                return Admission::Go(None);
-            }
             // What is never here as a whole may say anything.
             let comes = header.total() <= self.buffer.capacity();
+            // What is may be about a name of the client's.
+            let named = desk.client.len() > 0 || desk.exchange.is_naming();
+            if clear && !(comes && named) {
+                return Admission::Go(None);
+            }
             return if comes { Admission::Wait } else { self.admit(Hints::UNSURE, desk) };
         };
         let odd = manner != Manner::Known && is_odd(text);
@@ -196,7 +202,8 @@ pub(super) enum Manner {
 }
 
 /// Behind these, texts may be read by something else.
-const CHANGING: Hints = UNCERTAIN.or(Hints::OBSCURE).or(Hints::of(&[Hints::DO, Hints::CALL]));
+const CHANGING: Hints =
+    UNCERTAIN.or(Hints::of(&[Hints::DYNAMIC, Hints::FOREIGN, Hints::DO, Hints::CALL]));
 
 /// What a text may do that may have been misread.
 pub(super) const UNREAD: Hints = Hints::of(&[Hints::UNSURE, Hints::COMPUTED, Hints::READ_BY]);
@@ -205,6 +212,14 @@ pub(super) const UNREAD: Hints = Hints::of(&[Hints::UNSURE, Hints::COMPUTED, Hin
 pub(super) fn is_odd(text: &[u8]) -> bool {
     text.iter().take_while(|b| **b != 0).any(|b| *b == b'\\' || !b.is_ascii())
 }
+
+/// The functions of large objects, which drivers call by their object ids: `lo_open`, `lo_close`,
+/// `loread`, `lowrite`, `lo_lseek`, `lo_creat`, `lo_tell`, `lo_unlink`, `lo_truncate`, `lo_create`,
+/// `lo_import`, `lo_export`, those with 64 bits, `lo_get` and `lo_put`.
+const LARGE_OBJECTS: [u32; 20] = [
+    952, 953, 954, 955, 956, 957, 958, 964, 1004, 715, 764, 765, 767, 3170, 3171, 3172, 3457, 3458,
+    3459, 3460,
+];
 
 /// What ends a transaction that has failed, or the failed part of it.
 const ENDS: Hints = Hints::COMMIT.or(Hints::ROLLBACK).or(Hints::ROLLBACK_TO);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::unnamed::drops_unnamed;
 use super::{Desk, Stop, Upstream, read};
-use crate::server::Subject;
+use crate::server::{Prepared, Subject};
 use crate::session::lexer::{Facts, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
@@ -33,6 +33,11 @@ pub(super) struct Closing {
 
 /// So many of them are known at once.
 const CLOSING_MAX: usize = 64;
+
+/// What PostgreSQL knows a portal by (`NAMEDATALEN`).
+fn key(portal: &[u8]) -> &[u8] {
+    &portal[..portal.len().min(63)]
+}
 
 /// What became of a message that may be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +97,7 @@ impl Upstream {
                 }
                 out.message(tag::QUERY, |b| b.extend_from_slice(&body));
                 Self::sent_query(desk);
+                self.note_executed(&other);
             }
             Subject::Closes(name) => {
                 let before = desk.client.forget_unnamed();
@@ -131,10 +137,14 @@ impl Upstream {
             self.drop_unnamed(desk);
         }
         let out = self.outbox.after(&mut self.buffer);
-        if let Some(other) = subject.executed() {
+        let other = subject.executed().cloned();
+        if let Some(other) = &other {
             own::ensure(other, out, desk);
         }
         own::parse(b"", &body, out);
+        if let Some(other) = &other {
+            self.note_executed(other);
+        }
         if !desk.exchange.is_skipping() {
             let before = desk.client.remember_unnamed(&body, Some(subject));
             self.parsed_unnamed(before, desk);
@@ -144,12 +154,19 @@ impl Upstream {
         Renaming::Done
     }
 
+    /// What is executed does what its own text names, which may have been parsed in another lease.
+    pub(super) fn note_executed(&mut self, other: &Prepared) {
+        let facts = read(&mut self.lexer, &other.body);
+        self.note(&facts);
+    }
+
     pub(super) fn awaits_target(&mut self, facts: &Facts, desk: &Desk<'_>) -> bool {
         facts.target.as_ref().is_some_and(|target| self.awaits(target.name.as_bytes(), desk))
     }
 
     /// A portal is bound, to what closes the client's statement of that name if it closes one.
     pub(super) fn bind_closing(&mut self, portal: &[u8], closed: Option<Box<[u8]>>) {
+        let portal = key(portal);
         self.closing.retain(|closing| *closing.portal != *portal);
         let Some(name) = closed else { return };
         if self.closing.len() == CLOSING_MAX {
@@ -168,7 +185,7 @@ impl Upstream {
         let Some(body) = self.buffer.unparsed().get(HEADER_BYTES..header.total()) else {
             return Ok(Some(self.starve(header.total())));
         };
-        let portal = execute_portal(body)?;
+        let portal = key(execute_portal(body)?);
         let bound = self.closing.iter().position(|closing| *closing.portal == *portal);
         match bound.filter(|_| !desk.exchange.is_skipping()) {
             Some(at) => {

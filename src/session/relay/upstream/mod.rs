@@ -76,6 +76,8 @@ pub(super) struct Desk<'a> {
     /// What statements are read under now; `None` when that is not known for certain, because the
     /// transaction has changed settings or made temporary tables.
     pub(super) salt: Option<u64>,
+    /// The client has prepared statements by SQL.
+    pub(super) prepares: bool,
     /// How many statements the server keeps.
     pub(super) server_statements_max: usize,
     /// How many named statements the client may have, and how many bytes of them.

@@ -16,7 +16,10 @@ use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, 
 
 /// Behind these it is not known what a statement is read under.
 pub(super) const UNCERTAIN: Hints =
-    Hints::of(&[Hints::SET, Hints::READ_BY, Hints::TEMP, Hints::UNSURE]);
+    Hints::of(&[Hints::SET, Hints::READ_BY, Hints::TEMP, Hints::EXECUTE, Hints::UNSURE]);
+
+/// Behind these there may be statements that were prepared by SQL.
+const PREPARES: Hints = Hints::of(&[Hints::PREPARE, Hints::DO, Hints::CALL]);
 
 impl Upstream {
     /// Parse, Bind, Describe or Close in transaction mode.
@@ -236,7 +239,14 @@ impl Upstream {
             };
             let facts = read(&mut self.lexer, body);
             self.note(&facts);
+            if let Some(other) = desk.client.executed() {
+                self.note_executed(other);
+            }
             return self.meant(&facts);
+        }
+        let executed = desk.client.named(name).and_then(|prepared| prepared.executes());
+        if let Some(other) = executed {
+            self.note_executed(other);
         }
         if let Some(body) = desk.client.outdated_read(name, self.reading) {
             let facts = read(&mut self.lexer, &body.body);
@@ -246,7 +256,13 @@ impl Upstream {
             self.note(facts);
             return self.meant(facts);
         }
-        let Some(hints) = desk.client.hints(name) else { return Hints::NONE };
+        let Some(hints) = desk.client.hints(name) else {
+            // Made by PREPARE, if by anything: what its text names was seen to there.
+            if desk.prepares || self.hints.intersects(Hints::OBSCURE | PREPARES) {
+                (self.hints, self.runs) = (self.hints | Hints::EXECUTE, true);
+            }
+            return Hints::NONE;
+        };
         self.runs = true;
         self.hints |= self.always | hints;
         self.always | hints

@@ -20,6 +20,7 @@ impl Books {
             server: &mut self.server,
             shared: true,
             salt: Some(0),
+            prepares: false,
             server_statements_max: 100,
             client_max: (100_000, 1 << 20),
         })
