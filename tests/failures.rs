@@ -91,6 +91,13 @@ fn a_role_that_changes_its_password_does_not_lock_the_tenant_out() {
     let fresh = || world.login(&world.tenants[0].login()).ok()?.one("select 1").ok();
     eventually(Duration::from_secs(20), "the login is put back", fresh);
     works(&mut world.session(1));
+    // Once, and with its name: what comes of it later is for the operator to see.
+    let sql = "select tenant_id from pgusher.audit where action = 'logins put back'";
+    let audited = eventually(RESUMED, "it is audited", || {
+        let rows = world.superuser(&world.registry_database()).query(sql).unwrap();
+        (!rows.is_empty()).then_some(rows)
+    });
+    assert_eq!(audited, [[Some(world.tenants[0].id.clone())]]);
     world.assert_no_panic();
 }
 

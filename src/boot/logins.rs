@@ -1,8 +1,8 @@
 //! Tenants whose PostgreSQL answers and refuses pgusher, looked at.
 //!
 //! A PostgreSQL role may change its own password. Who does so through pgusher locks pgusher out;
-//! the first dial that is refused says so, and the provisioner puts the verifier back. Where the
-//! database is gone or closed, the operator is told.
+//! the first dial that is refused says so, and the provisioner puts the verifier back, which is
+//! audited. Where the database is gone or closed, the operator is told.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Built;
 use super::changes::{look as look_at_row, missed};
+use crate::control::audit;
 use crate::control::provision::DatabaseState;
 use crate::control::registration::KEY_VERSION;
 use crate::ident::TenantId;
@@ -19,6 +20,9 @@ use crate::tenant::Status;
 /// A tenant is looked at no more often than this: what is refused again at once is refused for
 /// another reason.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// Who puts logins back, for the audit.
+const ACTOR: &str = "pgusher";
 
 /// Tenants remembered; more are forgotten all at once.
 const REMEMBERED_MAX: usize = 1_024;
@@ -74,6 +78,12 @@ async fn look_at(built: &Arc<Built>, dial: &RefusedDial) {
     match server.restore_logins(id, KEY_VERSION).await {
         // At this level so that it is kept: somebody inside the tenant did it.
         Ok(()) => tracing::warn!(%id, "a tenant had changed its logins; they are put back"),
-        Err(fault) => tracing::error!(%id, %fault, "a tenant's logins could not be put back"),
+        Err(fault) => {
+            tracing::error!(%id, %fault, "a tenant's logins could not be put back");
+            return;
+        }
+    }
+    if let Err(why) = audit::note(&built.registry, id, ACTOR, "logins put back").await {
+        tracing::error!(%id, %why, "what was put back is not in the audit");
     }
 }

@@ -8,7 +8,7 @@ use crate::tenant::Registry;
 ///
 /// # Errors
 /// When the registry fails.
-pub(super) async fn note(
+pub async fn note(
     registry: &Registry,
     tenant: &TenantId,
     actor: &str,

@@ -7,7 +7,7 @@
 mod admins;
 mod adopted;
 mod api_url;
-mod audit;
+pub mod audit;
 mod bounded;
 pub mod changes;
 mod client;
