@@ -171,6 +171,7 @@ fn check_says_everything_that_is_wrong_at_once() {
     let (exit, good) = run(&["check", "--config", &config(&world, "")]);
     assert_eq!(exit, 0, "{good}");
     assert_eq!(good["registry"]["pending"], json!([]));
+    assert_eq!(good["registry"]["adoptedLogins"], json!([]));
     assert!(good["servers"]["dev"]["connectionsMax"].as_u64().unwrap() > 90, "{good}");
 
     let server = world.server_addr();
@@ -212,6 +213,7 @@ fn check_says_everything_that_is_wrong_at_once() {
     told("servers.feeble.admin_url", "lacks CREATEROLE");
     told("registry", "Bad-Id");
     told("registry", "is a superuser");
+    told("registry", "no CONNECTION LIMIT holds them");
 
     // A registry nobody has migrated yet, and what `migrate` makes of it.
     superuser.query("create database fresh").unwrap();
@@ -235,4 +237,44 @@ fn check_says_everything_that_is_wrong_at_once() {
         "unusableUrls": []})
         )
     );
+}
+
+#[test]
+fn check_tells_every_login_that_adopted_tenants_came_with() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let server = world.server_addr();
+    let mut superuser = world.superuser("postgres");
+    superuser.query("create role shared login password 'pa55'").unwrap();
+    superuser.query("create role alone login password 'pa55'").unwrap();
+    let mut registry = world.superuser(&world.registry_database());
+    for (id, user) in [("old_one", "alone"), ("old_two", "shared"), ("old_three", "shared")] {
+        let url = format!("postgresql://{user}:pa55@{server}/{id}");
+        superuser.query(&format!("create database {id}")).unwrap();
+        superuser.query(&format!("revoke connect on database {id} from public")).unwrap();
+        superuser.query(&format!("grant connect on database {id} to {user}")).unwrap();
+        let church = "insert into \"Church\" (id, name, email) values";
+        registry.query(&format!("{church} ('{id}', 'n', '{id}')")).unwrap();
+        let tenant = "insert into \"Tenant\" (id, \"churchId\", name, email, \"databaseUrl\", \
+                      \"databaseHost\", \"databaseName\") values";
+        let row = format!("{tenant} ('{id}', '{id}', 'n', '{id}', '{url}', 'h', '{id}')");
+        registry.query(&row).unwrap();
+    }
+    let file = config(&world, "");
+    let (exit, good) = run(&["check", "--config", &file]);
+    assert_eq!(exit, 0, "no problem by itself: {good}");
+    let login = |user: &str, tenants: u32| {
+        json!({ "user": user, "host": "127.0.0.1", "port": server.port(), "tenants": tenants,
+            "superuser": false })
+    };
+    assert_eq!(good["registry"]["adoptedLogins"], json!([login("shared", 2), login("alone", 1)]));
+    assert_eq!(good["registry"]["adoptedLoginsMore"], 0);
+    assert!(!good.to_string().contains("pa55"), "{good}");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_pgusher"));
+    let output = check.args(["check", "--config", &file]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = format!("the login \"shared\" on 127.0.0.1:{} is used as found", server.port());
+    assert!(text.contains(&line) && !text.contains("pa55"), "{text}");
 }

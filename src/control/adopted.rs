@@ -8,6 +8,8 @@ use crate::tenant::{self, DatabaseUrl, DialError};
 /// One login that adopted tenants share.
 #[derive(Debug, Clone)]
 pub struct AdoptedLogin {
+    /// Its name.
+    pub user: String,
     /// As one of the tenants has it.
     pub url: DatabaseUrl,
     /// That tenant's id.
@@ -16,17 +18,18 @@ pub struct AdoptedLogin {
     pub tenants: u32,
 }
 
-/// Distinct logins told apart at most.
+/// Logins given at most.
 const LOGINS_MAX: usize = 1000;
 
-/// Every distinct login (host, port, user) of the registry's adopted tenants.
+/// The distinct logins (host, port, user) of the registry's adopted tenants, those of most tenants
+/// first, and how many more there are.
 ///
 /// # Errors
 /// When the registry cannot be asked.
 pub async fn adopted_logins(
     registry: &DatabaseUrl,
     timeout: Duration,
-) -> Result<Vec<AdoptedLogin>, DialError> {
+) -> Result<(Vec<AdoptedLogin>, usize), DialError> {
     let client = tenant::connect(registry, timeout).await?;
     let sql = r#"SELECT t."id"::text, coalesce(t."databaseUrl", '')::text
                  FROM public."Tenant" t LEFT JOIN pgusher.tenants p ON p.tenant_id = t."id"
@@ -36,14 +39,17 @@ pub async fn adopted_logins(
         let (tenant, url): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         // One that cannot be read is reported as such elsewhere.
         let Ok(url) = DatabaseUrl::parse(&url) else { continue };
-        let key = (url.host.clone(), url.port, url.user.clone().unwrap_or_default());
-        if let Some(known) = logins.get_mut(&key) {
-            known.tenants = known.tenants.saturating_add(1);
-        } else if logins.len() < LOGINS_MAX {
-            logins.insert(key, AdoptedLogin { url, tenant, tenants: 1 });
-        }
+        let user = url.user.clone().unwrap_or_else(|| "postgres".to_owned());
+        let login = logins
+            .entry((url.host.clone(), url.port, user.clone()))
+            .or_insert(AdoptedLogin { user, url, tenant, tenants: 0 });
+        login.tenants = login.tenants.saturating_add(1);
     }
-    Ok(logins.into_values().collect())
+    let mut logins: Vec<_> = logins.into_values().collect();
+    logins.sort_by_key(|login| std::cmp::Reverse(login.tenants));
+    let more = logins.len().saturating_sub(LOGINS_MAX);
+    logins.truncate(LOGINS_MAX);
+    Ok((logins, more))
 }
 
 impl AdoptedLogin {

@@ -1,7 +1,8 @@
 //! `pgusher check`: everything that is wrong, before anything is started.
 //!
 //! Four looks, and all their problems at once: the configuration, the rooms built from it (keys,
-//! certificates), the registry, and every server.
+//! certificates), the registry, and every server. What is no problem and still worth knowing is
+//! told behind them.
 
 mod registry;
 mod server;
@@ -28,6 +29,8 @@ pub struct CheckArguments {
 struct Findings {
     place: String,
     problems: Vec<Problem>,
+    /// Lines for people about what is no problem; programs find it in the answer.
+    remarks: Vec<String>,
 }
 
 impl Findings {
@@ -45,7 +48,7 @@ pub(super) async fn check(common: &Common, asked: &CheckArguments) -> Result<Ans
     let config = common.load()?;
     let file = common.config.as_ref().map(|file| file.display().to_string());
     let place = file.clone().unwrap_or_else(|| "defaults and environment".to_owned());
-    let mut findings = Findings { place: place.clone(), problems: Vec::new() };
+    let mut findings = Findings { place: place.clone(), problems: Vec::new(), remarks: Vec::new() };
     if let Err(problems) = Built::build(&config, &Handle::current()) {
         for problem in &problems {
             findings.note_line(problem);
@@ -56,10 +59,12 @@ pub(super) async fn check(common: &Common, asked: &CheckArguments) -> Result<Ans
         found["registry"] = Box::pin(registry::look(&config, &mut findings)).await;
         found["servers"] = Box::pin(servers(&config, &mut findings)).await?;
     }
+    let remarks = findings.remarks;
     if findings.problems.is_empty() {
-        return Ok(Answer::new(format!("{place}: good"), found));
+        let text: Vec<_> = [format!("{place}: good")].into_iter().chain(remarks).collect();
+        return Ok(Answer::new(text.join("\n"), found));
     }
-    let text: Vec<_> = findings.problems.iter().map(ToString::to_string).collect();
+    let text: Vec<_> = findings.problems.iter().map(ToString::to_string).chain(remarks).collect();
     found["ok"] = false.into();
     found["error"] = "not everything is as it must be".into();
     found["problems"] = json!(findings.problems);

@@ -18,6 +18,17 @@ const NAMED_MAX: usize = 10;
 /// Adopted logins tried at once.
 const TRIED_AT_ONCE: usize = 8;
 
+/// Adopted logins told to people one by one at most; programs are told a thousand.
+const LINES_MAX: usize = 20;
+
+/// The logins of adopted tenants, for programs; never a password.
+#[derive(Default)]
+struct Adopted {
+    logins: Vec<Value>,
+    /// How many more there are.
+    more: usize,
+}
+
 /// Looks at the registry. What it is, for the answer.
 pub(super) async fn look(config: &Config, findings: &mut Findings) -> Value {
     // One that cannot be read was reported with the rooms, unless the master key hid it.
@@ -39,11 +50,13 @@ pub(super) async fn look(config: &Config, findings: &mut Findings) -> Value {
         }
     };
     judge(&status, findings);
-    if status.pending.is_empty() {
-        judge_logins(&url, timeout, findings).await;
-    }
+    let adopted = match &*status.pending {
+        [] => logins(&url, timeout, findings).await,
+        _ => Adopted::default(),
+    };
     json!({ "reachable": true, "adopted": status.adopted, "applied": status.applied,
-        "pending": status.pending })
+        "pending": status.pending, "adoptedLogins": adopted.logins,
+        "adoptedLoginsMore": adopted.more })
 }
 
 fn judge(status: &RegistryStatus, findings: &mut Findings) {
@@ -68,35 +81,51 @@ fn some(names: &[String]) -> String {
     format!("{}{rest}", shown.join(", "))
 }
 
-/// Whether an adopted tenant comes with a superuser's login.
-async fn judge_logins(url: &DatabaseUrl, timeout: Duration, findings: &mut Findings) {
-    let logins = match adopted_logins(url, timeout).await {
-        Ok(logins) => logins,
-        Err(why) => return findings.note("registry", told(&why)),
+/// The logins that adopted tenants brought along, which are used as found: told one by one, and a
+/// problem where one is a superuser's or lets nobody in.
+async fn logins(url: &DatabaseUrl, timeout: Duration, findings: &mut Findings) -> Adopted {
+    let (logins, more) = match adopted_logins(url, timeout).await {
+        Ok(found) => found,
+        Err(why) => {
+            findings.note("registry", told(&why));
+            return Adopted::default();
+        }
     };
     let tried = futures_util::stream::iter(logins).map(|login| async move {
         let verdict = login.is_superuser(timeout).await;
         (login, verdict)
     });
     let mut tried = tried.buffered(TRIED_AT_ONCE);
+    let mut adopted = Adopted { logins: Vec::new(), more };
     while let Some((login, verdict)) = tried.next().await {
-        let AdoptedLogin { url, tenant, tenants } = login;
-        let user = url.user.as_deref().unwrap_or("postgres");
-        let at = format!("\"{user}\" on {}:{}", url.host, url.port);
-        let whose = format!("of {tenants} adopted tenant(s), {tenant} the first");
-        match verdict {
+        let AdoptedLogin { user, url, tenant, tenants } = login;
+        // Quoted as Rust does: a terminal obeys nothing of what others wrote.
+        let at = format!("{user:?} on {}:{}", url.host.escape_debug(), url.port);
+        let whose = format!("of {tenants} adopted tenant(s), {tenant:?} the first");
+        match &verdict {
             Ok(false) => {}
             Ok(true) => findings.note(
                 "registry",
                 format!(
                     "the login {at} {whose}, is a superuser: its sessions are walled off \
-                         from no other tenant there"
+                         from no other tenant there, and no CONNECTION LIMIT holds them"
                 ),
             ),
             Err(why) => {
-                let why = told(&why);
+                let why = told(why);
                 findings.note("registry", format!("the login {at} {whose}, fails: {why}"));
             }
         }
+        if adopted.logins.len() < LINES_MAX {
+            let line = format!("adopted: the login {at} is used as found, for {tenants} tenant(s)");
+            findings.remarks.push(line);
+        }
+        adopted.logins.push(json!({ "user": user, "host": url.host, "port": url.port,
+            "tenants": tenants, "superuser": verdict.ok() }));
     }
+    let left = adopted.logins.len().saturating_sub(LINES_MAX).saturating_add(more);
+    if left > 0 {
+        findings.remarks.push(format!("adopted: {left} more logins are used as found"));
+    }
+    adopted
 }
