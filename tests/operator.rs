@@ -278,3 +278,30 @@ fn check_tells_every_login_that_adopted_tenants_came_with() {
     let line = format!("the login \"shared\" on 127.0.0.1:{} is used as found", server.port());
     assert!(text.contains(&line) && !text.contains("pa55"), "{text}");
 }
+
+#[test]
+fn check_counts_the_registrys_connections_where_it_is_on_the_server() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let check = |budget: u64, set: &str| {
+        let file = config(&world, &format!("budget = {budget}"));
+        let (_, answer) = run(&["check", "--config", &file, "--set", set]);
+        let there = answer["servers"]["dev"]["connectionsMax"].as_u64().unwrap();
+        let problems = answer["problems"].as_array().cloned().unwrap_or_default();
+        let text = |p: &Value| p["text"].as_str().unwrap().to_owned();
+        let about = problems.iter().find(|p| p["key"] == "servers.dev.budget").map(text);
+        (there, about)
+    };
+    let pool = "registry.connections_max=10";
+    let (there, about) = check(1, pool);
+    assert_eq!(about, None);
+    // Three and four to provision, ten of the pool, and the one that listens.
+    let most = there - 3 - 4 - 10 - 1;
+    assert_eq!(check(most, pool).1, None);
+    let told = check(most + 1, pool).1.expect("one too many");
+    assert!(told.contains("11 to the registry"), "{told}");
+    let elsewhere = "registry.url=postgresql://x@127.0.0.1:1/registry";
+    assert_eq!(check(there - 3 - 4, elsewhere).1, None, "it is on no other server");
+}

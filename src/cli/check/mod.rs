@@ -85,9 +85,9 @@ async fn servers(config: &Config, findings: &mut Findings) -> Result<serde_json:
     // A wrong master key was reported with the rooms; looking at servers needs none.
     let key = any_key(config).or_else(|_| any_key(&Config::default()))?;
     let mut all = serde_json::Map::new();
-    let held = config.warm.held_max.min(config.warm.target);
+    let beside = server::Beside::of(config);
     for (name, settings) in &config.servers {
-        let facts = server::look(name, (settings, held), key.clone(), findings);
+        let facts = server::look(name, (settings, &beside), key.clone(), findings);
         let facts = Box::pin(facts).await;
         all.insert(name.clone(), facts);
     }

@@ -1,21 +1,67 @@
 //! One server: new enough, the provisioner able, the budget within what PostgreSQL has, no door
 //! open to everyone.
 
+use std::net::IpAddr;
+
 use prometheus::Registry as Metrics;
 use serde_json::{Value, json};
 
 use super::Findings;
+use crate::config::Config;
 use crate::control::provision::{
     ProvisionMetrics, Provisioner, ServerFacts, ServerSettings, VERSION_MIN,
 };
 use crate::control::schema::MigrationSet;
 use crate::fault::told;
-use crate::tenant::MasterKey;
+use crate::tenant::{DatabaseUrl, MasterKey};
+
+/// What a process holds of a server beside its budget and its provisioner's connections.
+pub(super) struct Beside {
+    /// Warm databases it is connected to.
+    held: u32,
+    /// Where the registry is, and the connections to it: the pool, and the one that listens.
+    registry: Option<(DatabaseUrl, u32)>,
+}
+
+impl Beside {
+    /// By this configuration.
+    pub(super) fn of(config: &Config) -> Self {
+        let pool = u32::try_from(config.registry.connections_max.max(1)).unwrap_or(u32::MAX);
+        // One that cannot be read was reported as such.
+        let registry = DatabaseUrl::parse(config.registry.url.expose()).ok();
+        Self {
+            held: config.warm.held_max.min(config.warm.target),
+            registry: registry.map(|url| (url, pool.saturating_add(1))),
+        }
+    }
+
+    /// Connections to the registry that are this server's, because it is there.
+    fn to_registry(&self, settings: &ServerSettings) -> u32 {
+        let Some((registry, connections)) = &self.registry else { return 0 };
+        let Ok(admin) = DatabaseUrl::parse(settings.admin_url.expose()) else { return 0 };
+        let port = if settings.port == 0 { admin.port } else { settings.port };
+        let host = if settings.host.is_empty() { &admin.host } else { &settings.host };
+        let places = [(&admin.host, admin.port), (host, port)];
+        let is_here = places
+            .iter()
+            .any(|(host, port)| *port == registry.port && machine(host) == machine(&registry.host));
+        if is_here { *connections } else { 0 }
+    }
+}
+
+/// A host's name in one spelling: this machine has several.
+fn machine(host: &str) -> String {
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if is_loopback || host.starts_with('/') {
+        return "localhost".to_owned();
+    }
+    host.to_ascii_lowercase()
+}
 
 /// Looks at one server. What it is, for the answer.
 pub(super) async fn look(
     name: &str,
-    (settings, held): (&ServerSettings, u32),
+    (settings, beside): (&ServerSettings, &Beside),
     key: MasterKey,
     findings: &mut Findings,
 ) -> Value {
@@ -30,7 +76,7 @@ pub(super) async fn look(
     };
     match server.inspect().await {
         Ok(facts) => {
-            judge(name, (settings, held), &facts, findings);
+            judge(name, (settings, beside), &facts, findings);
             json!(facts)
         }
         Err(fault) => {
@@ -43,7 +89,7 @@ pub(super) async fn look(
 
 fn judge(
     name: &str,
-    (settings, held): (&ServerSettings, u32),
+    (settings, beside): (&ServerSettings, &Beside),
     facts: &ServerFacts,
     findings: &mut Findings,
 ) {
@@ -60,16 +106,18 @@ fn judge(
         }
     }
     let admin = u32::try_from(settings.admin_connections_max).unwrap_or(u32::MAX);
-    let admin = admin.saturating_add(held);
-    let wanted = settings.budget.saturating_add(admin);
+    let admin = admin.saturating_add(beside.held);
+    let registry = beside.to_registry(settings);
+    let wanted = settings.budget.saturating_add(admin).saturating_add(registry);
     let there = u32::try_from(facts.connections_max).unwrap_or(0);
     if wanted > there {
         findings.note(
             at(".budget"),
             format!(
-                "{} for tenants and {admin} to provision (servers.{name}.admin_connections_max and \
-                 warm.held_max) are more than the {there} connections \
-                 PostgreSQL has for them (max_connections less those it reserves)",
+                "{} for tenants, {admin} to provision (servers.{name}.admin_connections_max and \
+                 warm.held_max) and {registry} to the registry, where it is there \
+                 (registry.connections_max, and one that listens), are more than the {there} \
+                 connections PostgreSQL has for them (max_connections less those it reserves)",
                 settings.budget
             ),
         );
