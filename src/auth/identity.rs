@@ -82,6 +82,7 @@ pub struct Identity(Arc<Proof>);
 #[derive(Debug)]
 pub(super) struct Proof {
     pub(super) kind: Kind,
+    pub(super) renewable: bool,
     pub(super) tenant: TenantId,
     pub(super) role: Role,
     pub(super) subject: Box<str>,
@@ -102,6 +103,7 @@ impl Identity {
     pub(crate) fn unproven(tenant: &TenantId, role: Role) -> Self {
         Self::proven(Proof {
             kind: Kind::Jwt,
+            renewable: true,
             tenant: tenant.clone(),
             role,
             subject: "test".into(),
@@ -115,6 +117,11 @@ impl Identity {
     /// Whether a JWT or an API key proved it.
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    /// Whether it is a token of pgusher's own, which a login has anew: its end is not its holder's.
+    pub fn is_renewable(&self) -> bool {
+        self.0.renewable
     }
 
     /// Whose database it opens.

@@ -144,6 +144,7 @@ impl KeyLogin {
         }
         let identity = Identity::proven(Proof {
             kind: Kind::ApiKey,
+            renewable: false,
             tenant: key.tenant.clone(),
             role: key.role,
             subject: key.id.clone(),

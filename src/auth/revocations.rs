@@ -247,6 +247,7 @@ mod tests {
     fn identity(tenant: &str, subject: &str, jti: &str, issued: Option<u64>) -> Identity {
         Identity::proven(Proof {
             kind: Kind::Jwt,
+            renewable: true,
             tenant: TenantId::parse(tenant).expect("id"),
             role: Role::App,
             subject: subject.into(),
@@ -314,6 +315,7 @@ mod tests {
         let key = |kind| {
             Identity::proven(Proof {
                 kind,
+                renewable: false,
                 tenant: acme.clone(),
                 role: Role::App,
                 subject: "k".into(),

@@ -73,6 +73,7 @@ impl Gate for VerifierGate {
                 subject: proven.subject().to_owned(),
                 token_id: proven.token_id().as_str().to_owned(),
                 expires_at,
+                renewable: proven.is_renewable(),
             })
         }
         .boxed()

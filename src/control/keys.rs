@@ -28,8 +28,15 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// Seconds until it ends; `None`: it does not.
+    /// Seconds until it ends; `None`: as late as its maker may have it, or never.
     pub expires_in: Option<u64>,
+}
+
+impl NewKey {
+    /// When it ends, as asked for.
+    fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_in.map(|s| SystemTime::now() + Duration::from_secs(s))
+    }
 }
 
 /// A key just made. The secret is not kept.
@@ -70,16 +77,28 @@ impl Keys {
         Self(registry)
     }
 
-    /// Makes a key for the caller's tenant.
+    /// Makes a key for the caller's tenant: with no role above the caller's, and no end behind that
+    /// of a token which pgusher cannot renew.
     ///
     /// # Errors
-    /// [`Refused::NotPrimary`] unless the caller is the primary admin; [`Refused::Invalid`].
+    /// [`Refused::NotPrimary`] unless the caller is the primary admin; [`Refused::Invalid`];
+    /// [`Refused::KeyOutlives`].
     pub async fn make(&self, caller: &Caller, key: &NewKey) -> Result<MadeKey, Refused> {
         primary(caller)?;
         if key.role > caller.role || key.role == Role::Sidecar {
             return Err(Refused::NotPrimary);
         }
-        self.make_for(&caller.tenant, &caller.subject, key).await
+        let name = checked(key)?;
+        let mut expires_at = key.expires_at();
+        if !caller.renewable {
+            let ends = caller.expires_at;
+            let wanted = *expires_at.get_or_insert(ends);
+            // A token is believed for a moment behind its end; a key of that moment opens nothing.
+            if wanted > ends || ends <= SystemTime::now() {
+                return Err(Refused::KeyOutlives { ends });
+            }
+        }
+        self.insert(&caller.tenant, &caller.subject, (key.role, &name, expires_at)).await
     }
 
     /// Makes a key in an operator's name, or in that of `pgusher dev`.
@@ -93,28 +112,28 @@ impl Keys {
         key: &NewKey,
     ) -> Result<MadeKey, Refused> {
         let name = checked(key)?;
+        self.insert(tenant, maker, (key.role, &name, key.expires_at())).await
+    }
+
+    async fn insert(
+        &self,
+        tenant: &TenantId,
+        maker: &str,
+        (role, name, expires_at): (Role, &str, Option<SystemTime>),
+    ) -> Result<MadeKey, Refused> {
         let id = verifier::random_name(16)?;
         let secret = URL_SAFE_NO_PAD.encode(verifier::random::<32>()?);
         let for_hash = secret.clone();
         let hashed =
             tokio::task::spawn_blocking(move || verifier::scram_verifier(&for_hash, ITERATIONS));
         let text = hashed.await.map_err(failed::internal)??;
-        let expires_at = key.expires_in.map(|s| SystemTime::now() + Duration::from_secs(s));
         let sql = "INSERT INTO pgusher.api_keys
                        (id, tenant_id, role, name, verifier, created_by, expires_at)
                    SELECT $1, $2, $3, $4, $5, $6, $7
                    WHERE (SELECT count(*) FROM pgusher.api_keys
                           WHERE tenant_id = $2 AND revoked_at IS NULL) < $8";
-        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
-            &id,
-            &tenant.as_str(),
-            &key.role.as_str(),
-            &name,
-            &text,
-            &maker,
-            &expires_at,
-            &KEYS_MAX,
-        ];
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
+            [&id, &tenant.as_str(), &role.as_str(), &name, &text, &maker, &expires_at, &KEYS_MAX];
         let client = self.0.client().await?;
         let made = client.execute(sql, &row).await.map_err(failed::registry)?;
         if made == 0 {

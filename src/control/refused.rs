@@ -1,7 +1,7 @@
 //! Why a request about a tenant was not done.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::fault::Fault;
 
@@ -61,6 +61,12 @@ pub enum Refused {
         kind: &'static str,
         /// The same in words.
         title: &'static str,
+    },
+    /// An API key would outlive the token it is made with, which pgusher does not renew.
+    #[error("an API key may not outlive the token it is made with")]
+    KeyOutlives {
+        /// When that token ends.
+        ends: SystemTime,
     },
     /// Proven, but not allowed.
     #[error("this takes the organisation's primary admin")]

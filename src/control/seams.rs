@@ -61,6 +61,8 @@ pub struct Caller {
     pub token_id: String,
     /// When it ends.
     pub expires_at: SystemTime,
+    /// Whether a login has it anew, so that what is made with it may outlive it.
+    pub renewable: bool,
 }
 
 /// Proves access tokens.

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::time::rfc3339_of;
 use crate::control::{FieldProblem, Refused};
 use crate::fault::{Blame, Fault, SqlState};
 
@@ -167,6 +168,11 @@ impl From<Refused> for Problem {
                     .retry_after(retry_after.as_secs().saturating_add(1))
             }
             Refused::Conflict { kind, title } => Self::new(StatusCode::CONFLICT, kind, title),
+            Refused::KeyOutlives { ends } => {
+                let ends = rfc3339_of(ends);
+                let message = format!("may reach until {ends}, when the token of this call ends");
+                Self::invalid(&[FieldProblem::new("expiresIn", message)])
+            }
             Refused::NotPrimary => Self::new(
                 StatusCode::FORBIDDEN,
                 "forbidden",

@@ -74,7 +74,8 @@ pub(super) struct KeyBody {
     name: Option<String>,
     /// `app` when absent.
     role: Option<KeyRole>,
-    /// Seconds until it ends; absent: it does not.
+    /// Seconds until it ends; absent: it does not. With a token of an issuer other than pgusher no
+    /// key ends later than the token: absent then means that time, and more is refused.
     #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<u64>,
 }

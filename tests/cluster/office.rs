@@ -59,7 +59,8 @@ impl Gate for FakeMint {
             let (subject, role) = (next()?.to_owned(), next()?);
             let role: Role = role.parse().map_err(|_| bad())?;
             let expires_at = SystemTime::now() + Duration::from_secs(900);
-            Ok(Caller { tenant, subject, role, token_id: bearer.to_owned(), expires_at })
+            let token_id = bearer.to_owned();
+            Ok(Caller { tenant, subject, role, token_id, expires_at, renewable: true })
         }
         .boxed()
     }

@@ -45,7 +45,7 @@ pub(super) struct Issuer {
     pub(super) access_types: Vec<String>,
     pub(super) lifetime_max: Option<Duration>,
     /// pgusher itself: its tokens carry the `typ` of their kind, and no other will do.
-    ours: bool,
+    pub(super) ours: bool,
 }
 
 impl Issuer {

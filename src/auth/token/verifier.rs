@@ -330,6 +330,7 @@ fn identity(
 ) -> Result<Identity, Refusal> {
     Ok(Identity::proven(Proof {
         kind: Kind::Jwt,
+        renewable: issuer.ours,
         tenant: tenant(claims, issuer)?,
         role,
         subject: claims.subject()?,
