@@ -1,7 +1,7 @@
 //! The architecture, held by a test: the map in `src/lib.rs` is the order in which rooms may use
 //! one another, and what must be absent is absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The layer from which on the environment and the configuration file may be read.
@@ -72,6 +72,24 @@ fn no_file_is_longer_than_it_has_to_be() {
         }
     }
     assert!(long.is_empty(), "over {LINES_MAX} lines without a reason:\n{}", long.join("\n"));
+}
+
+/// README's table of promises names every test, and none that is not there.
+#[test]
+fn every_test_keeps_a_promise_of_the_readme() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let table: Vec<&str> = readme.lines().filter(|line| line.starts_with("| ")).collect();
+    let links = table.iter().flat_map(|line| line.split("](").skip(1));
+    let named: BTreeSet<&str> = links.filter_map(|link| link.split(')').next()).collect();
+    for link in &named {
+        assert!(root().join(link).exists(), "README.md leads to {link}, which is not there");
+    }
+    for entry in std::fs::read_dir(root().join("tests")).expect("tests") {
+        let name = entry.expect("entry").file_name().into_string().expect("a name");
+        let link = format!("tests/{name}");
+        let kept = !link.ends_with(".rs") || named.contains(&*link);
+        assert!(kept, "{link} keeps no promise of README.md's table");
+    }
 }
 
 #[test]

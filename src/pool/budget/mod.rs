@@ -5,7 +5,7 @@
 //!
 //! **Order of service.** Every tenant has a *pass*: slot-seconds held while the budget was
 //! contended, per weight, from the end of a dial to the beginning of the close. The waiting tenant with the smallest pass is next; equal ones in the
-//! order they came. That is DESIGN's "smallest share in use per weight" summed over time: with
+//! order they came. That is "the smallest share in use per weight is next", summed over time: with
 //! more tenants than slots all waiting tenants hold nothing, and with 10 slots for weights 1:2:4
 //! no whole number of slots is right, so the share at an instant cannot decide alone. Pinned
 //! slots are not counted. A grant charges one *turn* in advance, so tenants take turns one slot at
