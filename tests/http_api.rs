@@ -289,3 +289,43 @@ async fn an_address_that_asks_too_often_waits() {
     assert!(limited.headers.contains_key("retry-after"));
     assert_eq!(api.with(Method::GET, "/openapi.json", "").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn an_addresss_failures_refuse_no_valid_token() {
+    let all_per_minute = 12;
+    let rate = RateSettings { login_per_minute: 2, all_per_minute, ..RateSettings::default() };
+    let api = api(rate).await;
+    let made = api.post("/api/auth/register", &ada()).await;
+    let field = |name: &str| made.body[name].as_str().unwrap().to_owned();
+    let (token, refresh) = (field("accessToken"), json!({ "refreshToken": field("refreshToken") }));
+    let wrong = json!({ "email": "ada@example.org", "password": "wrong" });
+    for _ in 0..2 {
+        problem(&api.post("/api/auth/login", &wrong).await, 401, "credentials");
+    }
+    problem(&api.post("/api/auth/login", &wrong).await, 429, "rate-limit");
+    assert_eq!(api.with(Method::GET, "/api/auth/mfa", &token).await.status, StatusCode::OK);
+    // The address is used up altogether; a forged token is refused like none.
+    while api.with(Method::GET, "/api/tenant", "forged").await.status != 429 {}
+    problem(&api.post("/api/auth/logout", &refresh).await, 429, "rate-limit");
+
+    let bearer = format!("Bearer {token}");
+    let known = [("authorization", bearer.as_str())];
+    let ours = [(Method::GET, "/api/tenant", 200), (Method::DELETE, "/api/auth/sessions", 204)];
+    for (method, path, status) in ours {
+        assert_eq!(api.with(method, path, &token).await.status, status, "{path}");
+    }
+    let out = api.post_with("/api/auth/logout", &known, &refresh).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT, "{}", out.text);
+    // It buys no tries at the secrets of others.
+    problem(&api.post_with("/api/auth/login", &known, &wrong).await, 429, "rate-limit");
+
+    // Whoever floods with a token of his own is counted alone.
+    let flood = async || api.with(Method::GET, "/api/auth/mfa", &token).await.status;
+    let (mut last, mut passed) = (flood().await, 0);
+    while last == StatusCode::OK {
+        (last, passed) = (flood().await, passed + 1);
+    }
+    assert!(last == 429 && passed <= all_per_minute, "{last} after {passed}");
+    let other = format!("{}/another/owner", made.body["tenantId"].as_str().unwrap());
+    assert_eq!(api.with(Method::GET, "/api/tenant", &other).await.status, StatusCode::OK);
+}

@@ -1,5 +1,7 @@
 //! What handlers read out of a request.
 
+use std::convert::Infallible;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -7,9 +9,10 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::{Problem, Public};
+use super::Problem;
 use crate::control::FieldProblem;
 use crate::control::seams::Caller;
+use crate::fault::Fault;
 
 /// A JSON object, read field by field, so that every field that is wrong is named at once.
 #[derive(Debug, Default)]
@@ -108,17 +111,27 @@ fn not_an_object() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "json", "The body must be a JSON object")
 }
 
+/// What became of a request's bearer token, proven once, before the request is counted.
+#[derive(Clone)]
+pub(super) struct Presented(Option<Result<Caller, Problem>>);
+
+impl Presented {
+    /// What the gate said; a refusal is logged here, and so not before the request was counted.
+    pub(super) fn new(admitted: Option<Result<Caller, Fault>>) -> Self {
+        Self(admitted.map(|admitted| admitted.map_err(Problem::from)))
+    }
+}
+
 /// The caller, proven by the bearer token.
 pub(super) struct Proven(pub(super) Caller);
 
-impl FromRequestParts<Public> for Proven {
+impl<S: Sync> FromRequestParts<S> for Proven {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &Public) -> Result<Self, Problem> {
-        let Some(token) = bearer(parts) else {
-            return Err(Problem::unauthorized("Send it as `Authorization: Bearer …`."));
-        };
-        Ok(Self(state.gate.admit(token).await?))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let presented = parts.extensions.get::<Presented>().and_then(|p| p.0.clone());
+        let none = || Err(Problem::unauthorized("Send it as `Authorization: Bearer …`."));
+        presented.unwrap_or_else(none).map(Self)
     }
 }
 
@@ -132,14 +145,13 @@ pub(super) fn bearer(parts: &Parts) -> Option<&str> {
 /// The caller, if the request has a good token; none otherwise.
 pub(super) struct MaybeProven(pub(super) Option<Caller>);
 
-impl FromRequestParts<Public> for MaybeProven {
-    type Rejection = Problem;
+impl<S: Sync> FromRequestParts<S> for MaybeProven {
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &Public) -> Result<Self, Problem> {
-        let Some(token) = bearer(parts) else {
-            return Ok(Self(None));
-        };
-        Ok(Self(state.gate.admit(token).await.ok()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(
+            parts.extensions.get::<Presented>().and_then(|p| p.0.as_ref()?.as_ref().ok()).cloned(),
+        ))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests per address.
+//! Requests per address, and per admin whose token was proven.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -9,6 +9,8 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::{Problem, RateSettings};
+use crate::control::seams::Caller;
+use crate::ident::TenantId;
 
 /// The limits of the public door.
 pub(super) struct Limits {
@@ -21,11 +23,19 @@ pub(super) struct Limits {
 pub(super) struct Limit(Option<Keyed>);
 
 struct Keyed {
-    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    limiter: DefaultKeyedRateLimiter<Who>,
     asked: AtomicU32,
 }
 
-/// After so many questions, addresses that were silent are forgotten.
+/// Whom requests are counted against.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Who {
+    Network(IpAddr),
+    /// Of strangers behind the same address nothing is counted against an admin.
+    Admin(TenantId, String),
+}
+
+/// After so many questions, those that were silent are forgotten.
 const FORGET_EVERY: u32 = 4096;
 
 impl Limits {
@@ -52,13 +62,23 @@ impl Limit {
     /// # Errors
     /// 429, with the time after which to try again.
     pub(super) fn count(&self, address: Option<IpAddr>) -> Result<(), Problem> {
-        let (Some(keyed), Some(address)) = (&self.0, address) else {
-            return Ok(());
-        };
+        address.map_or(Ok(()), |address| self.take(&Who::Network(network(address))))
+    }
+
+    /// Counts one request of an admin, wherever it comes from.
+    ///
+    /// # Errors
+    /// 429, with the time after which to try again.
+    pub(super) fn count_admin(&self, caller: &Caller) -> Result<(), Problem> {
+        self.take(&Who::Admin(caller.tenant.clone(), caller.subject.clone()))
+    }
+
+    fn take(&self, who: &Who) -> Result<(), Problem> {
+        let Some(keyed) = &self.0 else { return Ok(()) };
         if keyed.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             keyed.limiter.retain_recent();
         }
-        keyed.limiter.check_key(&network(address)).map_err(|not_until| {
+        keyed.limiter.check_key(who).map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate-limit", "Too many requests")
                 .retry_after(wait.as_secs().saturating_add(1))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::body::{Presented, bearer};
 use super::connection::Connection;
 use super::limits::Limits;
 use super::proxies::Proxies;
@@ -152,42 +154,59 @@ impl std::fmt::Debug for Public {
 }
 
 /// The client's address, where the listener has one.
-fn address(request: &Request, proxies: &Proxies) -> Option<IpAddr> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    Some(proxies.client(peer.0.ip(), request.headers()))
+fn address(parts: &Parts, proxies: &Proxies) -> Option<IpAddr> {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(proxies.client(peer.0.ip(), &parts.headers))
 }
 
 /// Limits, the deadline, and headers every answer has.
 async fn around(State(public): State<Public>, request: Request, next: Next) -> Response {
-    let from = address(&request, &public.proxies);
-    let limits = &public.limits;
-    let path = request.uri().path();
-    // A provider sends as much as there is from a few addresses; whoever cannot sign is counted
-    // where the signature is judged.
-    let signed = path.starts_with("/webhooks/");
-    let all = if signed { Ok(()) } else { limits.all.count(from) };
-    let counted = all.and_then(|()| match path {
-        "/api/auth/register" => limits.register.count(from),
-        path if path.starts_with("/api/auth/") => limits.login.count(from),
-        _ => Ok(()),
-    });
-    let mut response = match counted {
-        Err(problem) => problem.into_response(),
-        Ok(()) => match tokio::time::timeout(public.timeout.get(), next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "timeout",
-                "The request took too long",
-            )
-            .retry_after(2)
-            .into_response(),
-        },
+    let answer = async {
+        match counted(&public, request).await {
+            Ok(request) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
     };
+    let in_time = tokio::time::timeout(public.timeout.get(), answer).await;
+    let mut response = in_time.unwrap_or_else(|_| {
+        let title = "The request took too long";
+        let late = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", title);
+        late.retry_after(2).into_response()
+    });
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Counts a request and proves its token, which is cheap and comes first: what others behind the
+/// same address did never refuses a valid one.
+async fn counted(public: &Public, request: Request) -> Result<Request, Problem> {
+    // A provider sends as much as there is from a few addresses; whoever cannot sign is counted
+    // where the signature is judged.
+    if request.uri().path().starts_with("/webhooks/") {
+        return Ok(request);
+    }
+    let (mut parts, body) = request.into_parts();
+    let admitted = match bearer(&parts) {
+        Some(token) => Some(public.gate.admit(token).await),
+        None => None,
+    };
+    let (limits, from) = (&public.limits, address(&parts, &public.proxies));
+    let is_proven = matches!(admitted, Some(Ok(_)));
+    match &admitted {
+        Some(Ok(caller)) => limits.all.count_admin(caller)?,
+        _ => limits.all.count(from)?,
+    }
+    match parts.uri.path() {
+        "/api/auth/register" => limits.register.count(from)?,
+        // A token of one's own buys no tries at the secrets of others.
+        "/api/auth/login" | "/api/auth/refresh" => limits.login.count(from)?,
+        "/api/auth/logout" if !is_proven => limits.login.count(from)?,
+        _ => {}
+    }
+    parts.extensions.insert(Presented::new(admitted));
+    Ok(Request::from_parts(parts, body))
 }
 
 pub(super) async fn missing() -> Problem {

@@ -27,7 +27,7 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<String>,
     /// What handed-out connection strings say.
     pub connection: ConnectionSettings,
-    /// Limits per address.
+    /// Limits per address, and per admin of who brings a valid token.
     pub rate: RateSettings,
 }
 
@@ -68,7 +68,8 @@ impl Default for OpsSettings {
     }
 }
 
-/// `[http.rate]`: requests per address (IPv6: per /64). 0 switches a limit off.
+/// `[http.rate]`: requests per address (IPv6: per /64). 0 switches a limit off. Who brings a valid
+/// token is counted by admin instead, whatever others behind the same address do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateSettings {
@@ -76,7 +77,7 @@ pub struct RateSettings {
     pub enabled: bool,
     /// Registrations a minute.
     pub register_per_minute: u32,
-    /// Logins, refreshes and logouts a minute.
+    /// Logins and refreshes a minute, and logouts without a valid token.
     pub login_per_minute: u32,
     /// Any requests a minute.
     pub all_per_minute: u32,
