@@ -38,6 +38,18 @@ impl Leaf {
         }
     }
 
+    /// Whether it says anything of `key`: a table does where it holds it.
+    pub(super) fn names(&self, key: &[String]) -> bool {
+        let Some(within) = key.strip_prefix(&*self.path) else {
+            return self.path.starts_with(key);
+        };
+        let step = |value: &Value, part: &String| match value {
+            Value::Dict(_, inner) => inner.get(part).cloned(),
+            _ => None,
+        };
+        within.iter().try_fold(self.value.clone(), |value, part| step(&value, part)).is_some()
+    }
+
     /// `path` as it was when nothing had been taken out of the array yet.
     pub(super) fn shown(&self, path: &[String]) -> Vec<String> {
         let mut shown = path.to_vec();

@@ -14,4 +14,4 @@ mod trial;
 
 pub use problem::{Problem, Problems};
 pub use settings::Config;
-pub use sources::Sources;
+pub use sources::{Named, Sources};

@@ -18,6 +18,15 @@ use crate::http::OpsSettings;
 /// `PGUSHER_PORT` and the like by itself.
 const ENV_PREFIX: &str = "PGUSHER_";
 
+/// Who names a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// `--set`.
+    Set,
+    /// This file, or this variable of the environment.
+    Elsewhere(String),
+}
+
 /// The sources of a configuration, weakest first.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -42,11 +51,25 @@ impl Sources {
     /// # Errors
     /// [`Problems`]: every one there is, not only the first.
     pub fn load(&self) -> Result<Config, Problems> {
+        self.load_but(&[])
+    }
+
+    /// The same for a command that decides some keys itself: each with what to say to a `--set`
+    /// of it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_but(&self, decided: &[(&str, &str)]) -> Result<Config, Problems> {
         let mut problems = Vec::new();
         let all = self.leaves(&mut problems);
+        for (key, text) in decided {
+            let key = path(key);
+            let set = all.iter().filter(|leaf| leaf.place.is_usage && leaf.names(&key));
+            problems.extend(set.map(|leaf| leaf.problem(&key, *text)));
+        }
         let config: Config = trial::settle(all.clone(), &mut problems);
         for (key, text) in config.faults() {
-            let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+            let path = path(&key);
             let set = all.iter().find(|l| l.path.starts_with(&path) || path.starts_with(&l.path));
             problems.push(match set {
                 Some(leaf) => leaf.problem(&path, text),
@@ -54,6 +77,14 @@ impl Sources {
             });
         }
         if problems.is_empty() { Ok(config) } else { Err(Problems::new(problems)) }
+    }
+
+    /// Who names `key`; of several the one that counts.
+    pub fn named(&self, key: &str) -> Option<Named> {
+        let key = path(key);
+        let all = self.leaves(&mut Vec::new());
+        let place = all.into_iter().rfind(|leaf| leaf.names(&key))?.place;
+        Some(if place.is_usage { Named::Set } else { Named::Elsewhere(place.name) })
     }
 
     /// Where the operators' HTTP listens, whatever is wrong with the rest.
@@ -127,6 +158,10 @@ impl Sources {
         }
         if problems.is_empty() { Ok(found) } else { Err(problems) }
     }
+}
+
+fn path(key: &str) -> Vec<String> {
+    key.split('.').map(str::to_owned).collect()
 }
 
 /// What toml says of a file, with line and column, and without the line itself: it may hold a

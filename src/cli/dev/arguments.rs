@@ -1,6 +1,6 @@
 //! The flags of `pgusher dev`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,15 +16,15 @@ pub struct DevArguments {
     /// Everything is kept in this directory.
     #[arg(long, value_name = "DIR", default_value = ".pgusher")]
     pub data: PathBuf,
-    /// Where PostgreSQL clients connect.
-    #[arg(long, value_name = "ADDR", default_value_t = loopback(6432))]
-    pub listen: SocketAddr,
-    /// Where the HTTP API listens.
-    #[arg(long, value_name = "ADDR", default_value_t = loopback(8080))]
-    pub http: SocketAddr,
-    /// Where metrics and health are.
-    #[arg(long, value_name = "ADDR", default_value_t = loopback(9432))]
-    pub ops: SocketAddr,
+    /// Where PostgreSQL clients connect [default: 127.0.0.1:6432].
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Where the HTTP API listens [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Where metrics and health are [default: 127.0.0.1:9432].
+    #[arg(long, value_name = "ADDR")]
+    pub ops: Option<SocketAddr>,
     /// The port of the PostgreSQL behind it; by default that of the last start, else a free one.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub pg_port: Option<u16>,
@@ -42,8 +42,4 @@ impl DevArguments {
     pub fn cluster(&self) -> ClusterSpec {
         ClusterSpec { data: self.data.clone(), binaries: self.pg_bin.clone(), port: self.pg_port }
     }
-}
-
-fn loopback(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
 }

@@ -15,6 +15,7 @@ mod place;
 mod ready;
 mod run;
 mod samples;
+mod settle;
 
 pub use account::Account;
 pub use arguments::DevArguments;

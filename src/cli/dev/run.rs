@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::keys::DevKeys;
+use super::settle::{DECIDED, REGISTRY, by_cluster, by_word};
 use super::{Cluster, DevArguments, Ready, ReadyServer, Samples};
-use crate::auth::{Algorithm, Grant, Power, Signer, SigningKeySettings};
+use crate::auth::{Grant, Power, Signer};
 use crate::boot::{self, Running};
 use crate::cli::command::Common;
 use crate::cli::serve::{Told, control_runtime};
@@ -18,12 +19,6 @@ use crate::control::schema::{MigrationSet, migrate_registry};
 use crate::ident::{Role, TenantId};
 use crate::tenant::DatabaseUrl;
 use crate::units::Secret;
-
-/// The registry's database.
-const REGISTRY: &str = "pgusher_registry";
-
-/// The name of the only server.
-const SERVER: &str = "dev";
 
 /// How long the tokens that are handed out live.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -36,8 +31,10 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// What keeps it from starting; whatever was started is stopped again.
 pub(crate) fn dev(common: &Common, arguments: &DevArguments) -> Result<Answer, Failure> {
-    let config = common.load()?;
+    let sources = common.sources();
+    let mut config = sources.load_but(DECIDED)?;
     config.log.install().map_err(Failure::new)?;
+    by_word(&mut config, arguments, &sources)?;
     let (json, arguments) = (common.json, arguments.clone());
     control_runtime(&config)?.block_on(async move {
         let mut told = Told::listen().map_err(Failure::new)?;
@@ -59,7 +56,7 @@ async fn run(
     json: bool,
 ) -> Result<(), Failure> {
     let keys = DevKeys::load(cluster.home()).map_err(Failure::new)?;
-    settle(&mut config, arguments, cluster, &keys);
+    by_cluster(&mut config, cluster, &keys);
     prepare_registry(&config, cluster).await?;
     let running =
         Box::pin(boot::start(&config)).await.map_err(|all| Failure::new(all.join("\n")))?;
@@ -81,30 +78,6 @@ async fn run(
         // An operator's SHUTDOWN: in order here whichever way it was asked for.
         _ = running.asked_to_stop() => Ok(()),
     }
-}
-
-/// What `dev` decides itself; the rest of the configuration is the caller's.
-fn settle(config: &mut Config, arguments: &DevArguments, cluster: &Cluster, keys: &DevKeys) {
-    config.registry.url = cluster.url(REGISTRY).into();
-    config.listen.addresses = vec![arguments.listen];
-    config.http.address = Some(arguments.http);
-    config.ops.address = Some(arguments.ops);
-    config.http.rate.enabled = false;
-    config.auth.throttle.enabled = false;
-    if config.auth.master_key.is_empty() {
-        config.auth.master_key = keys.master_key.clone();
-    }
-    if config.auth.signer.keys.is_empty() {
-        config.auth.signer.keys = vec![SigningKeySettings {
-            algorithm: Algorithm::EdDsa,
-            secret: keys.signing_key.clone(),
-            ..SigningKeySettings::default()
-        }];
-    }
-    let server = config.servers.entry(SERVER.to_owned()).or_default();
-    server.admin_url = cluster.url("postgres").into();
-    cluster.host().clone_into(&mut server.host);
-    server.port = cluster.port();
 }
 
 async fn prepare_registry(config: &Config, cluster: &Cluster) -> Result<(), Failure> {
