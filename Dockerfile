@@ -23,10 +23,13 @@ COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo build --profile dist --locked \
     && strip --strip-debug target/dist/pgusher
+# Where a unix socket can be put; none is by default, as the file system may be read-only.
+RUN mkdir -p run/pgusher
 
 # glibc, the certificates of the public authorities, and a user without rights (65532).
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /build/target/dist/pgusher /usr/local/bin/pgusher
+COPY --from=build --chown=65532:65532 /build/run /run
 COPY config/pgusher.toml /etc/pgusher/pgusher.toml
 # A container's loopback is nobody's: listen on every address, and let -p decide what is seen. The
 # environment stands over the file; -e changes it. Whoever asks the ops listener for more than

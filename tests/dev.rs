@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
@@ -100,4 +101,37 @@ fn what_dev_has_to_decide_itself_is_refused_all_at_once() {
         assert!(err.contains("--pg-port"), "{err}");
     }
     assert!(!dir.path().join("data").exists(), "nothing was begun");
+}
+
+#[test]
+fn the_unix_socket_in_its_directory_takes_a_token() {
+    let dir = place();
+    let any = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ops", "127.0.0.1:0"];
+    let (_kept, out) = Keeper::start(&mut dev(dir.path(), &dir.path().join("data"), &any));
+    let lines = BufReader::new(out).lines().map_while(Result::ok);
+    let told: Vec<_> = lines.take_while(|line| !line.starts_with("Ctrl-C")).collect();
+    let one = |start: &str, end: &str| {
+        let found = told.iter().find_map(|line| line.split_once(start)?.1.split_once(end));
+        found.unwrap_or_else(|| panic!("no {start}: {told:#?}\n{}", log(&dir))).0.to_owned()
+    };
+    let host = one("socket    psql -h '", "'");
+    let port = one(&format!("socket    psql -h '{host}' -p "), " ");
+    let token = one("postgresql://app:", "@");
+    let mut psql = Command::new(tools::program("psql"));
+    psql.args(["-XAtw", "-h", &host, "-p", &port, "-U", "app", "-c", "select current_database()"]);
+    let database = tools::run(psql.arg("app").env("PGPASSWORD", token));
+    assert!(database.starts_with("tenant_"), "{database}");
+    assert_eq!(Path::new(&host), dir.path().join("data").canonicalize().unwrap());
+}
+
+#[test]
+fn where_a_sockets_path_would_be_too_long_it_goes_without() {
+    let dir = place();
+    let data = dir.path().join("a".repeat(100));
+    let any = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ops", "127.0.0.1:0"];
+    let (_kept, out) =
+        Keeper::start(&mut dev(dir.path(), &data, &[&any[..], &["--json"]].concat()));
+    let line = first_json_line(out, READY).unwrap_or_else(|why| panic!("{why}\n{}", log(&dir)));
+    assert!(line["listen"].is_string(), "{line}");
+    assert!(log(&dir).contains("its path would be too long"), "{}", log(&dir));
 }

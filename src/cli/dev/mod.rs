@@ -16,6 +16,7 @@ mod ready;
 mod run;
 mod samples;
 mod settle;
+mod socket;
 
 pub use account::Account;
 pub use arguments::DevArguments;

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::samples::Sample;
+use super::socket;
 
 /// Everything a program needs to use a running `pgusher dev`; one line of JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -13,6 +15,9 @@ use super::samples::Sample;
 pub struct Ready {
     /// The PostgreSQL listener.
     pub listen: SocketAddr,
+    /// The unix socket of the same, or why there is none.
+    #[serde(skip)]
+    pub socket: Result<PathBuf, String>,
     /// The public HTTP listener.
     pub http: SocketAddr,
     /// The ops listener.
@@ -54,9 +59,10 @@ impl Ready {
         }
         let _ = write!(
             text,
-            "\n  HTTP API  http://{http}\n  sign up   http://{http}/signup\n  \
+            "\n  socket    {socket}\n  HTTP API  http://{http}\n  sign up   http://{http}/signup\n  \
              metrics   http://{ops}/metrics\n  console   psql '{console}'\n\
              \nCtrl-C stops it; the data stays for the next start.",
+            socket = socket::told(&self.socket),
             http = self.http,
             ops = self.ops,
             console = self.admin_url

@@ -1,6 +1,7 @@
 //! `pgusher dev`, from its flags to its last goodbye.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use super::keys::DevKeys;
 use super::settle::{DECIDED, REGISTRY, by_cluster, by_word};
-use super::{Cluster, DevArguments, Ready, ReadyServer, Samples};
+use super::{Cluster, DevArguments, Ready, ReadyServer, Samples, socket};
 use crate::auth::{Grant, Power, Signer};
 use crate::boot::{self, Running};
 use crate::cli::command::Common;
@@ -57,11 +58,12 @@ async fn run(
 ) -> Result<(), Failure> {
     let keys = DevKeys::load(cluster.home()).map_err(Failure::new)?;
     by_cluster(&mut config, cluster, &keys);
+    let socket = socket::settle(&mut config, cluster.home());
     prepare_registry(&config, cluster).await?;
     let running =
         Box::pin(boot::start(&config)).await.map_err(|all| Failure::new(all.join("\n")))?;
     let running = Guard(Some(running));
-    let ready = ready(&running, arguments, cluster).await?;
+    let ready = ready(&running, arguments, cluster, socket).await?;
     let text =
         if json { serde_json::to_string(&ready).map_err(Failure::new)? } else { ready.text() };
     let mut out = std::io::stdout();
@@ -123,6 +125,7 @@ async fn ready(
     running: &Guard,
     arguments: &DevArguments,
     cluster: &Cluster,
+    socket: Result<PathBuf, String>,
 ) -> Result<Ready, Failure> {
     let Some(running) = &running.0 else { return Err(Failure::new("not running")) };
     let addresses = &running.addresses;
@@ -142,6 +145,7 @@ async fn ready(
         .map_err(Failure::new)?;
     Ok(Ready {
         listen,
+        socket,
         http,
         ops,
         server: ReadyServer {
