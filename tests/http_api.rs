@@ -17,6 +17,7 @@ use pgusher::control::keys::Keys;
 use pgusher::fault::Fault;
 use pgusher::http::{Figures, HttpSettings, OperatorGate, Ops, Public, RateSettings};
 use pgusher::ident::TenantId;
+use pgusher::tenant::Tenant;
 use pgusher::units::Size;
 use serde_json::{Value, json};
 
@@ -39,6 +40,9 @@ struct NoFigures;
 impl Figures for NoFigures {
     fn of(&self, _tenant: &TenantId) -> Option<Value> {
         None
+    }
+    fn limits(&self, _tenant: &Tenant) -> Value {
+        Value::Null
     }
     fn totals(&self) -> Value {
         json!({ "clients": 0 })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pgusher::control::schema::MigrationSet;
 use serde_json::{Value, json};
-use world::operator::config;
+use world::operator::{cell, config};
 use world::tools::pgusher as run;
 use world::wire::{Conn, Login, Refusal};
 use world::{Plan, World, bare, code, eventually};
@@ -304,4 +304,58 @@ fn check_counts_the_registrys_connections_where_it_is_on_the_server() {
     assert!(told.contains("11 to the registry"), "{told}");
     let elsewhere = "registry.url=postgresql://x@127.0.0.1:1/registry";
     assert_eq!(check(there - 3 - 4, elsewhere).1, None, "it is on no other server");
+}
+
+#[test]
+fn the_ops_page_has_exact_figures_of_any_tenant() {
+    if bare::wanted() {
+        return;
+    }
+    let plan = Plan::default().set("limits.queue_max", "5").set("plans.starter.weight", "3");
+    let world = World::start(plan.set("limits.weight", "2"));
+    let (first, second) = (&world.tenants[0], &world.tenants[1]);
+    let shown = |at, tenant: &world::Tenant| {
+        world::http::call(at, "GET", &format!("/tenants/{}", tenant.id), &[], "").json
+    };
+    // Of the row, of the plan, of the settings, of the code.
+    let (exit, json) =
+        run(&["tenant", "limits", &first.id, "--client-max", "9", "--registry", &world.registry]);
+    assert_eq!(exit, 0, "{json}");
+    let seen = eventually(Duration::from_secs(10), "what the row says counts", || {
+        let seen = shown(world.ops, first);
+        (seen["effectiveLimits"]["clientMax"] == 9).then_some(seen)
+    });
+    let known = [("serverMax", 10), ("serverMin", 0), ("weight", 3), ("queueMax", 5)];
+    for (key, value) in known.into_iter().chain([("queueTimeoutMs", 30_000), ("queryTimeoutMs", 0)])
+    {
+        assert_eq!(seen["effectiveLimits"][key], value, "{key}: {seen}");
+    }
+    assert_eq!(seen["limits"]["clientMax"], 9, "{seen}");
+    assert_eq!(seen["limits"]["weight"], Value::Null, "the row alone: {seen}");
+
+    // A process where nobody of the tenant has been yet.
+    let other = world::served::Served::beside(&world, "[limits]\nserver_max = 4\n");
+    let idle = shown(other.ops, second);
+    assert_eq!(idle["effectiveLimits"]["serverMax"], 4, "{idle}");
+    assert_eq!(idle["live"], Value::Null, "{idle}");
+
+    let mut session = world.session(0);
+    for _ in 0..3 {
+        session.query("select pg_sleep(0.01)").unwrap();
+    }
+    drop(session);
+    // Exactly what the console says, as soon as all has been counted.
+    let columns =
+        [("leases", "leases"), ("transactions", "transactions"), ("leaseTimeUs", "lease_time_us")];
+    let live = eventually(Duration::from_secs(10), "both say the same", || {
+        let live = shown(world.ops, first)["live"].take();
+        let same =
+            columns.into_iter().chain([("waitTimeUs", "wait_time_us")]).all(|(key, column)| {
+                cell(&world, "SHOW TENANTS", &first.id, column) == Some(live[key].to_string())
+            });
+        same.then_some(live)
+    });
+    assert!(live["transactions"].as_u64() >= Some(3), "{live}");
+    assert!(live["leaseTimeUs"].as_u64() >= Some(30_000), "{live}");
+    world.assert_no_panic();
 }

@@ -1,13 +1,15 @@
 //! Live figures for the operators' door.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Built;
 use crate::http::Figures;
 use crate::ident::TenantId;
-use crate::pool::RoomFigures;
+use crate::pool::{Limits, RoomFigures};
+use crate::tenant::Tenant;
 
 /// What the rooms hold now.
 pub(super) struct LiveFigures(pub(super) Arc<Built>);
@@ -15,6 +17,11 @@ pub(super) struct LiveFigures(pub(super) Arc<Built>);
 impl Figures for LiveFigures {
     fn of(&self, tenant: &TenantId) -> Option<Value> {
         self.0.pools.room(tenant).map(|room| shown(&room))
+    }
+
+    fn limits(&self, tenant: &Tenant) -> Value {
+        let room = self.0.pools.room(&tenant.id);
+        in_force(&room.map_or_else(|| self.0.rules.of(tenant), |room| room.limits))
     }
 
     fn totals(&self) -> Value {
@@ -44,6 +51,7 @@ fn shown(room: &RoomFigures) -> Value {
     json!({
         "tenantId": room.tenant.as_str(),
         "suspended": room.suspended,
+        "paused": room.paused,
         "clients": room.clients,
         "waiting": room.waiting,
         "serverMax": room.limits.server_max,
@@ -54,5 +62,35 @@ fn shown(room: &RoomFigures) -> Value {
         "dialing": room.dialing,
         "closing": room.closing,
         "leases": room.leases,
+        "transactions": room.transactions,
+        "leaseTimeUs": micros(room.leased_time),
+        "waitTimeUs": micros(room.wait_time),
+        "oldestWaitMs": room.oldest_wait.map_or(0, millis),
     })
+}
+
+/// Spans of 0 are none.
+fn in_force(limits: &Limits) -> Value {
+    json!({
+        "serverMax": limits.server_max,
+        "serverMin": limits.server_min,
+        "weight": limits.weight,
+        "clientMax": limits.client_max,
+        "queueMax": limits.queue_max,
+        "queueTimeoutMs": millis(limits.queue_timeout.get()),
+        "serverIdleTimeoutMs": millis(limits.server_idle_timeout.get()),
+        "serverLifetimeMs": millis(limits.server_lifetime.get()),
+        "queryTimeoutMs": millis(limits.query_timeout.get()),
+        "transactionTimeoutMs": millis(limits.transaction_timeout.get()),
+        "idleInTransactionTimeoutMs": millis(limits.idle_in_transaction_timeout.get()),
+        "clientIdleTimeoutMs": millis(limits.client_idle_timeout.get()),
+    })
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

@@ -30,6 +30,9 @@ pub trait Figures: Send + Sync {
     /// One tenant's, if it is active here.
     fn of(&self, tenant: &TenantId) -> Option<Value>;
 
+    /// The limits in force for a tenant: defaults, plan and row together.
+    fn limits(&self, tenant: &Tenant) -> Value;
+
     /// Totals for the live page.
     fn totals(&self) -> Value;
 
@@ -217,6 +220,7 @@ fn view(tenant: &Tenant, ops: &Ops) -> Value {
             "idleInTransactionTimeoutMs": millis(tenant.limits.idle_in_transaction_timeout),
             "clientIdleTimeoutMs": millis(tenant.limits.client_idle_timeout),
         },
+        "effectiveLimits": ops.figures.limits(tenant),
         "live": ops.figures.of(&tenant.id),
     })
 }
