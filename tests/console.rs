@@ -314,3 +314,23 @@ fn every_wait_is_explained() {
     let (_, rows) = shown(&world, "SHOW WAITS");
     assert!(rows.is_empty(), "{rows:?}");
 }
+
+#[tokio::test]
+async fn the_url_that_dev_hands_out_opens_it() {
+    if bare::wanted() {
+        return;
+    }
+    let (client, connection) =
+        tokio_postgres::connect(&world().admin_url, tokio_postgres::NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let told = client.simple_query("SHOW VERSION").await.unwrap();
+    let version = told.iter().find_map(|said| match said {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    assert!(version.is_some_and(|text| text.contains(env!("CARGO_PKG_VERSION"))), "{version:?}");
+    // As an admin, who may act and not only look.
+    client.simple_query("RELOAD").await.unwrap();
+    drop(client);
+    driver.await.unwrap().unwrap();
+}

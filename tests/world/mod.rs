@@ -101,6 +101,7 @@ pub struct World {
     pub http: SocketAddr,
     pub ops: SocketAddr,
     pub registry: String,
+    pub admin_url: String,
     pub tenants: Vec<Tenant>,
     pub tls: tls::Certificates,
     pub dir: PathBuf,
@@ -127,6 +128,7 @@ impl World {
             http: ([127, 0, 0, 1], 0).into(),
             ops: ([127, 0, 0, 1], 0).into(),
             registry: String::new(),
+            admin_url: String::new(),
             tenants: Vec::new(),
             tls,
             dir,
@@ -188,6 +190,7 @@ impl World {
         };
         (self.listen, self.http, self.ops) = (addr("listen"), addr("http"), addr("ops"));
         self.registry = text(line, "registry");
+        self.admin_url = text(line, "adminUrl");
         let server = &line["server"];
         let port = u16::try_from(server["port"].as_u64().expect("server.port")).unwrap();
         self.server = (text(server, "host"), port, text(server, "superuser"));
