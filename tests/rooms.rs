@@ -87,7 +87,7 @@ fn every_test_keeps_a_promise_of_the_readme() {
     for entry in std::fs::read_dir(root().join("tests")).expect("tests") {
         let name = entry.expect("entry").file_name().into_string().expect("a name");
         let link = format!("tests/{name}");
-        let kept = !link.ends_with(".rs") || named.contains(&*link);
+        let kept = link.strip_suffix(".rs").is_none() || named.contains(&*link);
         assert!(kept, "{link} keeps no promise of README.md's table");
     }
 }
