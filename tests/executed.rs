@@ -139,3 +139,74 @@ fn who_reads_large_objects_keeps_no_server() {
     assert_ne!(first, second, "a server whose session had a seed is nobody's");
     world.assert_no_panic();
 }
+
+/// A statement whose table is gone is refused once, by the SQLSTATE PostgreSQL gives.
+#[test]
+fn what_cannot_be_prepared_is_refused_once() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "2"));
+    let mut client = world.session(0);
+    client.query("create table gone (n int); create table kept (n int)").unwrap();
+    let prepare = [wire::parse("s1", "select * from gone"), wire::sync()];
+    assert_eq!(told(&mut client, &prepare, 1), "1 ZI ");
+    // The other server does not know the statement.
+    let mut busy = world.session(0);
+    busy.query("begin").unwrap();
+    busy.query("drop table gone").unwrap();
+    client.query("select 1").unwrap();
+    busy.query("commit").unwrap();
+    let execute = || wire::query("execute s1");
+    assert_eq!(told(&mut client, &[execute()], 1), "E42P01 ZI ");
+    assert_eq!(told(&mut client, &[wire::query("begin"), execute()], 2), "C ZT E42P01 ZE ");
+    client.query("rollback").unwrap();
+    let failed = [wire::query("begin"), wire::query("select 1/0"), execute()];
+    assert_eq!(told(&mut client, &failed, 3), "C ZT E22012 ZE E25P02 ZE ");
+    client.query("rollback").unwrap();
+    // What a failure throws away up to the client's Sync stays thrown away.
+    let insert = wire::query("insert into kept values (1)");
+    let group =
+        [wire::parse("", "select 1/0"), run(""), wire::query("select 4"), execute()];
+    assert_eq!(told(&mut client, &[group.concat(), insert, wire::sync()], 1), "1 E22012 ZI ");
+    assert_eq!(client.one("select count(*) from kept").as_deref(), Ok("0"));
+    world.assert_no_panic();
+}
+
+/// A statement prepared by SQL calls what its function has come to do since.
+#[test]
+fn a_function_changed_behind_a_prepare_leaves_nothing() {
+    let world = world();
+    let mut client = world.session(0);
+    let function = "create or replace function f(t text) returns text language plpgsql as $f$";
+    client.query(&format!("{function} begin return t; end $f$")).unwrap();
+    client.query("prepare p(text) as select f($1)").unwrap();
+    let set = "begin return set_config('app.user', t, false); end";
+    client.query(&format!("{function} {set} $f$")).unwrap();
+    client.query("execute p('alice')").unwrap();
+    client.query("deallocate p").unwrap();
+    let user = "select current_setting('app.user', true)";
+    assert_eq!(client.one(user).as_deref(), Ok("alice"));
+    let seen = world.session(0).query(user).unwrap()[0][0].clone();
+    assert!(seen.as_deref().is_none_or(str::is_empty), "{seen:?}");
+    world.assert_no_panic();
+}
+
+/// Where a text comes in halves behind a SET of its batch, it is read as a whole.
+#[test]
+fn halves_behind_a_change_of_settings_keep_no_server() {
+    let world = world();
+    let mut client = world.session(0);
+    let prepare = [wire::parse("s1", "select 1"), wire::sync()];
+    assert_eq!(told(&mut client, &prepare, 1), "1 ZI ");
+    let batch = [wire::parse("", "set search_path to public"), run("")].concat();
+    let text = wire::parse("", "select 2");
+    let (head, tail) = text.split_at(text.len() / 2);
+    client.say(&[&batch, head].concat()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let rest = [tail, &run(""), &wire::sync()].concat();
+    assert_eq!(told(&mut client, &[rest], 1), "1 2 C 1 2 D2 C ZI ");
+    assert_eq!(
+        world.session(0).one("select 1").as_deref(),
+        Ok("1"),
+        "the only server is shared on"
+    );
+    world.assert_no_panic();
+}

@@ -61,7 +61,8 @@ impl Live {
 
     /// What a function may have set is asked for by name; what nobody can know marks the server.
     pub(super) fn note_functions(&mut self, hints: Hints, custom: &mut Vec<String>) {
-        if hints.contains(Hints::ROUTINE)
+        // What a text prepared by SQL calls may have come to set something since.
+        if hints.intersects(Hints::ROUTINE | Hints::EXECUTE)
             && let Some(routines) = &self.reading.routines
         {
             let new = routines.settings.iter().filter(|name| !custom.contains(name));

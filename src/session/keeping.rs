@@ -57,10 +57,7 @@ impl Live {
         if hints.intersects(Hints::TYING) || before.has(Pin::Function) {
             pins = pins.with(Pin::Function);
         }
-        // What was prepared by SQL can be executed out of sight for as long as it is there, and sets
-        // then what no catalog lists.
-        let prepares = hints.contains(Hints::PREPARE) && !custom.is_empty();
-        if prepares || hints.contains(Hints::COMPUTED) || before.has(Pin::Setting) {
+        if hints.contains(Hints::COMPUTED) || before.has(Pin::Setting) {
             pins = pins.with(Pin::Setting);
         }
         if reads {

@@ -227,6 +227,10 @@ impl Live {
             }
         }
         if hints.intersects(Hints::STATE) || (hold && self.may_unpin(hints)) {
+            // What was prepared by SQL is executed out of sight, and sets then what no catalog lists.
+            if hints.contains(Hints::PREPARE) && !custom.is_empty() {
+                hints |= Hints::COMPUTED;
+            }
             self.note_functions(hints, &mut custom);
             let reads = self.reads_on(hints, sequences);
             let pins = Box::pin(self.look(relay, hints, &custom, reads)).await?;

@@ -209,7 +209,8 @@ impl Downstream {
                 with.heard.sequences.failed = true;
                 let fields = ErrorFields::parse(body);
                 with.heard.fatal |= fields.is_fatal();
-                let echo = with.exchange.is_echo() && fields.code == Some(b"26000");
+                let echo =
+                    with.exchange.is_echo() && matches!(fields.code, Some(b"26000" | b"25P02"));
                 if !echo {
                     doubt_statements(&fields, with);
                 }

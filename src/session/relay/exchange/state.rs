@@ -68,6 +68,11 @@ impl Exchange {
         (self.own, self.refusals)
     }
 
+    /// Whether the server may be skipping to a Sync, which a simple query has not ended.
+    pub(in crate::session::relay) fn may_skip(&self) -> bool {
+        self.risky && !self.unsynced && !self.is_quiet()
+    }
+
     /// Whether the server answers an EXECUTE now whose statement could not be prepared, as the client
     /// has been told: that there is none is no news.
     pub(in crate::session::relay) fn is_echo(&self) -> bool {

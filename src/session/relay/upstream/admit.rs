@@ -49,12 +49,16 @@ impl Upstream {
 
     /// A function call in transaction mode.
     pub(super) fn function_call(&mut self, header: Header, desk: &mut Desk<'_>) -> Option<Stop> {
+        // It names the function by its object id, first of all.
+        let body = self.buffer.unparsed().get(HEADER_BYTES..).unwrap_or_default();
+        if body.len() < header.body.min(4) {
+            return Some(Stop::Starved);
+        }
         match self.admit(Hints::UNSURE, desk) {
             Admission::Go(_) => {}
             Admission::Wait => return Some(Stop::Starved),
             Admission::Never => return Some(Stop::Never),
         }
-        // It names the function by its object id, first of all.
         let body = self.buffer.unparsed().get(HEADER_BYTES..).unwrap_or_default();
         let known =
             body.first_chunk().is_some_and(|id| LARGE_OBJECTS.contains(&u32::from_be_bytes(*id)));
@@ -75,19 +79,20 @@ impl Upstream {
         let clear = desk.server.is_clear() && desk.exchange.own().0 == Own::Settled;
         let manner = self.manner(desk);
         let Some(text) = self.buffer.unparsed().get(from..header.total()) else {
-            match manner {
-                Manner::Awaited => return self.wait(),
-                Manner::Unknown => self.hints |= UNREAD,
-                Manner::Known => {}
+            if manner == Manner::Awaited {
+                return self.wait();
             }
-            // What is never here as a whole may say anything.
+            // What is never here as a whole may say anything, and what is may be about a name of the
+            // client's.
             let comes = header.total() <= self.buffer.capacity();
-            // What is may be about a name of the client's.
             let named = desk.client.len() > 0 || desk.exchange.is_naming();
-            if clear && !(comes && named) {
-                return Admission::Go(None);
+            if comes && (named || !clear) {
+                return Admission::Wait;
             }
-            return if comes { Admission::Wait } else { self.admit(Hints::UNSURE, desk) };
+            if manner == Manner::Unknown {
+                self.hints |= UNREAD;
+            }
+            return if clear { Admission::Go(None) } else { self.admit(Hints::UNSURE, desk) };
         };
         let odd = manner != Manner::Known && is_odd(text);
         if odd && manner == Manner::Awaited {
