@@ -3,25 +3,19 @@
 //! The file is written from the Settings structs themselves, their doc comments and their
 //! `Default`. After a change of either: `UPDATE=1 cargo test --test config_reference`.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+mod reference;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use figment::Figment;
+use figment::providers::{Format as _, Toml};
 use pgusher::config::{Config, Sources};
 use serde_json::Value;
 
-const FILE: &str = "config/pgusher.toml";
+use reference::{EXAMPLES, Reference, UNSET, default_of};
 
-const HEAD: &str = "\
-# pgusher's configuration: every key there is, with its default.
-#
-# Durations are written 250ms, 5s, 10m, 2h, 7d (0 is off or never where a key says so), sizes 512B,
-# 16KiB, 4MiB, 1GiB. What is commented out is unset by default. Any key can be given as an
-# environment variable as well, PGUSHER_SECTION__KEY, and over that as --set section.key=value.
-# A secret `x` can be left in a file of its own: x_file = \"/path\".
-#
-# Written by `UPDATE=1 cargo test --test config_reference` from the code; a test compares the two.
-";
+const FILE: &str = "config/pgusher.toml";
 
 #[test]
 fn the_reference_is_what_the_code_says() {
@@ -48,9 +42,46 @@ fn the_reference_loads_and_changes_no_default() {
 }
 
 #[test]
+fn what_is_commented_out_has_the_codes_own_default() {
+    let text = std::fs::read_to_string(root().join(FILE)).expect("reads");
+    let real = serde_json::to_value(Config::default()).expect("serialises");
+    let examples = EXAMPLES.map(|(table, name)| (table, default_of(name).expect("an example")));
+    let mut seen = 0;
+    for (section, lines) in commented(&text) {
+        let lines = lines.iter().map(|line| line.split_once(" = ").expect("a key"));
+        let (unset, set): (Vec<_>, Vec<_>) = lines.partition(|(_, value)| *value == UNSET);
+        let set: Vec<_> = set.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let shown: Value = Figment::from(Toml::string(&set.join("\n"))).extract().expect(&section);
+        let expected = match examples.iter().find(|(table, _)| *table == section) {
+            Some((_, default)) => default.clone(),
+            // A real table: what is commented out there is what nothing holds for.
+            None => {
+                real.pointer(&format!("/{}", section.replace('.', "/"))).expect(&section).clone()
+            }
+        };
+        let expected = expected.as_object().expect("a table");
+        for (key, value) in shown.as_object().expect("a table") {
+            assert_eq!(Some(value), expected.get(key), "{section}.{key}");
+        }
+        for (key, _) in unset {
+            assert!(expected.get(key).is_none_or(Value::is_null), "{section}.{key} has a default");
+        }
+        if examples.iter().any(|(table, _)| *table == section) {
+            seen += 1;
+            let own = |key: &str| EXAMPLES.iter().any(|(t, _)| *t == format!("{section}.{key}"));
+            for (key, value) in expected {
+                let told = shown.get(key).is_some() || value.is_null() || own(key);
+                assert!(told, "{section}.{key} is not in {FILE}");
+            }
+        }
+    }
+    assert_eq!(seen, EXAMPLES.len(), "each table that is commented out, once");
+}
+
+#[test]
 fn every_line_that_is_commented_out_is_a_key_the_code_knows() {
-    // A commented line that starts a table or sets a key is taken in, one table at a time. Its
-    // value is only an example, so a wrong one is no matter, but the key must be known.
+    // A commented line that starts a table or sets a key is taken in, one table at a time, with a
+    // value that is wrong for nearly all: that is no matter here, but the key must be known.
     let text = std::fs::read_to_string(root().join(FILE)).expect("reads");
     let mut section = String::new();
     for line in text.lines() {
@@ -77,6 +108,21 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The commented `key = value` lines of each table.
+fn commented(text: &str) -> BTreeMap<String, Vec<&str>> {
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut section = String::new();
+    for line in text.lines() {
+        let bare = line.strip_prefix('#').unwrap_or(line);
+        if bare.starts_with('[') {
+            bare.trim_matches(|c| c == '[' || c == ']').clone_into(&mut section);
+        } else if bare.len() < line.len() && !bare.starts_with(' ') && !bare.is_empty() {
+            found.entry(section.clone()).or_default().push(bare);
+        }
+    }
+    found
+}
+
 fn first_difference(found: &str, written: &str) -> String {
     let (mut a, mut b) = (found.lines(), written.lines());
     loop {
@@ -88,219 +134,4 @@ fn first_difference(found: &str, written: &str) -> String {
             _ => {}
         }
     }
-}
-
-struct Field {
-    name: String,
-    kind: String,
-    docs: Vec<String>,
-    flat: bool,
-}
-
-struct Reference {
-    structs: BTreeMap<String, Vec<Field>>,
-}
-
-impl Reference {
-    fn of_the_code() -> Self {
-        let mut structs = BTreeMap::new();
-        for file in rust_files(&root().join("src")) {
-            let text = std::fs::read_to_string(&file).expect("reads");
-            read_structs(&text, &mut structs);
-        }
-        Self { structs }
-    }
-
-    fn write(&self) -> String {
-        let mut out = HEAD.to_owned();
-        let defaults = serde_json::to_value(Config::default()).expect("serialises");
-        self.section(&mut out, "", "Config", Some(&defaults), "");
-        out
-    }
-
-    /// Writes the fields of `name`: plain keys first, then tables, as TOML needs it. Without
-    /// `values` the table is an example and is commented out.
-    fn section(&self, out: &mut String, at: &str, name: &str, values: Option<&Value>, mark: &str) {
-        let fields = self.fields(name);
-        if let Some(Value::Object(object)) = values {
-            let known: Vec<&str> = fields.iter().map(|f| &*f.name).collect();
-            for key in object.keys() {
-                assert!(known.contains(&&**key), "{name} serialises `{key}`, known: {known:?}");
-            }
-        }
-        let is_table = |f: &&&Field| self.table(&f.kind).is_some();
-        for field in fields.iter().filter(|f| !is_table(f)) {
-            comment(out, &field.docs);
-            let value = values.map_or(&Value::Null, |v| &v[&field.name]);
-            match toml(value) {
-                Some(text) => writeln!(out, "{mark}{} = {text}", field.name),
-                None => writeln!(out, "#{} = {}", field.name, example(&field.kind)),
-            }
-            .expect("writes");
-        }
-        for field in fields.iter().filter(is_table) {
-            self.subtable(out, at, field, values.map_or(&Value::Null, |v| &v[&field.name]));
-        }
-    }
-
-    fn subtable(&self, out: &mut String, at: &str, field: &Field, value: &Value) {
-        let (shape, name) = self.table(&field.kind).expect("a table");
-        let path = if at.is_empty() { field.name.clone() } else { format!("{at}.{}", field.name) };
-        out.push('\n');
-        comment(out, &field.docs);
-        match (shape, value) {
-            (Shape::One, Value::Object(_)) => {
-                writeln!(out, "[{path}]").expect("writes");
-                self.section(out, &path, name, Some(value), "");
-            }
-            (Shape::Named, Value::Object(entries)) if !entries.is_empty() => {
-                for (key, value) in entries {
-                    writeln!(out, "[{path}.{key}]").expect("writes");
-                    self.section(out, &format!("{path}.{key}"), name, Some(value), "");
-                }
-            }
-            (Shape::Many, Value::Array(items)) if !items.is_empty() => {
-                for value in items {
-                    writeln!(out, "[[{path}]]").expect("writes");
-                    self.section(out, &path, name, Some(value), "");
-                }
-            }
-            (shape, _) => {
-                let (head, path) = match shape {
-                    Shape::One => (format!("[{path}]"), path),
-                    Shape::Many => (format!("[[{path}]]"), path),
-                    Shape::Named => (format!("[{path}.NAME]"), format!("{path}.NAME")),
-                };
-                writeln!(out, "#{head}").expect("writes");
-                self.section(out, &path, name, None, "#");
-            }
-        }
-    }
-
-    fn fields(&self, name: &str) -> Vec<&Field> {
-        let own = self.structs.get(name).unwrap_or_else(|| panic!("no struct {name} in src/"));
-        let inlined = own.iter().map(|f| match self.table(&f.kind) {
-            Some((_, inner)) if f.flat => self.fields(inner),
-            _ => vec![f],
-        });
-        inlined.flatten().collect()
-    }
-
-    /// Whether a field of this type is a table, and of which struct.
-    fn table<'a>(&self, kind: &'a str) -> Option<(Shape, &'a str)> {
-        let inner = |wrap: &str| kind.strip_prefix(wrap).and_then(|k| k.strip_suffix('>'));
-        for wrap in ["Option<", "Box<", "Arc<"] {
-            if let Some(kind) = inner(wrap) {
-                return self.table(kind);
-            }
-        }
-        if let Some(kind) = inner("Vec<") {
-            return self.table(kind).map(|(_, name)| (Shape::Many, name));
-        }
-        for wrap in ["HashMap<", "BTreeMap<"] {
-            if let Some((_, kind)) = inner(wrap).and_then(|k| k.split_once(", ")) {
-                return self.table(kind).map(|(_, name)| (Shape::Named, name));
-            }
-        }
-        let name = kind.rsplit("::").next()?;
-        // Tuple structs such as Span are values and have no fields here.
-        self.structs.contains_key(name).then_some((Shape::One, name))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Shape {
-    One,
-    Many,
-    Named,
-}
-
-fn comment(out: &mut String, docs: &[String]) {
-    for line in docs {
-        writeln!(out, "{}", format!("# {line}").trim_end()).expect("writes");
-    }
-}
-
-/// A value as TOML; `None` for one that is unset.
-fn toml(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::Array(items) => {
-            Some(format!("[{}]", items.iter().filter_map(toml).collect::<Vec<_>>().join(", ")))
-        }
-        Value::Object(map) => {
-            let pairs = map.iter().filter_map(|(k, v)| Some(format!("{k:?} = {}", toml(v)?)));
-            let pairs = pairs.collect::<Vec<_>>().join(", ");
-            Some(if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {pairs} }}") })
-        }
-        other => Some(other.to_string()),
-    }
-}
-
-/// What a value of this type looks like.
-fn example(kind: &str) -> &'static str {
-    let plain = kind.trim_start_matches("Option<").trim_end_matches('>');
-    match plain {
-        "bool" => "false",
-        "Span" => "\"5s\"",
-        "Size" => "\"1MiB\"",
-        _ if plain.starts_with("Vec<") => "[]",
-        _ if plain.starts_with(['u', 'i', 'f']) => "0",
-        _ => "\"\"",
-    }
-}
-
-/// Reads `pub struct X { /// docs  #[attr]  pub y: T, … }`, as rustfmt writes it.
-fn read_structs(text: &str, structs: &mut BTreeMap<String, Vec<Field>>) {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let mut lines = text.lines();
-    let mut derives = String::new();
-    while let Some(line) = lines.next() {
-        if line.starts_with("#[derive") {
-            line.clone_into(&mut derives);
-        }
-        let Some(rest) = line.strip_prefix("pub struct ") else {
-            continue;
-        };
-        let derived = std::mem::take(&mut derives);
-        let Some(name) = rest.strip_suffix(" {").filter(|_| derived.contains("Deserialize")) else {
-            continue;
-        };
-        let mut fields = Vec::new();
-        let (mut docs, mut attributes) = (Vec::new(), String::new());
-        for line in lines.by_ref().take_while(|line| *line != "}") {
-            let line = line.trim();
-            if let Some(doc) = line.strip_prefix("///") {
-                docs.push(doc.trim().to_owned());
-            } else if line.starts_with("#[") {
-                attributes += line;
-            } else if let Some((field, kind)) =
-                line.trim_start_matches("pub ").trim_end_matches(',').split_once(": ")
-            {
-                let docs = std::mem::take(&mut docs);
-                let attributes = std::mem::take(&mut attributes);
-                if attributes.contains("serde(skip") && !attributes.contains("skip_serializing") {
-                    continue;
-                }
-                let flat = attributes.contains("flatten");
-                fields.push(Field { name: field.to_owned(), kind: kind.to_owned(), docs, flat });
-            }
-        }
-        let twice = structs.insert(name.to_owned(), fields);
-        assert!(twice.is_none(), "two structs that deserialise are called {name}");
-    }
-}
-
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).expect("reads").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }

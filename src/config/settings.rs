@@ -59,7 +59,7 @@ pub struct Config {
     pub pins: PinSettings,
     /// What a tenant may hold, unless its plan or its own row says otherwise.
     pub limits: LimitsSettings,
-    /// The same by plan: `[plans.starter]`.
+    /// The same by plan, `[plans.starter]`: what a plan does not say is as in `[limits]`.
     pub plans: BTreeMap<String, LimitsSettings>,
     /// How organisations become tenants.
     pub registration: RegistrationSettings,

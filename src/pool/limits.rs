@@ -45,45 +45,43 @@ const WEIGHT_MAX: u32 = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsSettings {
-    /// Server connections a tenant may hold, all its roles together. Hard. Default 10.
+    /// Server connections a tenant may hold, all its roles together. Hard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_max: Option<u32>,
-    /// Server connections guaranteed to a tenant while the budget is contended. Default 0.
+    /// Server connections guaranteed to a tenant while the budget is contended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_min: Option<u32>,
-    /// Share of a contended budget relative to other tenants, 1 to 1000. Default 1.
+    /// Share of a contended budget relative to other tenants, 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// Clients a tenant may have logged in at once. Default 1000.
+    /// Clients a tenant may have logged in at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_max: Option<u32>,
-    /// Clients of a tenant that may wait for a server connection at once. Default 1000.
+    /// Clients of a tenant that may wait for a server connection at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_max: Option<u32>,
     /// How long a client waits for a server connection before it is refused; 0: for ever.
-    /// Default 30s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_timeout: Option<Span>,
-    /// How long an idle server connection is kept, instead of `pool.server_idle_timeout`.
+    /// How long an idle server connection is kept; unset: `pool.server_idle_timeout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_idle_timeout: Option<Span>,
-    /// How old a server connection may grow, instead of `pool.server_lifetime`.
+    /// How old a server connection may grow; unset: `pool.server_lifetime`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_lifetime: Option<Span>,
-    /// How long a query may run before it is cancelled (57014); 0: for ever. Default 0. This and
-    /// the following are looked after every tenth of a second.
+    /// How long a query may run before it is cancelled (57014); 0: for ever. This and the
+    /// following are looked after every tenth of a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_timeout: Option<Span>,
     /// How long a transaction may last before its session is ended (25P04); 0: for ever.
-    /// Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction_timeout: Option<Span>,
     /// How long a client may be idle inside a transaction before its session is ended (25P03);
-    /// 0: for ever. Default 0.
+    /// 0: for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_in_transaction_timeout: Option<Span>,
     /// How long a client may be idle outside of a transaction before its session is ended (57P05);
-    /// 0: for ever. Default 0.
+    /// 0: for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_idle_timeout: Option<Span>,
 }
