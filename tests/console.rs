@@ -305,6 +305,8 @@ fn every_wait_is_explained() {
     let metrics = world.metrics();
     let gauge = "pgusher_pool_waiting_clients_by_limit{limit=\"server_max\"} 3";
     assert!(metrics.contains(gauge), "{metrics}");
+    let longest = world.figure("pgusher_pool_oldest_wait_seconds");
+    assert!(longest > 0.0 && longest < 30.0, "{longest} seconds");
     for holder in &mut holders {
         holder.query("commit").unwrap();
     }

@@ -110,11 +110,9 @@ fn nobody_else_can_bring_anything() {
 fn a_message_for_nobody_is_acknowledged_and_leaves_no_trace_of_itself() {
     let secret = "words nobody may read in a log";
     assert_taken(&inbound("+15550200004", &["+15550199999"], secret), "unknown");
-    assert!(
-        world()
-            .metrics()
-            .contains("pgusher_sms_events_total{outcome=\"unknown_number\",provider=\"telnyx\"}")
-    );
+    assert!(world().metrics().contains(
+        "pgusher_control_sms_events_total{outcome=\"unknown_number\",provider=\"telnyx\"}"
+    ));
     let log = world().log();
     assert!(!log.contains(secret) && !log.contains("5550199999"), "in the log");
 }

@@ -2,16 +2,16 @@
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGaugeVec, Opts};
+use prometheus::{Gauge, IntGaugeVec, Opts};
 
 use super::{Conn, Pin, Pools, RoomFigures};
 
 /// The label of all tenants beyond the bound together.
 const OTHER: &str = "_other";
 
-type Gauge = (&'static str, &'static str, fn(&RoomFigures) -> u64);
+type TenantGauge = (&'static str, &'static str, fn(&RoomFigures) -> u64);
 
-const TENANT_GAUGES: [Gauge; 8] = [
+const TENANT_GAUGES: [TenantGauge; 8] = [
     ("clients", "Clients logged in.", |r| u64::from(r.clients)),
     ("waiting_clients", "Clients waiting for a server connection.", |r| u64::from(r.waiting)),
     ("idle_servers", "Server connections idle.", |r| u64::from(r.idle)),
@@ -38,7 +38,7 @@ impl<S: Conn> PoolMetrics<S> {
     pub fn new(pools: Pools<S>, tenant_series_max: usize) -> prometheus::Result<Self> {
         let mut metrics = Self { pools, tenant_series_max, descs: Vec::new() };
         let gauges = metrics.gauges(&[], &[])?;
-        metrics.descs = gauges.iter().flat_map(Collector::desc).cloned().collect();
+        metrics.descs = gauges.iter().flat_map(|g| g.desc()).cloned().collect();
         Ok(metrics)
     }
 
@@ -46,18 +46,18 @@ impl<S: Conn> PoolMetrics<S> {
         &self,
         rooms: &[RoomFigures],
         budgets: &[super::BudgetFigures],
-    ) -> prometheus::Result<Vec<IntGaugeVec>> {
+    ) -> prometheus::Result<Vec<Box<dyn Collector>>> {
         let gauge = |name: &str, help: &str, labels: &[&str]| {
             IntGaugeVec::new(Opts::new(format!("pgusher_pool_{name}"), help), labels)
         };
-        let mut all = Vec::new();
+        let mut all: Vec<Box<dyn Collector>> = Vec::new();
         for (name, help, read) in TENANT_GAUGES {
             let vec = gauge(name, help, &["tenant"])?;
             for (n, room) in rooms.iter().enumerate() {
                 let label = if n < self.tenant_series_max { room.tenant.as_str() } else { OTHER };
                 vec.with_label_values(&[label]).add(signed(read(room)));
             }
-            all.push(vec);
+            all.push(Box::new(vec));
         }
         let pins = gauge("pins", "Pinned leases by reason.", &["reason"])?;
         for pin in Pin::ALL {
@@ -74,10 +74,9 @@ impl<S: Conn> PoolMetrics<S> {
                 waits.with_label_values(&[why.limit]).add(i64::from(room.waiting));
             }
         }
-        let oldest = gauge("oldest_wait_milliseconds", "The longest wait under way.", &[])?;
+        let oldest = Gauge::new("pgusher_pool_oldest_wait_seconds", "The longest wait under way.")?;
         let longest = rooms.iter().filter_map(|r| r.oldest_wait).max().unwrap_or_default();
-        let millis = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
-        oldest.with_label_values::<&str>(&[]).set(millis);
+        oldest.set(longest.as_secs_f64());
         let budget = gauge(
             "budget_servers",
             "A PostgreSQL server's connections: total allowed, and used, pinned, closing, and \
@@ -99,7 +98,9 @@ impl<S: Conn> PoolMetrics<S> {
             }
             tenants.with_label_values(&[server]).set(signed(figures.waiting as u64));
         }
-        all.extend([pins, waits, oldest, budget, tenants]);
+        all.push(Box::new(oldest));
+        let vecs = [pins, waits, budget, tenants].map(|vec| Box::new(vec) as Box<dyn Collector>);
+        all.extend(vecs);
         Ok(all)
     }
 }
@@ -121,7 +122,7 @@ impl<S: Conn> Collector for PoolMetrics<S> {
         });
         let budgets = self.pools.budgets();
         match self.gauges(&rooms, &budgets) {
-            Ok(gauges) => gauges.iter().flat_map(Collector::collect).collect(),
+            Ok(gauges) => gauges.iter().flat_map(|g| g.collect()).collect(),
             // The names were accepted by `new`.
             Err(_) => Vec::new(),
         }

@@ -11,6 +11,7 @@
 
 pub mod bare;
 pub mod diff;
+pub mod figures;
 pub mod http;
 pub mod keeper;
 pub mod keys;

@@ -21,14 +21,14 @@ impl SmsMetrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let webhooks = IntCounterVec::new(
             Opts::new(
-                "pgusher_sms_webhooks_total",
+                "pgusher_control_sms_webhooks_total",
                 "Webhooks by answer: taken, later (503), unproven, malformed.",
             ),
             &["provider", "answer"],
         )?;
         let events = IntCounterVec::new(
             Opts::new(
-                "pgusher_sms_events_total",
+                "pgusher_control_sms_events_total",
                 "What became of events: stored, duplicate, dead, applied, stale, parked, \
                  unknown_number, ignored, failed.",
             ),
@@ -36,7 +36,7 @@ impl SmsMetrics {
         )?;
         let answer = HistogramVec::new(
             HistogramOpts::new(
-                "pgusher_sms_answer_seconds",
+                "pgusher_control_sms_answer_seconds",
                 "How long a proven webhook waited for its answer.",
             )
             .buckets(vec![0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 5.0]),
