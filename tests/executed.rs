@@ -163,8 +163,7 @@ fn what_cannot_be_prepared_is_refused_once() {
     client.query("rollback").unwrap();
     // What a failure throws away up to the client's Sync stays thrown away.
     let insert = wire::query("insert into kept values (1)");
-    let group =
-        [wire::parse("", "select 1/0"), run(""), wire::query("select 4"), execute()];
+    let group = [wire::parse("", "select 1/0"), run(""), wire::query("select 4"), execute()];
     assert_eq!(told(&mut client, &[group.concat(), insert, wire::sync()], 1), "1 E22012 ZI ");
     assert_eq!(client.one("select count(*) from kept").as_deref(), Ok("0"));
     world.assert_no_panic();

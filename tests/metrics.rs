@@ -3,7 +3,11 @@
 
 mod world;
 
-use world::{World, bare, tools};
+use std::thread::sleep;
+use std::time::Duration;
+
+use world::wire::{Conn, query};
+use world::{Plan, World, bare, eventually, tools};
 
 /// What a gauge may count instead of seconds and bytes: things, by their name, and 0 or 1.
 const COUNTED: [&str; 14] = [
@@ -76,4 +80,73 @@ fn a_metric_is_named_after_its_room_and_its_unit() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Transactions counted, timed, and how long they took; leases timed.
+fn counts(world: &World) -> (f64, f64, f64, f64) {
+    let of = |name: &str| world.figure(&format!("pgusher_session_{name}"));
+    let timed = of("transaction_seconds_count");
+    let sum = of("transaction_seconds_sum");
+    (of("transactions_total"), timed, sum, of("lease_seconds_count"))
+}
+
+/// What `work` added: leases, and seconds in `expected` transactions, each of which was timed.
+fn added(world: &World, expected: f64, work: impl FnOnce()) -> (f64, f64) {
+    let before = counts(world);
+    work();
+    // A client has its answer before its transaction is counted.
+    let after = eventually(Duration::from_secs(10), "each transaction is timed", || {
+        let now = counts(world);
+        (now.0 - before.0 >= expected && now.1 - before.1 >= expected).then_some(now)
+    });
+    assert_eq!((after.0 - before.0, after.1 - before.1), (expected, expected), "one each");
+    // The last lease ends behind the transaction.
+    sleep(Duration::from_millis(50));
+    (counts(world).3 - before.3, after.2 - before.2)
+}
+
+/// A transaction of 0.3 seconds, half of which the client thinks, behind a second of nothing.
+fn rest_and_work(conn: &mut Conn) {
+    sleep(Duration::from_secs(1));
+    conn.query("begin").unwrap();
+    conn.query("select pg_sleep(0.15)").unwrap();
+    sleep(Duration::from_millis(150));
+    conn.query("commit").unwrap();
+}
+
+#[test]
+fn a_transaction_is_timed_whatever_keeps_its_server() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let is_one = |seconds: f64| assert!((0.3..1.0).contains(&seconds), "{seconds} seconds");
+    let mut conn = world.session(0);
+    let (leases, seconds) = added(&world, 1.0, || rest_and_work(&mut conn));
+    assert!((leases - 1.0).abs() < 0.1, "{leases} leases");
+    is_one(seconds);
+    // Several in one write, and one that is refused.
+    added(&world, 4.0, || {
+        conn.say(&[query("select 1"), query("select 2"), query("select 1/0")].concat()).unwrap();
+        for _ in 0..3 {
+            drop(conn.rows());
+        }
+        conn.query("select 3").unwrap();
+    });
+    // The catalog is asked what it left: that is the lease's time and not the transaction's.
+    added(&world, 1.0, || drop(conn.query("set work_mem to '5MB'").unwrap()));
+    added(&world, 1.0, || drop(conn.query("create temp table kept()").unwrap()));
+    let (leases, seconds) = added(&world, 1.0, || rest_and_work(&mut conn));
+    assert!(leases.abs() < 0.1, "{leases} leases of a pinned session");
+    is_one(seconds);
+    drop(conn);
+    let login = world.tenants[1].login().with("options", "-c pgusher.pool_mode=session");
+    let mut conn = world.login(&login).unwrap();
+    let (leases, seconds) = added(&world, 1.0, || rest_and_work(&mut conn));
+    assert!(leases.abs() < 0.1, "{leases} leases in session mode");
+    is_one(seconds);
+    added(&world, 2.0, || {
+        conn.say(&[query("select 1"), query("select 2")].concat()).unwrap();
+        drop((conn.rows(), conn.rows()));
+    });
 }

@@ -12,6 +12,7 @@ use super::deferred::Deferred;
 use super::farewell::Farewell;
 use super::habit::Habit;
 use super::known::Known;
+use super::lengths::Timing;
 use super::live::{Counted, Live};
 use super::login::Proven;
 use super::schema::{Reading, Salted, Schema};
@@ -327,6 +328,7 @@ fn enter(
         deferred: Deferred::default(),
         doing: Doing::Waiting,
         turns: 0,
+        timing: Timing::default(),
         number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
         _counted: Counted(gauge),
     }

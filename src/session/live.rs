@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::deferred::Deferred;
 use super::farewell::Farewell;
 use super::habit::Habit;
+use super::lengths::Timing;
 use super::relay::{Relay, Stocked};
 use super::roster::Entry;
 use super::schema::{Reading, Salted, Schema};
@@ -58,6 +59,7 @@ pub(super) struct Live {
     pub(super) doing: super::clock::Doing,
     /// How often the server had been ready for a query by then.
     pub(super) turns: u32,
+    pub(super) timing: Timing,
     /// The session's own number, never used twice.
     pub(super) number: u64,
     /// Counted while the session lives.

@@ -2,6 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use super::lengths::Lengths;
 use crate::fault::Fault;
 
 /// Counters of this room. Cheap to clone.
@@ -11,7 +12,7 @@ pub struct SessionMetrics {
     pub(super) logins: IntCounter,
     pub(super) transactions: IntCounter,
     pub(super) login_seconds: Histogram,
-    pub(super) lease_seconds: Histogram,
+    pub(super) lengths: Lengths,
     pub(super) looks: IntCounter,
     pub(super) readings: IntCounter,
     pub(super) repeats: IntCounter,
@@ -39,13 +40,7 @@ impl SessionMetrics {
                 )
                 .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]),
             )?,
-            lease_seconds: Histogram::with_opts(
-                HistogramOpts::new(
-                    "pgusher_session_lease_seconds",
-                    "How long a server was leased for a transaction.",
-                )
-                .buckets(vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0]),
-            )?,
+            lengths: Lengths::new()?,
             looks: IntCounter::new(
                 "pgusher_session_state_looks_total",
                 "Transactions after which the catalog was asked what state they left.",
@@ -74,7 +69,7 @@ impl SessionMetrics {
         registry.register(Box::new(metrics.logins.clone()))?;
         registry.register(Box::new(metrics.transactions.clone()))?;
         registry.register(Box::new(metrics.login_seconds.clone()))?;
-        registry.register(Box::new(metrics.lease_seconds.clone()))?;
+        metrics.lengths.register(registry)?;
         registry.register(Box::new(metrics.looks.clone()))?;
         registry.register(Box::new(metrics.readings.clone()))?;
         registry.register(Box::new(metrics.repeats.clone()))?;

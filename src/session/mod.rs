@@ -18,6 +18,7 @@ mod habit;
 mod half_open;
 mod keeping;
 mod known;
+mod lengths;
 pub mod lexer;
 mod live;
 mod login;

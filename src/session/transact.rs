@@ -32,6 +32,7 @@ impl Live {
             return Ok(());
         }
         self.now_at(Doing::Waiting);
+        self.lease_began();
         let mut lost = 0;
         loop {
             let lease = match self.lease(relay).await? {
@@ -184,14 +185,15 @@ impl Live {
                 lease.wear();
             }
         }
-        let ended = u64::from(relay.take_ends());
+        let ended = relay.take_ends();
         self.now_at_relay(relay, ended > 0);
+        self.time(ended, hold, matches!(event, Poll::Ready(Ok(Event::Done))));
         if ended > 0 {
             if relay.take_functions_changed() {
                 self.schema.functions_changed();
             }
-            self.shared.parts.metrics.transactions.inc_by(ended);
-            self.membership.room().count_transactions(ended);
+            self.shared.parts.metrics.transactions.inc_by(u64::from(ended));
+            self.membership.room().count_transactions(u64::from(ended));
         }
         if event.is_pending() {
             self.entry.card().watch_cut(cx, cut);
@@ -208,6 +210,7 @@ impl Live {
             hints |= Hints::TEMP;
         }
         if self.schema.is_outdated(&self.reading) || self.schema.is_due(self.lately(hold)) {
+            self.time_apart();
             let blind = runs && self.schema.is_outdated(&self.reading);
             match Box::pin(self.read_functions(relay)).await {
                 Ok(missed) if runs && !missed.is_empty() => {
@@ -231,6 +234,7 @@ impl Live {
             if hints.contains(Hints::PREPARE) && !custom.is_empty() {
                 hints |= Hints::COMPUTED;
             }
+            self.time_apart();
             self.note_functions(hints, &mut custom);
             let reads = self.reads_on(hints, sequences);
             let pins = Box::pin(self.look(relay, hints, &custom, reads)).await?;
@@ -312,13 +316,15 @@ impl Live {
         // Asked first: a cancel that is no longer on its way has left its doubt behind.
         let is_busy = lease.gate().is_busy();
         if !relay.is_certain() || relay.is_unforgotten() || lease.gate().is_doubtful() {
+            self.time_apart();
             lease.destroy();
         } else if is_busy {
+            self.time_apart();
             hold_until_landed(lease, self.asker);
         } else {
             let hold = advanced && self.habit.advanced();
             let lent = lease.finish_for(&mut self.asker, hold);
-            self.shared.parts.metrics.lease_seconds.observe(lent.as_secs_f64());
+            self.lease_ended(lent);
         }
     }
 
