@@ -10,13 +10,14 @@ use world::wire::{Conn, query};
 use world::{Plan, World, bare, eventually, tools};
 
 /// What a gauge may count instead of seconds and bytes: things, by their name, and 0 or 1.
-const COUNTED: [&str; 14] = [
+const COUNTED: [&str; 15] = [
     "clients",
     "connections",
     "live",
     "missed",
     "open",
     "pins",
+    "ready",
     "revocations",
     "server_max",
     "servers",
@@ -56,6 +57,10 @@ fn a_metric_is_named_after_its_room_and_its_unit() {
     assert!(figures.len() > 40, "{:?}", figures.keys());
     let mut wrong = Vec::new();
     for (name, family) in &figures {
+        // What every program has goes by the name every program gives it.
+        if name.starts_with("process_") {
+            continue;
+        }
         let what = name.strip_prefix("pgusher_").unwrap_or_default();
         let Some((room, what)) = what.split_once('_') else {
             wrong.push(format!("{name}: pgusher_<room>_<what>_<unit>"));
@@ -149,4 +154,37 @@ fn a_transaction_is_timed_whatever_keeps_its_server() {
         conn.say(&[query("select 1"), query("select 2")].concat()).unwrap();
         drop((conn.rows(), conn.rows()));
     });
+}
+
+#[test]
+fn what_may_happen_is_there_before_it_happens() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let figures = world.figures();
+    let value = |series: &str| {
+        let mut all = figures.values().flat_map(|family| &family.series);
+        all.find(|(name, _)| name == series).map(|(_, value)| *value)
+    };
+    for series in [
+        r#"pgusher_auth_jwks_fetches_total{result="failed"}"#,
+        r#"pgusher_control_registrations_total{outcome="failed"}"#,
+        r#"pgusher_control_sms_webhooks_total{answer="later",provider="telnyx"}"#,
+        r#"pgusher_control_stripe_events_total{outcome="forged"}"#,
+        r#"pgusher_pool_refusals_total{limit="queue_max"}"#,
+        r#"pgusher_pool_waiting_clients_by_limit{limit="server_budget"}"#,
+    ] {
+        assert_eq!(value(series), Some(0.0), "{series}");
+    }
+    // Nothing was asked of the registry yet, perhaps: that is no failure.
+    assert_eq!(value("pgusher_tenant_registry_up"), Some(1.0));
+    assert_eq!(value("pgusher_boot_ready"), Some(1.0));
+    let rss = f64::from(u32::try_from(world.rss() >> 10).unwrap()) * 1024.0;
+    let told = value("process_resident_memory_bytes").unwrap();
+    assert!((rss / 2.0..rss * 2.0).contains(&told), "{told} and {rss}");
+    assert!(value("process_cpu_seconds_total").unwrap() > 0.0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let age = now.as_secs_f64() - value("process_start_time_seconds").unwrap();
+    assert!((0.0..600.0).contains(&age), "started {age} seconds ago");
 }

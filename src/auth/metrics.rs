@@ -2,6 +2,8 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use super::refusal::Refusal;
+
 /// The metrics of room `auth`. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AuthMetrics {
@@ -34,19 +36,21 @@ impl AuthMetrics {
             "Revocations in force, by token, subject and tenant.",
         )?;
         registry.register(Box::new(revocations.clone()))?;
+        let fetches = vec(
+            "pgusher_auth_jwks_fetches_total",
+            "Attempts to read a JWKS, by result.",
+            "result",
+        )?;
+        let refused =
+            vec("pgusher_auth_tokens_refused_total", "Tokens refused, by reason.", "reason")?;
+        // There before they happen: what appears as 1 has not risen, to an alert.
+        let _ = (fetches.with_label_values(&["ok"]), fetches.with_label_values(&["failed"]));
+        let _ = refused.with_label_values(&[Refusal::StaleKeys.label()]);
         Ok(Self {
             cached: tokens.with_label_values(&["cache"]),
             verified: tokens.with_label_values(&["signature"]),
-            refused: vec(
-                "pgusher_auth_tokens_refused_total",
-                "Tokens refused, by reason.",
-                "reason",
-            )?,
-            fetches: vec(
-                "pgusher_auth_jwks_fetches_total",
-                "Attempts to read a JWKS, by result.",
-                "result",
-            )?,
+            refused,
+            fetches,
             penalties: vec(
                 "pgusher_auth_penalties_total",
                 "Failed logins whose answer was delayed or dropped.",

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 
+use super::figures::Readiness;
 use super::peers::Elsewhere;
 use super::turns::Turns;
 use crate::auth::scram::MockSecret;
@@ -17,6 +18,7 @@ use crate::control::phone::Numbers;
 use crate::control::provision::{ProvisionMetrics, Provisioner, Servers};
 use crate::ident::ServerKey;
 use crate::net::tls::{ClientTls, ServerTls};
+use crate::observe::ProcessMetrics;
 use crate::pool::Pools;
 use crate::server::{Dialer, Server};
 use crate::session::{
@@ -98,6 +100,7 @@ impl Built {
     pub fn build(config: &Config, control: &Handle) -> Result<Self, BuildProblems> {
         let metrics = Metrics::new();
         let mut problems = Problems::default();
+        problems.note("metrics", ProcessMetrics::register(&metrics));
         let tls = (!config.tls.certificate.as_os_str().is_empty())
             .then(|| problems.note_all("tls", ServerTls::load(config.tls.clone())))
             .map(|loaded| loaded.map(Arc::new));
@@ -199,6 +202,7 @@ fn behind(metrics: &Metrics) -> prometheus::Result<IntGauge> {
 fn pools(config: &Config, metrics: &Metrics) -> prometheus::Result<Pools<Box<Server>>> {
     let pools = Pools::new(config.pool.clone(), config.pins.clone())?;
     pools.register(metrics, config.metrics.tenant_series_max)?;
+    metrics.register(Box::new(Readiness::new(pools.clone())?))?;
     for (name, server) in &config.servers {
         pools.set_budget(&ServerKey::new(name.as_str()), server.budget);
     }

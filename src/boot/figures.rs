@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntGauge;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use serde_json::{Value, json};
 
 use super::Built;
 use crate::http::Figures;
 use crate::ident::TenantId;
-use crate::pool::{Limits, RoomFigures};
+use crate::pool::{Limits, Pools, RoomFigures};
+use crate::server::Server;
 use crate::tenant::Tenant;
 
 /// What the rooms hold now.
@@ -37,13 +41,41 @@ impl Figures for LiveFigures {
     }
 
     fn unready(&self) -> Vec<String> {
-        let pools = &self.0.pools;
-        let reasons = [
-            (pools.is_draining(), "shutting down"),
-            // Until then this process may hold no server connection: nobody could be served.
-            (!pools.knows_others(), "the other processes are not known yet"),
-        ];
-        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, why)| why.to_owned()).collect()
+        unready(&self.0.pools).map(str::to_owned).collect()
+    }
+}
+
+/// Why no session could be served now.
+fn unready(pools: &Pools<Box<Server>>) -> impl Iterator<Item = &'static str> {
+    let reasons = [
+        (pools.is_draining(), "shutting down"),
+        // Until then this process may hold no server connection: nobody could be served.
+        (!pools.knows_others(), "the other processes are not known yet"),
+    ];
+    reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, why)| why)
+}
+
+/// `/readyz` as a metric.
+pub(super) struct Readiness {
+    pools: Pools<Box<Server>>,
+    gauge: IntGauge,
+}
+
+impl Readiness {
+    pub(super) fn new(pools: Pools<Box<Server>>) -> prometheus::Result<Self> {
+        let help = "1 while sessions are taken, as /readyz has it.";
+        Ok(Self { pools, gauge: IntGauge::new("pgusher_boot_ready", help)? })
+    }
+}
+
+impl Collector for Readiness {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.gauge.set(i64::from(unready(&self.pools).next().is_none()));
+        self.gauge.collect()
     }
 }
 

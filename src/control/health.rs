@@ -93,6 +93,9 @@ impl Health {
         let up = gauge("pgusher_control_server_up", "Whether a PostgreSQL server answers.")?;
         let help = "Tenants whose database was not there when the server came back.";
         let broken = gauge("pgusher_control_tenants_broken", help)?;
+        for server in servers.keys() {
+            let _ = broken.with_label_values(&[&**server]);
+        }
         let known = Mutex::default();
         Ok(Self(Arc::new(Inner { registry, servers, settings, known, up, broken })))
     }

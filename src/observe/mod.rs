@@ -3,5 +3,7 @@
 //! Each room owns its metrics and registers them with the registry the composition root hands it.
 
 mod log;
+mod process;
 
 pub use log::{LogFormat, LogSettings};
+pub use process::ProcessMetrics;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
+use super::refusal::Limit;
+
 /// Counters and histograms of all rooms together.
 pub(super) struct Counters {
     waits: Histogram,
@@ -17,13 +19,21 @@ pub(super) struct Counters {
 const WAIT_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0, 120.0];
 
+/// What clients are refused by without a wait.
+const AT_ONCE: [&str; 5] = ["suspended", "client_max", "queue_max", "pins_tenant", "pins_budget"];
+
 impl Counters {
     pub(super) fn new() -> prometheus::Result<Self> {
         let histogram = |name: &str, help: &str| {
             Histogram::with_opts(HistogramOpts::new(name, help).buckets(WAIT_BUCKETS.to_vec()))
         };
-        let counter = |name: &str, help: &str, label: &str| {
-            IntCounterVec::new(Opts::new(name, help), &[label])
+        let counter = |name: &str, help: &str, label: &str, words: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            // Each is there before it happens: what appears as 1 has not risen, to an alert.
+            for word in words {
+                let _ = counters.with_label_values(&[word]);
+            }
+            Ok::<_, prometheus::Error>(counters)
         };
         Ok(Self {
             waits: histogram(
@@ -38,17 +48,20 @@ impl Counters {
                 "pgusher_pool_dials_total",
                 "Dials by outcome: opened, failed, full.",
                 "outcome",
+                &["opened", "failed", "full"],
             )?,
             refusals: counter(
                 "pgusher_pool_refusals_total",
                 "Clients refused, by the limit that did it.",
                 "limit",
+                &[&AT_ONCE[..], &Limit::ALL.map(Limit::as_str)].concat(),
             )?,
             moves: counter(
                 "pgusher_pool_moves_total",
                 "Server connections closed for another tenant: idle ones, and those whose turn was \
                  over.",
                 "cause",
+                &["idle", "turn", "split", "process"],
             )?,
         })
     }

@@ -4,6 +4,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, IntGaugeVec, Opts};
 
+use super::refusal::Limit;
 use super::{Conn, Pin, Pools, RoomFigures};
 
 /// The label of all tenants beyond the bound together.
@@ -69,6 +70,9 @@ impl<S: Conn> PoolMetrics<S> {
             "Clients waiting for a server connection, by the limit in their way.",
             &["limit"],
         )?;
+        for limit in Limit::ALL {
+            let _ = waits.with_label_values(&[limit.as_str()]);
+        }
         for room in rooms {
             if let Some(why) = room.waits_for {
                 waits.with_label_values(&[why.limit]).add(i64::from(room.waiting));

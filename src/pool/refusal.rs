@@ -32,6 +32,16 @@ pub(super) enum Limit {
 }
 
 impl Limit {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Tenant,
+        Self::Processes,
+        Self::Budget,
+        Self::Dial(FullOf::Tenant),
+        Self::Dial(FullOf::Server),
+        Self::Unreachable,
+        Self::Paused,
+    ];
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Tenant => "server_max",

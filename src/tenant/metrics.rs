@@ -32,8 +32,9 @@ impl TenantMetrics {
         )?;
         let up = IntGauge::new(
             "pgusher_tenant_registry_up",
-            "1 when the last lookup in the registry succeeded.",
+            "0 when the last lookup in the registry failed.",
         )?;
+        up.set(1);
         registry.register(Box::new(lookups.clone()))?;
         registry.register(Box::new(query.clone()))?;
         registry.register(Box::new(up.clone()))?;

@@ -33,6 +33,10 @@ impl RegistrationMetrics {
             "Registrations asked for, by how they ended.",
             &["outcome"],
         )?;
+        // There before they happen: what appears as 1 has not risen, to an alert.
+        for outcome in ["done", "failed", "busy"] {
+            let _ = outcomes.with_label_values(&[outcome]);
+        }
         let steps = counter(
             "pgusher_control_registration_steps_total",
             "Steps of registrations, by step and by whether they succeeded.",
@@ -43,6 +47,9 @@ impl RegistrationMetrics {
             "What the janitor settled: registrations finished, undone, left, databases dropped.",
             &["what"],
         )?;
+        for what in ["finished", "undone", "dropped", "left"] {
+            let _ = swept.with_label_values(&[what]);
+        }
         let warm = counter(
             "pgusher_control_warm_total",
             "Warm databases made, failed to be made, claimed, and missing when one was wanted.",

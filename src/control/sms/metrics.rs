@@ -2,6 +2,8 @@
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
+use crate::control::telnyx::PROVIDER;
+
 /// The room's metrics.
 #[derive(Debug, Clone)]
 pub struct SmsMetrics {
@@ -42,6 +44,13 @@ impl SmsMetrics {
             .buckets(vec![0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 5.0]),
             &["provider"],
         )?;
+        // There before they happen: what appears as 1 has not risen, to an alert.
+        for answer in ["taken", "later", "unproven", "malformed"] {
+            let _ = webhooks.with_label_values(&[PROVIDER, answer]);
+        }
+        for outcome in ["stored", "duplicate", "dead", "applied", "stale", "parked", "failed"] {
+            let _ = events.with_label_values(&[PROVIDER, outcome]);
+        }
         registry.register(Box::new(webhooks.clone()))?;
         registry.register(Box::new(events.clone()))?;
         registry.register(Box::new(answer.clone()))?;

@@ -36,6 +36,13 @@ impl StripeMetrics {
             "pgusher_control_outbox_waiting",
             "What is yet to be told to Stripe, of the whole registry.",
         )?;
+        // There before they happen: what appears as 1 has not risen, to an alert.
+        for outcome in ["applied", "forged", "unreadable", "failed"] {
+            let _ = events.with_label_values(&[outcome]);
+        }
+        for result in ["done", "again", "refused"] {
+            let _ = calls.with_label_values(&[result]);
+        }
         registry.register(Box::new(events.clone()))?;
         registry.register(Box::new(calls.clone()))?;
         registry.register(Box::new(breaker_open.clone()))?;
