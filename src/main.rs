@@ -6,5 +6,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    pgusher::cli::run(std::env::args_os())
+    let code = pgusher::cli::run(std::env::args_os());
+    pgusher::observe::flush();
+    code
 }

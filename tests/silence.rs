@@ -98,3 +98,42 @@ fn the_log_holds_no_sql_no_parameter_and_no_token_at_its_most_verbose() {
     }
     world.assert_no_panic();
 }
+
+/// One line for each session that is over, with its totals, whose it was and what ended it.
+#[test]
+fn a_session_that_is_over_is_one_line_with_its_totals() {
+    if bare::wanted() {
+        return;
+    }
+    let plan = Plan::default().set("log.format", "json");
+    let world = World::start(plan.set("limits.client_max", "2"));
+    let tenant = &world.tenants[0];
+    let mut session = world.session(0);
+    for _ in 0..3 {
+        session.query("select 1").unwrap();
+    }
+    let other = world.session(0);
+    assert_eq!(world.login(&tenant.login()).err().map(|e| e.code).as_deref(), Some("53300"));
+    drop((session, other));
+    let told = |what: &str, field: &str, value: &serde_json::Value| {
+        eventually(Duration::from_secs(10), "the log tells", || {
+            let log = world.log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+            let mut lines = lines.filter(|line: &serde_json::Value| line["message"] == what);
+            lines.find(|line| line[field] == *value)
+        })
+    };
+    let ended = told("session ended", "transactions", &3.into());
+    assert_eq!(
+        (&ended["level"], &ended["mode"]),
+        (&"INFO".into(), &"transaction".into()),
+        "{ended}"
+    );
+    assert_eq!(ended["tenant"], *tenant.id, "{ended}");
+    assert!(ended["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{ended}");
+    assert!(ended["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{ended}");
+    assert!(ended.get("sqlstate").is_none(), "its client ended it: {ended}");
+    let refused = told("refused", "sqlstate", &"53300".into());
+    assert_eq!(refused["tenant"], *tenant.id, "{refused}");
+    assert!(refused["peer"].is_string(), "{refused}");
+}

@@ -10,6 +10,7 @@ mod told;
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::net::SocketAddr;
 
 pub use blame::Blame;
 pub use sqlstate::SqlState;
@@ -89,13 +90,27 @@ impl Fault {
     /// Writes one log line at the level the blame asks for. The public text carries no secret by
     /// construction; the cause is written as its own field.
     pub fn log(&self) {
+        self.log_of(None, None);
+    }
+
+    /// As [`Fault::log`], with whose it was, as far as that is known.
+    pub fn log_of(&self, peer: Option<SocketAddr>, tenant: Option<&str>) {
+        let peer = peer.map(tracing::field::display);
         let cause = self.0.cause.as_ref().map(ToString::to_string);
         let (blame, state) = (self.0.blame.as_str(), self.0.state.as_str());
         let message = &*self.0.message;
         if self.0.blame.is_ours() {
-            tracing::error!(blame, sqlstate = state, fault = message, cause, "fault");
+            tracing::error!(blame, sqlstate = state, fault = message, cause, peer, tenant, "fault");
         } else {
-            tracing::info!(blame, sqlstate = state, fault = message, cause, "refused");
+            tracing::info!(
+                blame,
+                sqlstate = state,
+                fault = message,
+                cause,
+                peer,
+                tenant,
+                "refused"
+            );
         }
     }
 }

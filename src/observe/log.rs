@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
+use super::lines::Lines;
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,7 +40,8 @@ impl LogSettings {
     /// When `level` is not a filter; the text says what is wrong with it.
     pub fn install(&self) -> Result<(), String> {
         let filter = self.filter()?;
-        let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let base =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines::to_stderr());
         let installed = match self.format {
             LogFormat::Text => base.with_target(false).try_init(),
             LogFormat::Json => base.json().flatten_event(true).try_init(),

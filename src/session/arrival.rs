@@ -329,6 +329,7 @@ fn enter(
         doing: Doing::Waiting,
         turns: 0,
         timing: Timing::default(),
+        transactions: 0,
         number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
         _counted: Counted(gauge),
     }

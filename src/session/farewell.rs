@@ -1,12 +1,15 @@
 //! The end of a connection: the last message, the close.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use super::roster::Entry;
-use crate::fault::Fault;
+use super::roster::{Card, Entry};
+use crate::fault::{Fault, SqlState};
+use crate::ident::Role;
 use crate::net::Stream;
+use crate::tenant::PoolMode;
 use crate::wire::Writer;
 
 /// How a connection ends.
@@ -45,6 +48,26 @@ impl Farewell {
 
     pub(super) fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
+    }
+
+    /// Where the client is, as long as that is known.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.as_ref()?.peer()
+    }
+}
+
+/// The log line of a session that is over, with its totals: one at `info` for each client's, one at
+/// `debug` for each of the sidecar's own. `end` is the SQLSTATE of what ended it, if it was not its
+/// client.
+pub(super) fn note(card: &Card, mode: PoolMode, transactions: u64, end: Option<SqlState>) {
+    let (tenant, role) = (card.identity().tenant().as_str(), card.role().as_str());
+    let peer = card.peer().map(tracing::field::display);
+    let (mode, sqlstate) = (mode.as_str(), end.map(SqlState::as_str));
+    let seconds = card.since().elapsed().unwrap_or_default().as_secs_f64();
+    if card.role() == Role::Sidecar {
+        tracing::debug!(tenant, role, mode, seconds, transactions, sqlstate, "session ended");
+    } else {
+        tracing::info!(tenant, role, peer, mode, seconds, transactions, sqlstate, "session ended");
     }
 }
 

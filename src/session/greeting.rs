@@ -16,6 +16,7 @@ use super::login;
 use super::shared::Shared;
 use super::startup::Wish;
 use crate::fault::{Blame, Fault, SqlState};
+use crate::ident::TenantId;
 use crate::net::tls::Hello;
 use crate::net::{Family, Stream};
 use crate::wire::{Greeting, GreetingHeader, Malformed, StartupMessage, Writer, negotiate};
@@ -51,8 +52,12 @@ pub(super) async fn enter(
         return Err(Farewell::nobody());
     };
     // Who has proven a token waits for a server as long as the tenant's own limits say.
+    let mut tenant = None;
     let arrived = match proven {
-        Ok(Guest::Tenant(proven)) => Box::pin(super::arrival::arrive(&shared, *proven)).await,
+        Ok(Guest::Tenant(proven)) => {
+            tenant = Some(proven.identity.tenant().clone());
+            Box::pin(super::arrival::arrive(&shared, *proven)).await
+        }
         Ok(Guest::Operator(console)) => {
             console.await;
             return Err(Farewell::nobody());
@@ -62,7 +67,7 @@ pub(super) async fn enter(
     arrived.map(Box::new).inspect_err(|farewell| {
         if let Some(fault) = farewell.fault() {
             shared.parts.metrics.fault(fault);
-            fault.log();
+            fault.log_of(farewell.peer(), tenant.as_ref().map(TenantId::as_str));
         }
     })
 }

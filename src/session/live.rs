@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::deferred::Deferred;
-use super::farewell::Farewell;
+use super::farewell::{self, Farewell};
 use super::habit::Habit;
 use super::lengths::Timing;
 use super::relay::{Relay, Stocked};
@@ -60,6 +60,8 @@ pub(super) struct Live {
     /// How often the server had been ready for a query by then.
     pub(super) turns: u32,
     pub(super) timing: Timing,
+    /// How many have ended.
+    pub(super) transactions: u64,
     /// The session's own number, never used twice.
     pub(super) number: u64,
     /// Counted while the session lives.
@@ -115,11 +117,13 @@ pub(super) async fn run(mut live: Box<Live>) -> Farewell {
     }
     live.membership.room().forget(&live.asker);
     let whole = flush(&mut relay, &mut live.client).await;
-    let Live { shared, client, entry, .. } = *live;
+    let Live { shared, client, entry, seat, transactions, .. } = *live;
+    let state = if let End::Fatal(fault) = &end { Some(fault.state()) } else { None };
+    farewell::note(entry.card(), seat.mode, transactions, state);
     let farewell = match end {
         End::Fatal(fault) => {
             shared.parts.metrics.fault(&fault);
-            fault.log();
+            fault.log_of(entry.card().peer(), Some(entry.card().identity().tenant().as_str()));
             // In the middle of a message nothing can be said.
             if whole { Farewell::fatal(client, fault) } else { Farewell::silent(client) }
         }

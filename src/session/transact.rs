@@ -192,6 +192,7 @@ impl Live {
             if relay.take_functions_changed() {
                 self.schema.functions_changed();
             }
+            self.transactions += u64::from(ended);
             self.shared.parts.metrics.transactions.inc_by(u64::from(ended));
             self.membership.room().count_transactions(u64::from(ended));
         }
