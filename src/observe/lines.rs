@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,9 +36,9 @@ pub(super) struct Lines {
 
 /// One line in the making: it is queued as a whole when it is dropped.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Line<'a> {
     bytes: Vec<u8>,
-    lines: Lines,
+    lines: &'a Lines,
 }
 
 /// Waits until what was logged is written, two seconds at most. For the end of the process.
@@ -76,9 +76,8 @@ impl Lines {
             thread::sleep(FLUSH_PACE);
         }
         let left = until.saturating_duration_since(Instant::now());
-        if let Err(RecvTimeoutError::Timeout) = written.recv_timeout(left) {
-            // Nobody reads; what is left is lost with the process.
-        }
+        // Where nobody reads, what is left is lost with the process.
+        let _ = written.recv_timeout(left);
     }
 }
 
@@ -97,14 +96,14 @@ fn write_all(words: &Receiver<Word>, lost: &AtomicU64, mut out: impl Write) {
 }
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Line;
+    type Writer = Line<'a>;
 
-    fn make_writer(&'a self) -> Line {
-        Line { bytes: Vec::new(), lines: self.clone() }
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { bytes: Vec::new(), lines: self }
     }
 }
 
-impl Write for Line {
+impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -115,7 +114,7 @@ impl Write for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Line<'_> {
     fn drop(&mut self) {
         let line = std::mem::take(&mut self.bytes);
         if !line.is_empty() && self.lines.queue.try_send(Word::Line(line)).is_err() {

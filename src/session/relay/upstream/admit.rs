@@ -54,14 +54,13 @@ impl Upstream {
         if body.len() < header.body.min(4) {
             return Some(Stop::Starved);
         }
+        let known =
+            body.first_chunk().is_some_and(|id| LARGE_OBJECTS.contains(&u32::from_be_bytes(*id)));
         match self.admit(Hints::UNSURE, desk) {
             Admission::Go(_) => {}
             Admission::Wait => return Some(Stop::Starved),
             Admission::Never => return Some(Stop::Never),
         }
-        let body = self.buffer.unparsed().get(HEADER_BYTES..).unwrap_or_default();
-        let known =
-            body.first_chunk().is_some_and(|id| LARGE_OBJECTS.contains(&u32::from_be_bytes(*id)));
         let does = if known { Hints::CALL } else { Hints::CALL | UNREAD | Hints::TYING };
         (self.hints, self.runs) = (self.hints | does, true);
         self.plain_message(header, desk);

@@ -142,15 +142,11 @@ impl Upstream {
         if !desk.server.has_unnamed() && !desk.exchange.is_skipping() && !drops_unnamed(&body) {
             self.drop_unnamed(desk);
         }
-        let out = self.outbox.after(&mut self.buffer);
-        let other = subject.executed().cloned();
-        if let Some(other) = &other {
-            own::ensure(other, out, desk);
-        }
-        own::parse(b"", &body, out);
-        if let Some(other) = &other {
+        if let Some(other) = subject.executed() {
             self.note_executed(other);
+            own::ensure(other, self.outbox.after(&mut self.buffer), desk);
         }
+        own::parse(b"", &body, self.outbox.after(&mut self.buffer));
         if !desk.exchange.is_skipping() {
             let before = desk.client.remember_unnamed(&body, Some(subject));
             self.parsed_unnamed(before, desk);
