@@ -182,12 +182,7 @@ fn check_says_everything_that_is_wrong_at_once() {
     let mut registry = world.superuser(&world.registry_database());
     let root = format!("postgresql://{}@{server}/postgres", world.superuser_name());
     for (id, url) in [("Bad-Id", "postgresql://h/d"), ("old_one", &*root)] {
-        let church = "insert into \"Church\" (id, name, email) values";
-        registry.query(&format!("{church} ('{id}', 'n', '{id}')")).unwrap();
-        let tenant = "insert into \"Tenant\" (id, \"churchId\", name, email, \"databaseUrl\", \
-                      \"databaseHost\", \"databaseName\") values";
-        let row = format!("{tenant} ('{id}', '{id}', 'n', '{id}', '{url}', 'h', 'd')");
-        registry.query(&row).unwrap();
+        found(&mut registry, id, (url, "d"));
     }
     let more = format!(
         "budget = 5000\n\
@@ -239,6 +234,16 @@ fn check_says_everything_that_is_wrong_at_once() {
     );
 }
 
+/// A tenant that another system left in the registry, with where its database is and its name.
+fn found(registry: &mut Conn, id: &str, (url, database): (&str, &str)) {
+    let church = "insert into \"Church\" (id, name, email) values";
+    registry.query(&format!("{church} ('{id}', 'n', '{id}')")).unwrap();
+    let tenant = "insert into \"Tenant\" (id, \"churchId\", name, email, \"databaseUrl\", \
+                  \"databaseHost\", \"databaseName\") values";
+    let row = format!("{tenant} ('{id}', '{id}', 'n', '{id}', '{url}', 'h', '{database}')");
+    registry.query(&row).unwrap();
+}
+
 #[test]
 fn check_tells_every_login_that_adopted_tenants_came_with() {
     if bare::wanted() {
@@ -255,12 +260,7 @@ fn check_tells_every_login_that_adopted_tenants_came_with() {
         superuser.query(&format!("create database {id}")).unwrap();
         superuser.query(&format!("revoke connect on database {id} from public")).unwrap();
         superuser.query(&format!("grant connect on database {id} to {user}")).unwrap();
-        let church = "insert into \"Church\" (id, name, email) values";
-        registry.query(&format!("{church} ('{id}', 'n', '{id}')")).unwrap();
-        let tenant = "insert into \"Tenant\" (id, \"churchId\", name, email, \"databaseUrl\", \
-                      \"databaseHost\", \"databaseName\") values";
-        let row = format!("{tenant} ('{id}', '{id}', 'n', '{id}', '{url}', 'h', '{id}')");
-        registry.query(&row).unwrap();
+        found(&mut registry, id, (&url, id));
     }
     let file = config(&world, "");
     let (exit, good) = run(&["check", "--config", &file]);

@@ -34,4 +34,5 @@ pub use scan::Lexer;
 pub use setting::PARSED_BY;
 pub use target::{Target, TargetKind};
 pub use verb::Verb;
+pub use word::NAME_BYTES_MAX;
 pub use words::Words;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// `NAMEDATALEN - 1`: PostgreSQL cuts longer names.
-const NAME_BYTES_MAX: usize = 63;
+pub const NAME_BYTES_MAX: usize = 63;
 
 /// The first bytes of a word, and how long it is in all.
 #[derive(Clone)]

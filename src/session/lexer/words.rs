@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use super::Hints;
-
-/// `NAMEDATALEN - 1`.
-const NAME_BYTES_MAX: usize = 63;
+use super::word::NAME_BYTES_MAX;
 
 /// Names of functions, and of relations that call them by triggers, views and defaults, each with
 /// what a statement that spells it has to be taken for. Case does not count: of two names that

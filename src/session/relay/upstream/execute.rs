@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::unnamed::drops_unnamed;
 use super::{Desk, Stop, Upstream, read};
 use crate::server::{Prepared, Subject};
-use crate::session::lexer::{Facts, TargetKind, Verb};
+use crate::session::lexer::{Facts, NAME_BYTES_MAX, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::ClientStatements;
@@ -34,9 +34,9 @@ pub(super) struct Closing {
 /// So many of them are known at once.
 const CLOSING_MAX: usize = 64;
 
-/// What PostgreSQL knows a portal by (`NAMEDATALEN`).
+/// What PostgreSQL knows a portal by.
 fn key(portal: &[u8]) -> &[u8] {
-    &portal[..portal.len().min(63)]
+    &portal[..portal.len().min(NAME_BYTES_MAX)]
 }
 
 /// What became of a message that may be one.
