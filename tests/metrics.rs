@@ -10,7 +10,8 @@ use world::wire::{Conn, query};
 use world::{Plan, World, bare, eventually, tools};
 
 /// What a gauge may count instead of seconds and bytes: things, by their name, and 0 or 1.
-const COUNTED: [&str; 15] = [
+const COUNTED: [&str; 16] = [
+    "build_info",
     "clients",
     "connections",
     "live",

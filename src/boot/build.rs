@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use prometheus::{IntGauge, Registry as Metrics};
+use prometheus::{IntGauge, Opts, Registry as Metrics};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use crate::auth::{AuthMetrics, Signer, Throttle, Verifier};
 use crate::config::Config;
 use crate::control::phone::Numbers;
 use crate::control::provision::{ProvisionMetrics, Provisioner, Servers};
+use crate::front::CertificateExpiry;
 use crate::ident::ServerKey;
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::observe::ProcessMetrics;
@@ -101,9 +102,13 @@ impl Built {
         let metrics = Metrics::new();
         let mut problems = Problems::default();
         problems.note("metrics", ProcessMetrics::register(&metrics));
+        problems.note("metrics", build_info(&metrics));
         let tls = (!config.tls.certificate.as_os_str().is_empty())
             .then(|| problems.note_all("tls", ServerTls::load(config.tls.clone())))
             .map(|loaded| loaded.map(Arc::new));
+        if let Some(Some(tls)) = &tls {
+            problems.note("metrics", CertificateExpiry::register(&metrics, tls));
+        }
         let auth_metrics = problems.note("metrics", AuthMetrics::new(&metrics));
         let signer = problems.note_all("auth.signer", Signer::new(config.auth.signer.clone()));
         let verifier = auth_metrics.clone().and_then(|counts| {
@@ -189,6 +194,13 @@ impl Built {
             _ => Err(problems.0),
         }
     }
+}
+
+fn build_info(metrics: &Metrics) -> prometheus::Result<()> {
+    let opts = Opts::new("pgusher_boot_build_info", "1, and which build this is.");
+    let gauge = IntGauge::with_opts(opts.const_label("version", env!("CARGO_PKG_VERSION")))?;
+    gauge.set(1);
+    metrics.register(Box::new(gauge))
 }
 
 fn behind(metrics: &Metrics) -> prometheus::Result<IntGauge> {

@@ -3,6 +3,8 @@
 use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
 use tokio_rustls::TlsStream;
 
+use super::der::{CONTEXT_0, OBJECT_IDENTIFIER, SEQUENCE, element};
+
 // Object identifiers as they stand in DER.
 const SHA256_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b];
 const SHA384_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c];
@@ -18,11 +20,6 @@ const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
 const SHA256_PLAIN: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
 const SHA384_PLAIN: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
 const SHA512_PLAIN: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03];
-
-const SEQUENCE: u8 = 0x30;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-/// `[0] EXPLICIT`: in RSASSA-PSS-params the hash.
-const CONTEXT_0: u8 = 0xa0;
 
 /// The digest of `certificate` (DER) that both ends of a SCRAM-SHA-256-PLUS exchange bind to.
 ///
@@ -67,28 +64,6 @@ fn pss_hash(parameters: &[u8]) -> Option<&'static Algorithm> {
         SHA512_PLAIN => Some(&SHA512),
         _ => None,
     }
-}
-
-/// Takes one DER element with this tag off the front: its content, and what follows. Lengths
-/// above four bytes, or beyond the input, are no elements.
-fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (found, rest) = input.split_first()?;
-    if *found != tag {
-        return None;
-    }
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match *first {
-        short @ 0..=0x7f => (usize::from(short), rest),
-        long @ 0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
-            let length = bytes.iter().try_fold(0_usize, |length, byte| {
-                length.checked_mul(256)?.checked_add(usize::from(*byte))
-            })?;
-            (length, rest)
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
 }
 
 #[cfg(test)]

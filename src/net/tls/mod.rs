@@ -7,7 +7,9 @@
 
 mod client;
 mod client_verifier;
+mod der;
 mod end_point;
+mod expiry;
 mod pem;
 mod postgres;
 mod roots;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -11,6 +11,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 use serde::{Deserialize, Serialize};
 use tokio_rustls::TlsAcceptor;
 
+use super::expiry::not_after;
 use super::pem::{self, Stamp};
 use super::{ALPN_POSTGRESQL, Roots, end_point_digest, provider};
 use crate::net::{Socket, Stream};
@@ -108,6 +109,7 @@ pub enum Hello {
 pub struct TlsSnapshot {
     config: Arc<ServerConfig>,
     end_point: Option<Arc<[u8]>>,
+    expires: Option<SystemTime>,
 }
 
 impl TlsSnapshot {
@@ -120,6 +122,11 @@ impl TlsSnapshot {
     /// the certificate has none (Ed25519).
     pub fn end_point(&self) -> Option<&Arc<[u8]>> {
         self.end_point.as_ref()
+    }
+
+    /// When the first certificate of its chain expires; `None` where none of them tells.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
     }
 
     /// Runs the handshake. The deadline is the caller's.
@@ -260,6 +267,7 @@ fn read(settings: &TlsSettings) -> Result<TlsSnapshot, Vec<String>> {
         return Err(problems);
     };
     let end_point = chain.first().and_then(|leaf| end_point_digest(leaf)).map(Arc::from);
+    let expires = chain.iter().filter_map(|certificate| not_after(certificate)).min();
     let tls = |e: rustls::Error| vec![format!("{}: {e}", settings.certificate.display())];
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(settings.minimum))
@@ -275,7 +283,7 @@ fn read(settings: &TlsSettings) -> Result<TlsSnapshot, Vec<String>> {
     // them a handshake sends less and a connection holds less.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(TlsSnapshot { config: Arc::new(config), end_point })
+    Ok(TlsSnapshot { config: Arc::new(config), end_point, expires })
 }
 
 fn versions(minimum: TlsMinimum) -> &'static [&'static SupportedProtocolVersion] {
