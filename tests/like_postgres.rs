@@ -140,6 +140,47 @@ fn a_statement_prepared_by_the_protocol_is_executed_by_name() {
     assert_eq!(code(client.rows()), "26000");
 }
 
+/// sqlx asks which columns may be NULL with an EXPLAIN of what it has prepared.
+#[test]
+fn a_statement_prepared_by_the_protocol_is_explained_and_made_a_table_of() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "2"));
+    let mut client = world.session(0);
+    let parse = wire::parse("sqlx_s_1", "select $1::int + 1 as n");
+    client.say(&[parse, wire::sync()].concat()).unwrap();
+    client.rows().unwrap();
+    let run = |name: &str| [wire::bind(name, &[]), wire::execute(), wire::sync()].concat();
+    for (at, sql) in [
+        "explain (verbose, format json) execute sqlx_s_1(null)",
+        "EXPLAIN ANALYZE EXECUTE sqlx_s_1(41)",
+        "create temp table made on commit drop as execute sqlx_s_1(41)",
+        "CREATE TABLE made_too AS EXECUTE sqlx_s_1(41)",
+    ]
+    .iter()
+    .enumerate()
+    {
+        // Whoever holds the server it was prepared on.
+        let mut other = world.session(0);
+        other.query("begin").unwrap();
+        let name = format!("named{at}");
+        client.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        client.query("drop table if exists made_too").unwrap();
+        for name in ["", &name] {
+            client.say(&[wire::parse(name, sql), run(name)].concat()).unwrap();
+            client.rows().unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+            if at == 3 {
+                assert_eq!(client.one("select n from made_too").as_deref(), Ok("42"));
+            }
+            client.query("drop table if exists made_too").unwrap();
+        }
+        client.say(&run(&name)).unwrap();
+        client.rows().unwrap_or_else(|e| panic!("{sql}, again: {e:?}"));
+        client.query("drop table if exists made_too").unwrap();
+        other.query("rollback").unwrap();
+    }
+    client.say(&wire::query("explain execute nosuch")).unwrap();
+    assert_eq!(code(client.rows()), "26000");
+}
+
 /// What other clients have prepared on a shared server is not shown.
 #[test]
 fn a_session_sees_its_own_prepared_statements_only() {

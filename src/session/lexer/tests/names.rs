@@ -73,6 +73,9 @@ fn targets_are_found_where_they_stand() {
         "SET TRANSACTION READ ONLY",
         "COMMIT PREPARED 'x'",
         "EXECUTE",
+        "CREATE TRIGGER t AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION f()",
+        "CREATE RULE r AS ON INSERT TO a DO ALSO NOTIFY c",
+        "EXPLAIN SELECT execute FROM p",
     ] {
         assert_eq!(target(text), None, "{text}");
     }

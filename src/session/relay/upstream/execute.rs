@@ -1,5 +1,5 @@
-//! `EXECUTE` and `DEALLOCATE` of a statement that was prepared by the protocol: servers know it by
-//! another name.
+//! `EXECUTE`, also under EXPLAIN and CREATE TABLE AS, and `DEALLOCATE` of a statement that was
+//! prepared by the protocol: servers know it by another name.
 //!
 //! What a client deallocates other clients may use. In its place a statement of no text is made and
 //! deallocated, and the client's name is forgotten.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::unnamed::drops_unnamed;
 use super::{Desk, Stop, Upstream, read};
 use crate::server::{Prepared, Subject};
-use crate::session::lexer::{Facts, NAME_BYTES_MAX, TargetKind, Verb};
+use crate::session::lexer::{Facts, Hints, NAME_BYTES_MAX, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::ClientStatements;
@@ -59,11 +59,20 @@ pub(super) fn may_execute(text: &[u8], desk: &Desk<'_>) -> bool {
     let start = text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(text.len());
     match &text[start..] {
         [b'e' | b'E' | b'-' | b'/', ..] => true,
-        [b'd' | b'D', rest @ ..] => {
-            rest.first_chunk().is_some_and(|next: &[u8; 2]| next.eq_ignore_ascii_case(b"ea"))
-        }
+        [b'd' | b'D', rest @ ..] => begins(rest, b"ea"),
+        [b'c' | b'C', rest @ ..] => begins(rest, b"re"),
         _ => false,
     }
+}
+
+fn begins(text: &[u8], with: &[u8; 2]) -> bool {
+    text.first_chunk().is_some_and(|next: &[u8; 2]| next.eq_ignore_ascii_case(with))
+}
+
+/// Whether it executes its target.
+fn executes(facts: &Facts) -> bool {
+    matches!(facts.first, Verb::Execute | Verb::Explain | Verb::Create)
+        && facts.hints.contains(Hints::EXECUTE)
 }
 
 impl Upstream {
@@ -120,7 +129,7 @@ impl Upstream {
     /// What a text (and what follows it) says that is an EXECUTE or DEALLOCATE of a name.
     pub(super) fn about_a_name(&mut self, body: &[u8]) -> Option<Facts> {
         let facts = read(&mut self.lexer, body);
-        let about = matches!(facts.first, Verb::Execute | Verb::Deallocate) && facts.single;
+        let about = facts.single && (facts.first == Verb::Deallocate || executes(&facts));
         let named = facts.target.as_ref().is_some_and(|t| t.kind == TargetKind::Name);
         (about && named).then_some(facts)
     }
@@ -226,7 +235,7 @@ pub(super) fn executing(
     let other = client.named(name)?;
     let (subject, renamed) = match facts.first {
         // One that is about another is not executed in its turn: no chain has to be followed.
-        Verb::Execute if other.subject.is_none() => {
+        _ if executes(facts) && other.subject.is_none() => {
             (Subject::Executes(Arc::clone(other)), &other.id.server_name()[..])
         }
         Verb::Deallocate => (Subject::Closes(name.into()), own::NOTHING),
