@@ -59,14 +59,14 @@ pub(super) fn may_execute(text: &[u8], desk: &Desk<'_>) -> bool {
     let start = text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(text.len());
     match &text[start..] {
         [b'e' | b'E' | b'-' | b'/', ..] => true,
-        [b'd' | b'D', rest @ ..] => begins(rest, b"ea"),
-        [b'c' | b'C', rest @ ..] => begins(rest, b"re"),
+        [b'd' | b'D', rest @ ..] => begins(rest, *b"ea"),
+        [b'c' | b'C', rest @ ..] => begins(rest, *b"re"),
         _ => false,
     }
 }
 
-fn begins(text: &[u8], with: &[u8; 2]) -> bool {
-    text.first_chunk().is_some_and(|next: &[u8; 2]| next.eq_ignore_ascii_case(with))
+fn begins(text: &[u8], with: [u8; 2]) -> bool {
+    text.first_chunk().is_some_and(|next: &[u8; 2]| next.eq_ignore_ascii_case(&with))
 }
 
 /// Whether it executes its target.
