@@ -27,5 +27,7 @@ pub use fail::DialError;
 pub use gate::{CancelGate, InFlight};
 pub use params::Params;
 pub use settings::{Settings, quote_literal, quote_text};
-pub use statements::{Prepared, ServerStatements, StatementId, Subject, description, moment};
+pub use statements::{
+    Executes, Prepared, ServerStatements, StatementId, Subject, description, moment,
+};
 pub use told::ToldPid;

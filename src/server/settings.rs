@@ -175,7 +175,7 @@ pub fn quote_text(text: &str) -> String {
 }
 
 /// A dotted name is quoted part by part.
-fn quote_identifier(name: &str) -> String {
+pub(super) fn quote_identifier(name: &str) -> String {
     let parts: Vec<_> =
         name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
     parts.join(".")

@@ -2,8 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
+
+use super::settings::quote_identifier;
 
 /// Two independent keyed hashes make an id nobody can collide on purpose.
 static HASHES: LazyLock<(RandomState, RandomState)> =
@@ -45,10 +48,42 @@ pub struct Prepared {
 /// The other statement that the text of one is about, under a name that servers know.
 #[derive(Debug, Clone)]
 pub enum Subject {
-    /// It executes this one.
-    Executes(Arc<Prepared>),
+    /// It executes one.
+    Executes(Executes),
     /// It closes the one that its client calls this.
     Closes(Box<[u8]>),
+}
+
+/// What an EXECUTE is about.
+#[derive(Debug, Clone)]
+pub struct Executes {
+    /// The client's name of the statement.
+    pub name: Box<str>,
+    /// Where a name of it stands in the body of the Parse.
+    pub at: Range<usize>,
+    /// The statement of that name when it was last looked up, which stands there by the name servers
+    /// know.
+    pub other: Option<Arc<Prepared>>,
+}
+
+impl Executes {
+    /// The same EXECUTE and its body, where its name means `other` now; `None` where nothing has
+    /// changed. One that is about another itself is not executed in its turn: no chain has to be
+    /// followed.
+    pub fn looked_up(&self, body: &[u8], other: Option<&Arc<Prepared>>) -> Option<(Self, Vec<u8>)> {
+        let other = other.filter(|other| other.subject.is_none());
+        if self.other.as_ref().map(|before| before.id) == other.map(|now| now.id) {
+            return None;
+        }
+        let written = match other {
+            Some(other) => other.id.server_name().to_vec(),
+            None => quote_identifier(&self.name).into_bytes(),
+        };
+        let (head, tail) = (body.get(..self.at.start)?, body.get(self.at.end..)?);
+        let at = self.at.start..self.at.start + written.len();
+        let body = [head, &written, tail].concat();
+        Some((Self { name: self.name.clone(), at, other: other.cloned() }, body))
+    }
 }
 
 impl Prepared {
@@ -68,7 +103,9 @@ impl Prepared {
     /// How many bytes keeping it takes, what it executes among them.
     pub fn bytes(&self) -> usize {
         let subject = match &self.subject {
-            Some(Subject::Executes(other)) => other.body.len(),
+            Some(Subject::Executes(Executes { name, other, .. })) => {
+                name.len() + other.as_ref().map_or(0, |other| other.body.len())
+            }
             Some(Subject::Closes(name)) => name.len(),
             None => 0,
         };
@@ -84,14 +121,30 @@ impl Prepared {
     pub fn under(&self, salt: u64) -> Arc<Self> {
         Self::about(self.subject.clone(), &self.body, salt, self.notes)
     }
+
+    /// The same EXECUTE, where its name means `other` now; `None` where nothing has changed.
+    pub fn looked_up(&self, other: Option<&Arc<Self>>) -> Option<Arc<Self>> {
+        let Some(Subject::Executes(executes)) = &self.subject else { return None };
+        let (executes, body) = executes.looked_up(&self.body, other)?;
+        let subject = Some(Subject::Executes(executes));
+        Some(Self::about(subject, &body, self.salt, self.notes))
+    }
 }
 
 impl Subject {
     /// The statement that is executed.
     pub fn executed(&self) -> Option<&Arc<Prepared>> {
         match self {
-            Self::Executes(other) => Some(other),
+            Self::Executes(executes) => executes.other.as_ref(),
             Self::Closes(_) => None,
+        }
+    }
+
+    /// The client's name of the statement.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Self::Executes(executes) => executes.name.as_bytes(),
+            Self::Closes(name) => name,
         }
     }
 
@@ -268,8 +321,29 @@ mod tests {
     fn a_statement_takes_what_it_executes_with_it() {
         let other = Prepared::new(&[0; 1_000], 0, 0);
         assert_eq!(other.bytes(), 1_000);
-        let subject = Some(Subject::Executes(other));
-        assert_eq!(Prepared::about(subject, &[0; 10], 0, 0).bytes(), 1_010);
+        let executes = Executes { name: "s1".into(), at: 0..0, other: Some(other) };
+        let subject = Some(Subject::Executes(executes));
+        assert_eq!(Prepared::about(subject, &[0; 10], 0, 0).bytes(), 1_012);
+    }
+
+    #[test]
+    fn an_execute_is_about_what_its_name_means_now() {
+        let [one, two] = [1_u8, 2].map(|n| Prepared::new(&[n], 0, 0));
+        let executes = Executes { name: "s\"1".into(), at: 8..12, other: None };
+        let body = b"execute \"s1\"(1)\0\0\0";
+        let execute = Prepared::about(Some(Subject::Executes(executes)), body, 0, 0);
+        assert!(execute.looked_up(None).is_none());
+        let name = |of: &Prepared| String::from_utf8(of.id.server_name().to_vec()).expect("ASCII");
+        let text = |of: &Prepared| String::from_utf8(of.body.to_vec()).expect("UTF-8");
+        let first = execute.looked_up(Some(&one)).expect("another");
+        assert_eq!(text(&first), format!("execute {}(1)\0\0\0", name(&one)));
+        assert!(first.looked_up(Some(&one)).is_none());
+        let second = first.looked_up(Some(&two)).expect("another");
+        assert_eq!(text(&second), format!("execute {}(1)\0\0\0", name(&two)));
+        let none = second.looked_up(None).expect("none");
+        assert_eq!(text(&none), "execute \"s\"\"1\"(1)\0\0\0");
+        assert!(none.executes().is_none() && none.looked_up(Some(&first)).is_none());
+        assert_eq!(none.looked_up(Some(&one)).expect("again").id, first.id);
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub(super) struct ClientStatements {
     unnamed: Unnamed,
     /// Bytes of the named ones.
     bytes: usize,
+    /// There was a named one about another.
+    about: bool,
 }
 
 impl ClientStatements {
@@ -186,17 +188,44 @@ impl ClientStatements {
         }
     }
 
-    /// Puts `fresh`, of the same text, in the place of the named statement.
+    /// Puts `fresh`, of the same text as its client wrote it, in the place of the named statement.
     pub(super) fn replace(&mut self, name: &[u8], fresh: &Arc<Prepared>) {
         if let Some(entry) = self.named.as_mut().and_then(|map| map.get_mut(name)) {
+            self.bytes = self.bytes - entry.prepared.bytes() + fresh.bytes();
             entry.prepared = Arc::clone(fresh);
             entry.told = Told::Nothing;
         }
     }
 
+    /// An EXECUTE executes what its name means when it is bound: looks that up for the statement of
+    /// this name. `true` where the unnamed statement is another for it.
+    pub(super) fn look_up(&mut self, name: &[u8]) -> bool {
+        if !name.is_empty() {
+            let other = self.subject(name).and_then(|subject| self.named(subject.name()));
+            let fresh = self.named_about(name).and_then(|execute| execute.looked_up(other));
+            if let Some(fresh) = fresh {
+                self.replace(name, &fresh);
+            }
+            return false;
+        }
+        let Unnamed { body: Some(body), subject: Some(Subject::Executes(executes)) } =
+            &self.unnamed
+        else {
+            return false;
+        };
+        let Some((executes, body)) = executes.looked_up(body, self.named(executes.name.as_bytes()))
+        else {
+            return false;
+        };
+        self.unnamed =
+            Unnamed { body: Some(body.into()), subject: Some(Subject::Executes(executes)) };
+        true
+    }
+
     /// Takes a named statement in.
     pub(super) fn insert(&mut self, name: &[u8], prepared: Arc<Prepared>, read: Read) {
         self.bytes += name.len() + prepared.bytes();
+        self.about |= prepared.subject.is_some();
         let (told, asked, bound) = (Told::Nothing, moment(), false);
         let entry = Entry { prepared, told, read, asked, bound };
         let replaced = self.named.get_or_insert_default().insert(name.into(), entry);
@@ -258,10 +287,17 @@ impl ClientStatements {
         self.unnamed.subject.as_ref()
     }
 
-    /// The client's name of the statement that the one of this name closes.
-    pub(super) fn closed_by(&self, name: &[u8]) -> Option<&[u8]> {
-        let named = || self.named(name)?.subject.as_ref();
-        if name.is_empty() { self.unnamed_subject() } else { named() }?.closed()
+    /// What else the statement of this name is about.
+    pub(super) fn subject(&self, name: &[u8]) -> Option<&Subject> {
+        if name.is_empty() {
+            return self.unnamed_subject();
+        }
+        self.named_about(name)?.subject.as_ref()
+    }
+
+    /// The statement of that name, if any of them may be about another.
+    fn named_about(&self, name: &[u8]) -> Option<&Arc<Prepared>> {
+        self.about.then(|| self.named(name)).flatten()
     }
 
     /// Forgets the unnamed statement. Gives it, if there was one.

@@ -5,7 +5,7 @@
 //! of these waits for the first, and has the second closed before it.
 
 use super::execute::Renaming;
-use super::named::UNCERTAIN;
+use super::fresh::UNCERTAIN;
 use super::{Body, Desk, Stop, Upstream, read};
 use crate::session::lexer::{Facts, Hints};
 use crate::session::relay::exchange::{Own, Reply, Sent};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::unnamed::drops_unnamed;
 use super::{Desk, Stop, Upstream, read};
-use crate::server::{Prepared, Subject};
+use crate::server::{Executes, Prepared, Subject};
 use crate::session::lexer::{Facts, Hints, NAME_BYTES_MAX, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
@@ -69,6 +69,13 @@ fn begins(text: &[u8], with: [u8; 2]) -> bool {
     text.first_chunk().is_some_and(|next: &[u8; 2]| next.eq_ignore_ascii_case(&with))
 }
 
+/// The statement of this name is used: an EXECUTE is about what its name means now.
+pub(super) fn look_up(name: &[u8], desk: &mut Desk<'_>) {
+    if !desk.exchange.is_skipping() && desk.client.look_up(name) {
+        desk.server.unnamed_is_gone();
+    }
+}
+
 /// Whether it executes its target.
 fn executes(facts: &Facts) -> bool {
     matches!(facts.first, Verb::Execute | Verb::Explain | Verb::Create)
@@ -102,17 +109,19 @@ impl Upstream {
         }
         let out = self.outbox.after(&mut self.buffer);
         match subject {
-            Subject::Executes(other) => {
+            Subject::Executes(Executes { other, .. }) => {
                 // Who fails to prepare it skips to a Sync. One in the client's own batch would end
                 // that: there is one behind it.
                 let apart = !desk.exchange.is_unsynced();
-                if own::ensure(&other, out, desk) && apart {
+                if other.as_ref().is_some_and(|other| own::ensure(other, out, desk)) && apart {
                     own::sync(out);
                     desk.exchange.sent(Sent::Sync, Reply::Drop);
                 }
                 out.message(tag::QUERY, |b| b.extend_from_slice(&body));
                 Self::sent_query(desk);
-                self.note_executed(&other);
+                if let Some(other) = other {
+                    self.note_executed(&other);
+                }
             }
             Subject::Closes(name) => {
                 let before = desk.client.forget_unnamed();
@@ -212,6 +221,25 @@ impl Upstream {
         Ok(None)
     }
 
+    /// Describe of an EXECUTE whose statement is gone is refused for that one. `false`: of any other.
+    pub(super) fn describe_gone(
+        &mut self,
+        header: Header,
+        name: &[u8],
+        desk: &mut Desk<'_>,
+    ) -> bool {
+        look_up(name, desk);
+        let Some(Subject::Executes(Executes { name: gone, other: None, .. })) =
+            desk.client.subject(name)
+        else {
+            return false;
+        };
+        own::describe(gone.as_bytes(), self.outbox.after(&mut self.buffer));
+        self.buffer.skip(header.total());
+        desk.exchange.sent(Sent::Describe(None), Reply::Forward);
+        true
+    }
+
     /// Notes a message that closes the client's statement of that name, unless it fails.
     fn sent_closing(sent: Sent, name: Box<[u8]>, desk: &mut Desk<'_>) {
         if let Some(closed) = desk.client.named(&name).map(Arc::clone) {
@@ -231,17 +259,17 @@ pub(super) fn executing(
     client: &ClientStatements,
 ) -> Option<Executing> {
     let target = facts.target.as_ref()?;
-    let name = target.name.as_bytes();
-    let other = client.named(name)?;
-    let (subject, renamed) = match facts.first {
-        // One that is about another is not executed in its turn: no chain has to be followed.
-        _ if executes(facts) && other.subject.is_none() => {
-            (Subject::Executes(Arc::clone(other)), &other.id.server_name()[..])
-        }
-        Verb::Deallocate => (Subject::Closes(name.into()), own::NOTHING),
-        _ => return None,
-    };
-    let (start, end) = (target.start as usize, (target.start + target.len) as usize);
-    let body = [body.get(..start)?, renamed, body.get(end..)?].concat();
-    Some(Executing { subject, body })
+    let other = client.named(target.name.as_bytes())?;
+    let at = target.start as usize..(target.start + target.len) as usize;
+    if facts.first == Verb::Deallocate {
+        let subject = Subject::Closes(target.name.as_bytes().into());
+        let body = [body.get(..at.start)?, own::NOTHING, body.get(at.end..)?].concat();
+        return Some(Executing { subject, body });
+    }
+    if !executes(facts) {
+        return None;
+    }
+    let executes = Executes { name: target.name.as_str().into(), at, other: None };
+    let (executes, body) = executes.looked_up(body, Some(other))?;
+    Some(Executing { subject: Subject::Executes(executes), body })
 }

@@ -2,6 +2,7 @@
 
 mod admit;
 mod execute;
+mod fresh;
 mod named;
 mod note;
 mod skip;

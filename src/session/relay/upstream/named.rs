@@ -2,21 +2,16 @@
 //! needed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::admit::{Manner, UNREAD, is_odd};
-use super::execute::{Executing, Renaming, executing, may_execute};
+use super::execute::{Executing, Renaming, executing, look_up, may_execute};
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::{Prepared, Subject};
 use crate::session::lexer::Hints;
 use crate::session::relay::exchange::{Reply, Retaken, Sent, Undo};
 use crate::session::relay::statement_messages as own;
-use crate::session::statements::{Read, Use};
+use crate::session::statements::Read;
 use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
-
-/// Behind these it is not known what a statement is read under.
-pub(super) const UNCERTAIN: Hints =
-    Hints::of(&[Hints::SET, Hints::READ_BY, Hints::TEMP, Hints::EXECUTE, Hints::UNSURE]);
 
 /// Behind these there may be statements that were prepared by SQL.
 const PREPARES: Hints = Hints::of(&[Hints::PREPARE, Hints::DO, Hints::CALL]);
@@ -57,6 +52,7 @@ impl Upstream {
                     if self.awaits(&name, desk) {
                         return Ok(Some(Stop::Starved));
                     }
+                    look_up(&name, desk);
                     if let Some(stale) = self.stale(&name, desk) {
                         // Asked about once the server has answered what pgusher put before it.
                         if desk.exchange.is_done() {
@@ -83,7 +79,9 @@ impl Upstream {
                 if kind == b'S' && self.awaits(&name, desk) {
                     return Ok(Some(Stop::Starved));
                 }
-                self.describe(header, kind, &name, desk);
+                if kind == b'P' || !self.describe_gone(header, &name, desk) {
+                    self.describe(header, kind, &name, desk);
+                }
                 Ok(None)
             }
             _ => {
@@ -266,73 +264,6 @@ impl Upstream {
         self.runs = true;
         self.hints |= self.always | hints;
         self.always | hints
-    }
-
-    /// What a statement prepared now is read under. Where that is not certain it is shared with
-    /// nobody.
-    fn salt(&self, desk: &Desk<'_>) -> u64 {
-        static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
-        let certain = !self.hints.intersects(UNCERTAIN);
-        match desk.salt {
-            Some(salt) if certain => salt,
-            _ => NEXT.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-
-    /// What statements are read under now, where that is certain.
-    fn certain_salt(&self, desk: &Desk<'_>) -> Option<u64> {
-        let certain = !self.hints.intersects(UNCERTAIN);
-        desk.salt.filter(|_| certain)
-    }
-
-    /// What a statement of the client's that was read under something else, before a migration say,
-    /// is to be read under, if it may be prepared anew: outside a transaction.
-    fn outdated(&self, prepared: &Prepared, desk: &Desk<'_>) -> Option<u64> {
-        let salt = self.certain_salt(desk).filter(|salt| *salt != prepared.salt)?;
-        desk.exchange.is_between().then_some(salt)
-    }
-
-    /// An outdated statement whose description the client goes by: it has to be compared first.
-    fn stale(&self, name: &[u8], desk: &Desk<'_>) -> Option<Arc<Prepared>> {
-        let prepared = desk.client.named(name)?;
-        self.outdated(prepared, desk)?;
-        desk.client.was_told(name).then(|| Arc::clone(prepared))
-    }
-
-    /// The statement to be used where the client uses its own, and the place of this message if it
-    /// may be sent again.
-    ///
-    /// An outdated one is prepared anew: nobody goes by what it was. One that has become stale past
-    /// pgusher PostgreSQL refuses. Where the message could not be sent again, in a transaction say,
-    /// only what was prepared since the client asked for it is used: by then its text was read as it
-    /// would be read directly. One that was described is left to PostgreSQL: nothing compares it.
-    fn fresh(
-        &mut self,
-        name: &[u8],
-        used: Use,
-        desk: &mut Desk<'_>,
-    ) -> (Arc<Prepared>, Option<usize>) {
-        let Use { prepared, told, asked, .. } = used;
-        if desk.exchange.is_harmless() {
-            let kept = self.certain_salt(desk).map(|_| self.keep(desk));
-            let Some(salt) = self.outdated(&prepared, desk) else { return (prepared, kept) };
-            let fresh = prepared.under(salt);
-            desk.client.replace(name, &fresh);
-            return (fresh, kept);
-        }
-        if !told && self.certain_salt(desk).is_some() {
-            desk.server.forget_older(prepared.id, asked);
-        }
-        (prepared, None)
-    }
-
-    /// The place of the next message, which is kept there.
-    fn keep(&mut self, desk: &mut Desk<'_>) -> usize {
-        if !self.buffer.is_keeping() {
-            // Their places are others' now.
-            desk.exchange.forget_kept();
-        }
-        self.buffer.keep()
     }
 
     fn describe(&mut self, header: Header, kind: u8, name: &[u8], desk: &mut Desk<'_>) {

@@ -128,11 +128,11 @@ impl Upstream {
             let id = || desk.client.named(name).map(|prepared| prepared.id);
             forgets && !desk.exchange.is_quiet() || desk.exchange.doubts_named(name, id)
         };
-        // What it closes may be in doubt, too.
-        let closed = || desk.client.closed_by(name);
+        // What it is about may be in doubt, too.
+        let about = || desk.client.subject(name);
         let doubted = doubted
             || desk.exchange.is_naming()
-                && closed().is_some_and(|name| desk.exchange.doubts_named(name, || None));
+                && about().is_some_and(|it| desk.exchange.doubts_named(it.name(), || None));
         self.waits = doubted && desk.exchange.will_be_quiet(false);
         self.waits
     }
