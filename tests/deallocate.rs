@@ -246,6 +246,45 @@ fn a_name_that_is_taken_hurts_nobody() {
     world.assert_no_panic();
 }
 
+/// psqlODBC closes what it has prepared in a text of three statements, inside a savepoint.
+#[test]
+fn one_statement_of_several_deallocates_or_executes() {
+    let world = small("2");
+    let mut client = world.session(0);
+    let prepare = [wire::parse("_PLAN1", "select 1"), wire::sync()];
+    let closed = "savepoint s;DEALLOCATE \"_PLAN1\";release s";
+    let gone = [wire::bind("_PLAN1", &[]), wire::sync()];
+    for (said, wanted) in [
+        (closed, "C C C ZT "),
+        ("select 1; execute \"_PLAN1\"; select 2", "T D1 C T D1 C T D2 C ZT "),
+        ("execute \"_PLAN1\"; rollback; begin", "T D1 C C C ZT "),
+        ("deallocate \"_PLAN1\"; select 1", "C T D1 C ZT "),
+    ] {
+        assert_eq!(told(&mut client, &prepare, 1), "1 ZI ", "{said}");
+        // Its next transaction is on the other server, or on one dialled for it.
+        let mut busy = world.session(0);
+        busy.query("begin").unwrap();
+        client.query("begin").unwrap();
+        assert_eq!(told(&mut client, &[wire::query(said)], 1), wanted, "{said}");
+        client.query("rollback").unwrap();
+        busy.query("rollback").unwrap();
+        if said.to_lowercase().contains("deallocate") {
+            assert_eq!(told(&mut client, &gone, 1), "E26000 ZI ", "{said}");
+        } else {
+            client.query("deallocate \"_PLAN1\"").unwrap();
+        }
+    }
+    // In a transaction that has failed nothing is closed before its end.
+    told(&mut client, &prepare, 1);
+    client.query("begin; savepoint s").unwrap();
+    client.query("select 1/0").unwrap_err();
+    assert_eq!(told(&mut client, &[wire::query(closed)], 1), "E25P02 ZE ");
+    let behind = [wire::query("rollback to s; deallocate \"_PLAN1\"; commit")];
+    assert_eq!(told(&mut client, &behind, 1), "C C C ZI ");
+    assert_eq!(told(&mut client, &gone, 1), "E26000 ZI ");
+    world.assert_no_panic();
+}
+
 /// A text that comes in two halves is about the client's name, too, where nothing else is prepared.
 #[test]
 fn a_text_that_comes_in_halves_is_renamed() {

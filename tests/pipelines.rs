@@ -331,7 +331,15 @@ fn pipelines_of_anything_are_answered_as_by_postgresql() {
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 33).unwrap() % below
     };
-    let queries = ["select 4", "deallocate s1", "execute s1", "deallocate all", "select 1/0"];
+    let queries = [
+        "select 4",
+        "deallocate s1",
+        "execute s1",
+        "deallocate all",
+        "select 1/0",
+        "select 5; execute s1",
+        "savepoint a; deallocate s1; release a",
+    ];
     for round in 0..400 {
         let mut said = Vec::new();
         for _ in 0..=next(12) {
@@ -353,7 +361,7 @@ fn pipelines_of_anything_are_answered_as_by_postgresql() {
                 }
                 7 => close(name),
                 8 => wire::bind("nope", &[]),
-                9 => wire::query(queries[next(5)]),
+                9 => wire::query(queries[next(7)]),
                 _ => wire::sync(),
             });
         }

@@ -22,6 +22,9 @@ pub struct Facts {
     pub first: Verb,
     /// Whether there is exactly one statement.
     pub single: bool,
-    /// The name that the statement is about, where it is the only one and of a kind that has one.
+    /// The name that the statement is about, where it is the only one and of a kind that has one. Of
+    /// several statements, what the only EXECUTE or DEALLOCATE among them is about.
     pub target: Option<Target>,
+    /// The word that has this target: EXECUTE under EXPLAIN, CREATE above AS EXECUTE.
+    pub aim: Verb,
 }

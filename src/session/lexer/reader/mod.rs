@@ -7,13 +7,15 @@
 mod follow;
 mod name;
 
+use name::Notes;
+
 use super::body::{Body, named};
 use super::call::{Call, Event};
 use super::key::{Key, Known};
 use super::setting::{NAME_BYTES_MAX, Setting};
 use super::target::Span;
 use super::word::Word;
-use super::{Facts, Hints, Target, Verb};
+use super::{Facts, Hints, Verb};
 
 /// Reads one text.
 #[derive(Debug, Default)]
@@ -47,17 +49,6 @@ pub(super) struct Reader {
     setting: Setting,
     call: Call,
     notes: Option<Box<Notes>>,
-}
-
-/// What only few texts need.
-#[derive(Debug, Default)]
-struct Notes {
-    settings: Vec<String>,
-    target: Option<Target>,
-    /// The name in SET.
-    name: Vec<u8>,
-    /// The name in `set_config`.
-    capture: Vec<u8>,
 }
 
 /// What the next word of the statement would be.
@@ -279,11 +270,14 @@ impl Reader {
             first: self.first,
             single,
             target: None,
+            aim: Verb::None,
         };
         let mut notes = self.notes.take();
         if let Some(notes) = &mut notes {
             facts.settings = std::mem::take(&mut notes.settings);
-            facts.target = notes.target.take().filter(|_| single);
+            if let Some((target, verb)) = Self::kept_target(notes, single) {
+                (facts.target, facts.aim) = (Some(target), verb);
+            }
         }
         *self = Self { notes, ..Self::default() };
         facts
@@ -293,7 +287,7 @@ impl Reader {
     pub(super) fn reset(&mut self) {
         let notes = self.notes.take().map(|mut notes| {
             notes.settings.clear();
-            notes.target = None;
+            (notes.target, notes.kept, notes.prepared) = (None, None, 0);
             notes
         });
         *self = Self { notes, ..Self::default() };
@@ -365,6 +359,7 @@ impl Reader {
             let verdict = self.call.end();
             self.settle(verdict);
         }
+        self.keep_target();
         if self.begun {
             self.statements = self.statements.saturating_add(1);
             self.runs |= !self.code && !self.verb.is_inert();

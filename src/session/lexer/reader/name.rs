@@ -7,6 +7,22 @@ use crate::session::lexer::setting::{NAME_BYTES_MAX, NAMES_MAX, Take, is_parsed_
 use crate::session::lexer::target::Span;
 use crate::session::lexer::{Hints, Target, TargetKind, Verb};
 
+/// What only few texts need.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) settings: Vec<String>,
+    /// Of the statement at hand.
+    pub(super) target: Option<Target>,
+    /// Of the first statement, or of the last one about what is prepared.
+    pub(super) kept: Option<(Target, Verb)>,
+    /// How many of them are about what is prepared.
+    pub(super) prepared: u32,
+    /// The name in SET.
+    pub(super) name: Vec<u8>,
+    /// The name in `set_config`.
+    pub(super) capture: Vec<u8>,
+}
+
 impl Reader {
     pub(super) fn take(&mut self, take: Take, token: Option<Token<'_>>) {
         match take {
@@ -98,9 +114,6 @@ impl Reader {
 
     fn aim_at(&mut self, name: &[u8], span: Span) {
         self.step = Step::Idle;
-        if self.statements > 0 {
-            return;
-        }
         let Ok(name) = std::str::from_utf8(name) else { return self.doubt() };
         let Span { start, len } = span;
         let target = Target { name: name.to_owned(), kind: TargetKind::Name, start, len };
@@ -112,18 +125,33 @@ impl Reader {
         if self.verb == Verb::Discard {
             self.add(Hints::NO_BLOCK);
         }
-        if self.statements > 0 {
-            return;
-        }
         let Span { start, len } = span;
         let target = Target { name: String::new(), kind: TargetKind::All, start, len };
         self.notes().target = Some(target);
     }
 
     pub(super) fn forget_target(&mut self) {
-        if self.statements == 0 {
-            self.notes().target = None;
+        self.notes().target = None;
+    }
+
+    /// The statement is over: keeps its target if it may be the text's.
+    pub(super) fn keep_target(&mut self) {
+        let (first, verb) = (self.statements == 0, self.verb);
+        let prepared = self.own.intersects(Hints::EXECUTE | Hints::DEALLOCATE);
+        let Some(notes) = &mut self.notes else { return };
+        let Some(target) = notes.target.take() else { return };
+        if prepared {
+            notes.prepared = notes.prepared.saturating_add(1);
         }
+        if prepared || first {
+            notes.kept = Some((target, verb));
+        }
+    }
+
+    /// The text's target, and the word that has it.
+    pub(super) fn kept_target(notes: &mut Notes, single: bool) -> Option<(Target, Verb)> {
+        let prepared = std::mem::take(&mut notes.prepared);
+        notes.kept.take().filter(|_| single || prepared == 1)
     }
 
     pub(super) fn called(&mut self, event: Event) {

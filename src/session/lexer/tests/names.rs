@@ -61,14 +61,19 @@ fn targets_are_found_where_they_stand() {
         ("RESET ALL", "*ALL*", "ALL"),
         ("RESET TIME ZONE", "timezone", "TIME ZONE"),
         ("RESET role", "role", "role"),
+        ("EXECUTE p; SELECT 1", "p", "p"),
+        ("SELECT 1; EXPLAIN EXECUTE P(1)", "p", "P"),
+        ("SAVEPOINT s;DEALLOCATE \"P\";RELEASE s", "P", "\"P\""),
     ] {
         let wanted = Some((name.to_owned(), written.to_owned()));
         assert_eq!(target(text), wanted, "{text}");
     }
     for text in [
         "SELECT 1",
-        "EXECUTE p; SELECT 1",
-        "SELECT 1; EXECUTE p",
+        "EXECUTE p; EXECUTE p",
+        "DEALLOCATE ALL; EXECUTE p",
+        "SET a = 1; SELECT 1",
+        "SELECT 1; SET a = 1",
         "PREPARE TRANSACTION 'x'",
         "SET TRANSACTION READ ONLY",
         "COMMIT PREPARED 'x'",

@@ -34,7 +34,7 @@ impl Upstream {
             Admission::Wait => return Some(Stop::Starved),
             Admission::Never => return Some(Stop::Never),
         };
-        match self.rename_in_query(header, desk) {
+        match self.rename_in_query(header, read.as_ref(), desk) {
             Renaming::None => {}
             Renaming::Done => return None,
             Renaming::Awaits => return Some(Stop::Starved),

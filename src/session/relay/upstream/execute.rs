@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::unnamed::drops_unnamed;
 use super::{Desk, Stop, Upstream, read};
 use crate::server::{Executes, Prepared, Subject};
-use crate::session::lexer::{Facts, Hints, NAME_BYTES_MAX, TargetKind, Verb};
+use crate::session::lexer::{Facts, NAME_BYTES_MAX, TargetKind, Verb};
 use crate::session::relay::exchange::{Reply, Sent, Undo};
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::ClientStatements;
@@ -52,8 +52,7 @@ pub(super) enum Renaming {
 
 /// Whether it is worth reading a text for an EXECUTE or DEALLOCATE of a client's statement.
 pub(super) fn may_execute(text: &[u8], desk: &Desk<'_>) -> bool {
-    // What was closed may yet turn out not to be.
-    if desk.client.len() == 0 && !desk.exchange.is_naming() {
+    if !may_name(desk) {
         return false;
     }
     let start = text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(text.len());
@@ -63,6 +62,11 @@ pub(super) fn may_execute(text: &[u8], desk: &Desk<'_>) -> bool {
         [b'c' | b'C', rest @ ..] => begins(rest, *b"re"),
         _ => false,
     }
+}
+
+/// Whether a name may be one of the client's statements: what was closed may yet turn out not to be.
+fn may_name(desk: &Desk<'_>) -> bool {
+    desk.client.len() > 0 || desk.exchange.is_naming()
 }
 
 fn begins(text: &[u8], with: [u8; 2]) -> bool {
@@ -76,31 +80,42 @@ pub(super) fn look_up(name: &[u8], desk: &mut Desk<'_>) {
     }
 }
 
-/// Whether it executes its target.
-fn executes(facts: &Facts) -> bool {
-    matches!(facts.first, Verb::Execute | Verb::Explain | Verb::Create)
-        && facts.hints.contains(Hints::EXECUTE)
+/// The name of a prepared statement that a text executes or deallocates.
+fn prepared_name(facts: &Facts) -> Option<&[u8]> {
+    let about = matches!(facts.aim, Verb::Execute | Verb::Create | Verb::Deallocate);
+    let target = facts.target.as_ref().filter(|target| about && target.kind == TargetKind::Name)?;
+    Some(target.name.as_bytes())
 }
 
 impl Upstream {
-    /// A simple query that may execute or close a statement prepared by the protocol.
-    pub(super) fn rename_in_query(&mut self, header: Header, desk: &mut Desk<'_>) -> Renaming {
+    /// A simple query that may execute or close a statement prepared by the protocol, among others.
+    pub(super) fn rename_in_query(
+        &mut self,
+        header: Header,
+        read: Option<&Facts>,
+        desk: &mut Desk<'_>,
+    ) -> Renaming {
+        let Some(facts) = read.filter(|facts| prepared_name(facts).is_some()) else {
+            return Renaming::None;
+        };
         let Some(message) = self.buffer.unparsed().get(HEADER_BYTES..header.total()) else {
             return Renaming::None;
         };
-        // In a transaction that has failed nothing is executed or closed.
-        let failed = desk.exchange.is_quiet() && desk.exchange.status() == b'E';
-        if !may_execute(message, desk) || failed || desk.exchange.is_skipping() {
+        if !may_name(desk) || desk.exchange.is_skipping() {
             return Renaming::None;
         }
         let message = message.to_vec();
-        let Some(facts) = self.about_a_name(&message) else { return Renaming::None };
-        if self.awaits_target(&facts, desk) {
+        if self.awaits_target(facts, desk) {
             return Renaming::Awaits;
         }
-        let Some(Executing { subject, body }) = executing(&facts, &message, desk.client) else {
+        let Some(Executing { subject, body }) = executing(facts, &message, desk.client) else {
             return Renaming::None;
         };
+        // In a transaction that has failed nothing is executed, and closed only behind what ends it.
+        let failed = desk.exchange.is_quiet() && desk.exchange.status() == b'E';
+        if failed && (facts.single || subject.executed().is_some()) {
+            return Renaming::None;
+        }
         // One more Sync would end what the server may be skipping.
         let skips = desk.exchange.may_skip() && desk.exchange.will_be_quiet(false);
         if skips && subject.executed().is_some_and(|other| !desk.server.touch(other.id)) {
@@ -130,7 +145,7 @@ impl Upstream {
                 Self::sent_closing(Sent::Query, name, desk);
             }
         }
-        self.note(&facts);
+        self.note(facts);
         self.buffer.skip(header.total());
         Renaming::Done
     }
@@ -138,9 +153,7 @@ impl Upstream {
     /// What a text (and what follows it) says that is an EXECUTE or DEALLOCATE of a name.
     pub(super) fn about_a_name(&mut self, body: &[u8]) -> Option<Facts> {
         let facts = read(&mut self.lexer, body);
-        let about = facts.single && (facts.first == Verb::Deallocate || executes(&facts));
-        let named = facts.target.as_ref().is_some_and(|t| t.kind == TargetKind::Name);
-        (about && named).then_some(facts)
+        (facts.single && prepared_name(&facts).is_some()).then_some(facts)
     }
 
     /// Parse of an unnamed EXECUTE or DEALLOCATE of a statement prepared by the protocol.
@@ -261,14 +274,12 @@ pub(super) fn executing(
     let target = facts.target.as_ref()?;
     let other = client.named(target.name.as_bytes())?;
     let at = target.start as usize..(target.start + target.len) as usize;
-    if facts.first == Verb::Deallocate {
+    if facts.aim == Verb::Deallocate {
         let subject = Subject::Closes(target.name.as_bytes().into());
         let body = [body.get(..at.start)?, own::NOTHING, body.get(at.end..)?].concat();
         return Some(Executing { subject, body });
     }
-    if !executes(facts) {
-        return None;
-    }
+    prepared_name(facts)?;
     let executes = Executes { name: target.name.as_str().into(), at, other: None };
     let (executes, body) = executes.looked_up(body, Some(other))?;
     Some(Executing { subject: Subject::Executes(executes), body })

@@ -120,19 +120,20 @@ impl Upstream {
     /// answered: an earlier group has changed it behind something that may fail, and throw that
     /// away. Waited for is only what comes without another word from the client.
     pub(super) fn awaits(&mut self, name: &[u8], desk: &Desk<'_>) -> bool {
+        let id = |name: &[u8]| desk.client.named(name).map(|prepared| prepared.id);
         let doubted = if name.is_empty() {
             desk.exchange.doubts_unnamed()
         } else {
             // Names that are being forgotten mean nothing in a moment.
             let forgets = self.hints.intersects(Hints::DISCARD | Hints::DEALLOCATE);
-            let id = || desk.client.named(name).map(|prepared| prepared.id);
-            forgets && !desk.exchange.is_quiet() || desk.exchange.doubts_named(name, id)
+            forgets && !desk.exchange.is_quiet() || desk.exchange.doubts_named(name, || id(name))
         };
         // What it is about may be in doubt, too.
-        let about = || desk.client.subject(name);
         let doubted = doubted
             || desk.exchange.is_naming()
-                && about().is_some_and(|it| desk.exchange.doubts_named(it.name(), || None));
+                && desk.client.subject(name).is_some_and(|subject| {
+                    desk.exchange.doubts_named(subject.name(), || id(subject.name()))
+                });
         self.waits = doubted && desk.exchange.will_be_quiet(false);
         self.waits
     }
