@@ -151,6 +151,11 @@ fn sqlalchemy_sees_what_it_sees_directly() {
 }
 
 #[test]
+fn django_sees_what_it_sees_directly() {
+    tour(tools::python, "django_tour.py");
+}
+
+#[test]
 fn psycopg2_sees_what_it_sees_directly() {
     tour(tools::python, "psycopg2_tour.py");
 }
@@ -163,6 +168,11 @@ fn pg8000_sees_what_it_sees_directly() {
 #[test]
 fn node_pg_sees_what_it_sees_directly() {
     tour(tools::node, "node_pg.js");
+}
+
+#[test]
+fn postgres_js_sees_what_it_sees_directly() {
+    tour(tools::node, "postgres_js.js");
 }
 
 #[test]
@@ -212,13 +222,16 @@ fn on_postgresql_18_it_is_the_same() {
         "psycopg_async.py",
         "asyncpg_tour.py",
         "sqlalchemy_tour.py",
+        "django_tour.py",
         "psycopg2_tour.py",
         "pg8000_tour.py",
     ];
     std::thread::scope(|scope| {
         scope.spawn(|| python.map(|script| tour_in(&world, tools::python, script)));
         scope.spawn(|| {
-            tour_in(&world, tools::node, "node_pg.js");
+            for script in ["node_pg.js", "postgres_js.js"] {
+                tour_in(&world, tools::node, script);
+            }
             for script in ["psql.sh", "pgbench.sh"] {
                 tour_in(&world, || tools::program("sh"), script);
             }

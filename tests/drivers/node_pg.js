@@ -1,40 +1,17 @@
 // node's `pg`: pool, cursors, COPY streams, named statements.
 'use strict'
-const fs = require('fs')
-const { createRequire } = require('module')
-const path = require('path')
-const load = createRequire(path.join(__dirname, '..', 'node', 'package.json'))
+const { failed, load, mask, say, section, tls, env } = require('./common')
 const { Client, Pool } = load('pg')
 const Cursor = load('pg-cursor')
 const copy = load('pg-copy-streams')
 const { pipeline } = require('stream/promises')
 const { Readable, Writable } = require('stream')
 
-const env = process.env
 const words = () => ({
   host: env.T_HOST, port: Number(env.T_PORT), user: env.T_USER, password: env.T_PASSWORD || undefined,
   database: env.T_DATABASE, options: env.T_OPTIONS || undefined, application_name: 'drivers',
-  ssl: env.T_CA ? { ca: fs.readFileSync(env.T_CA, 'utf8'), rejectUnauthorized: true } : false,
-  connectionTimeoutMillis: 20000,
+  ssl: tls(), connectionTimeoutMillis: 20000,
 })
-const mask = (text) => [env.T_DATABASE, env.T_ROLE].reduce((t, n) => (n ? t.split(n).join('<name>') : t), text)
-const show = (value) => {
-  if (Buffer.isBuffer(value)) return `bytes[${value.length}] ${value.subarray(0, 30).toString('hex')}`
-  if (typeof value === 'string' && value.length > 400) return `str[${value.length}]`
-  if (value instanceof Date) return value.toISOString()
-  if (Array.isArray(value)) return '[' + value.map(show).join(', ') + ']'
-  if (value && typeof value === 'object') return '{' + Object.entries(value).map(([k, v]) => `${k}: ${show(v)}`).join(', ') + '}'
-  return JSON.stringify(value) ?? 'undefined'
-}
-const say = (what, ...values) => console.log(mask(`${what}: ${values.map(show).join(' | ')}`))
-const section = (name) => console.log(`== ${name}`)
-const failed = async (what, promise) => {
-  try {
-    say(what, 'no error', (await promise)?.rowCount)
-  } catch (e) {
-    say(what, e.severity, e.code, e.message, e.detail, e.position)
-  }
-}
 
 const TYPES = [
   'true', 'null::int', '(-32768)::int2', '2147483647::int4', '(-9223372036854775808)::int8', '1.5::float4',
