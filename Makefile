@@ -4,7 +4,8 @@
 # make soak-tenants  1,000 tenants on one PostgreSQL for ten minutes (10 GB of disk), noisy neighbours,
 #              several processes
 # make regress-lexer  the lexer against what the catalog shows, on that suite's every statement
-# make regress the suites of PostgreSQL and three drivers, directly and through pgusher (tests/regress/run -h)
+# make regress the suites of PostgreSQL and five drivers, and tours of others, directly and through pgusher
+#              (tests/regress/run -h; scripts/install drivers brings the languages)
 # make fuzz    the lexer under libFuzzer for an hour (needs nightly Rust and cargo-fuzz)
 # make bench   speed beside PgBouncer, bench/RESULTS.md (an hour; ARGS=--quick: ten minutes)
 # make lint    format, clippy, what may come into the build

@@ -4,12 +4,14 @@ import difflib
 import json
 import re
 import shutil
+import zlib
 from pathlib import Path
 
 from place import REPORT, say
 from suites import Outcome
 
 HERE = Path(__file__).resolve().parent
+DID_NOT_RUN = "did not run"
 
 
 def keep(suite, mode, outcome):
@@ -40,17 +42,19 @@ def known(suite, mode):
     return found
 
 
-def differing(direct, proxied):
+def differing(suite, direct, proxied):
     """The tests with another verdict."""
-    everything = direct.everything() | proxied.everything()
-    return sorted(name for name in everything if verdict(direct, name) != verdict(proxied, name))
+    return sorted(name for name in direct.everything() | proxied.everything()
+                  if verdict(suite, direct, name) != verdict(suite, proxied, name))
 
 
-def verdict(outcome, name):
+def verdict(suite, outcome, name):
+    """Where the words count they are part of it."""
     for said in ("failed", "passed", "skipped"):
         if name in getattr(outcome, said):
-            return said
-    return "did not run"
+            words = outcome.output.get(name, "").encode()
+            return f"{said} ({zlib.crc32(words):08x})" if suite.by_words else said
+    return DID_NOT_RUN
 
 
 def report(suite, mode, directs, proxieds):
@@ -65,9 +69,9 @@ def report(suite, mode, directs, proxieds):
     folder.mkdir(parents=True)
     printed = words(folder, mode, directs[0], proxieds[0])
     expected, unknown = known(suite, mode), 0
-    first = differing(directs[0], proxieds[0])
+    first = differing(suite, directs[0], proxieds[0])
     for name in first:
-        here, there = verdicts(proxieds, name), verdicts(directs, name)
+        here, there = [verdicts(suite, roads, name) for roads in (proxieds, directs)]
         line = f"{suite.name} {mode}: {name}: {' '.join(there)} directly, {' '.join(here)} here"
         if set(here) <= set(there):
             say(f"{line}: uneven, no difference")
@@ -83,10 +87,10 @@ def report(suite, mode, directs, proxieds):
     return unknown
 
 
-def verdicts(outcomes, name):
+def verdicts(suite, outcomes, name):
     """In every run that ran it."""
-    said = [verdict(outcome, name) for outcome in outcomes]
-    return said[:1] + [word for word in said[1:] if word != "did not run"]
+    said = [verdict(suite, outcome, name) for outcome in outcomes]
+    return said[:1] + [word for word in said[1:] if word != DID_NOT_RUN]
 
 
 def words(folder, mode, direct, proxied):

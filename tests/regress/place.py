@@ -16,6 +16,10 @@ class Failed(Exception):
     """Something the suites need is not there."""
 
 
+class Missing(Failed):
+    """What one suite needs is not installed; the others can do without."""
+
+
 def say(text):
     print(f"regress: {text}", flush=True)
 

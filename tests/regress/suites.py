@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import golang
+import tours
 from drivers import Drivers, Run, tests_of
 from place import Failed, drop, fresh
 from source import built
@@ -115,6 +117,25 @@ def driver(name, parts, variables=None, extensions=()):
     return Suite(name, "postgres", ROADS, suite, Drivers, extensions, chooses=True)
 
 
+def go_suite(name, packages, extensions=(), setup=""):
+    """What a driver for Go ships, as one of ours."""
+    tests = golang.tests_of(packages)
+
+    def suite(programs, environment, folder, only):
+        return tests(programs, Run(environment, folder, run_for, only), Outcome())
+
+    return Suite(name, "postgres", ROADS, suite, golang.go, extensions, setup, chooses=True)
+
+
+def tour(name, tools, extensions=()):
+    """A tour, as one of ours."""
+
+    def suite(scripts, environment, folder):
+        return tours.tour(scripts, environment, folder, run_for, Outcome())
+
+    return Suite(name, "postgres", ROADS, suite, tools, extensions, by_words=True)
+
+
 @dataclass(frozen=True)
 class Suite:
     """A suite, the database it wants, the roads it is held to, and what makes its programs."""
@@ -125,8 +146,12 @@ class Suite:
     run: object
     tools: object = built
     extensions: tuple = ()
+    # What is made in the database beforehand.
+    setup: str = ""
     # Whether it can run some of its tests.
     chooses: bool = False
+    # Whether a test that prints other words is another one, whatever its verdict.
+    by_words: bool = False
 
     def on(self, tools, environment, folder: Path, only=()):
         chosen = (only,) if self.chooses else ()
@@ -143,4 +168,13 @@ SUITES = {suite.name: suite for suite in (
     driver("asyncpg", ["tests"]),
     driver("psycopg2", ["tests"], {"PSYCOPG2_TESTDB": "postgres"}, ("hstore",)),
     driver("pg8000", ["test", "README.md"], None, ("hstore",)),
+    go_suite("pgx", [f"github.com/jackc/pgx/v4{part}" for part in ("", "/pgxpool", "/stdlib")],
+             ("hstore",), "CREATE DOMAIN uint64 AS numeric(20,0)"),
+    go_suite("pq", ["github.com/lib/pq"]),
+    tour("jdbc", tours.jdbc, ("hstore",)),
+    tour("activerecord", tours.activerecord),
+    tour("php", tours.php),
+    tour("perl", tours.perl),
+    tour("sqlx", tours.sqlx),
+    tour("orms", tours.orms),
 )}

@@ -97,8 +97,8 @@ class Cluster:
         run([self.binaries / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1"], input=script,
             env=self.environment(database))
 
-    def prepare(self, database, extensions=()):
-        """A database as pg_regress would make it."""
+    def prepare(self, database, extensions=(), setup=""):
+        """A database as pg_regress would make it, and what the suite has made in it beforehand."""
         if database != "postgres":
             self.sql("postgres", f'CREATE DATABASE "{database}" TEMPLATE template0')
         for name, value in [("lc_messages", "C"), ("lc_monetary", "C"), ("lc_numeric", "C"),
@@ -107,6 +107,8 @@ class Cluster:
             self.sql("postgres", f"ALTER DATABASE \"{database}\" SET {name} TO '{value}'")
         for name in extensions:
             self.sql(database, f"CREATE EXTENSION {name}")
+        if setup:
+            self.sql(database, setup)
 
     def stop(self):
         if self.server is not None:
