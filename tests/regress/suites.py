@@ -175,6 +175,7 @@ SUITES = {suite.name: suite for suite in (
     tour("activerecord", tours.activerecord),
     tour("php", tours.php),
     tour("perl", tours.perl),
+    tour("odbc", tours.odbc),
     tour("sqlx", tours.sqlx),
     tour("orms", tours.orms),
 )}

@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drivers import Drivers
 from place import Failed, Missing, run, say
 
 HERE = Path(__file__).resolve().parent / "tours"
@@ -65,6 +66,11 @@ def php(_home):
 def perl(_home):
     wants("DBD::Pg for Perl", "perl", "-MDBD::Pg", "-e", "1")
     return Scripts((("perl", HERE / "dbd_pg.pl"),))
+
+
+def odbc(home):
+    wants("psqlODBC", "odbcinst", "-q", "-d", "-n", "PostgreSQL Unicode")
+    return Scripts(((Drivers(home).python, HERE / "odbc.py"),), Drivers.environment)
 
 
 def sqlx(home):
