@@ -50,27 +50,9 @@ pub(super) enum Renaming {
     Awaits,
 }
 
-/// Whether it is worth reading a text for an EXECUTE or DEALLOCATE of a client's statement.
-pub(super) fn may_execute(text: &[u8], desk: &Desk<'_>) -> bool {
-    if !may_name(desk) {
-        return false;
-    }
-    let start = text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(text.len());
-    match &text[start..] {
-        [b'e' | b'E' | b'-' | b'/', ..] => true,
-        [b'd' | b'D', rest @ ..] => begins(rest, *b"ea"),
-        [b'c' | b'C', rest @ ..] => begins(rest, *b"re"),
-        _ => false,
-    }
-}
-
 /// Whether a name may be one of the client's statements: what was closed may yet turn out not to be.
 fn may_name(desk: &Desk<'_>) -> bool {
     desk.client.len() > 0 || desk.exchange.is_naming()
-}
-
-fn begins(text: &[u8], with: [u8; 2]) -> bool {
-    text.first_chunk().is_some_and(|next: &[u8; 2]| next.eq_ignore_ascii_case(&with))
 }
 
 /// The statement of this name is used: an EXECUTE is about what its name means now.
@@ -150,24 +132,28 @@ impl Upstream {
         Renaming::Done
     }
 
-    /// What a text (and what follows it) says that is an EXECUTE or DEALLOCATE of a name.
-    pub(super) fn about_a_name(&mut self, body: &[u8]) -> Option<Facts> {
-        let facts = read(&mut self.lexer, body);
-        (facts.single && prepared_name(&facts).is_some()).then_some(facts)
-    }
-
     /// Parse of an unnamed EXECUTE or DEALLOCATE of a statement prepared by the protocol.
-    pub(super) fn parse_executing(&mut self, header: Header, desk: &mut Desk<'_>) -> Renaming {
-        let body = self.buffer.unparsed().get(HEADER_BYTES + 1..header.total());
-        let Some(body) = body.filter(|body| may_execute(body, desk)) else {
+    pub(super) fn parse_executing(
+        &mut self,
+        header: Header,
+        read: Option<&Facts>,
+        desk: &mut Desk<'_>,
+    ) -> Renaming {
+        let Some(facts) = read.filter(|facts| facts.single && prepared_name(facts).is_some())
+        else {
             return Renaming::None;
         };
+        let Some(body) = self.buffer.unparsed().get(HEADER_BYTES + 1..header.total()) else {
+            return Renaming::None;
+        };
+        if !may_name(desk) {
+            return Renaming::None;
+        }
         let body = body.to_vec();
-        let Some(facts) = self.about_a_name(&body) else { return Renaming::None };
-        if self.awaits_target(&facts, desk) {
+        if self.awaits_target(facts, desk) {
             return Renaming::Awaits;
         }
-        let Some(Executing { subject, body }) = executing(&facts, &body, desk.client) else {
+        let Some(Executing { subject, body }) = executing(facts, &body, desk.client) else {
             return Renaming::None;
         };
         if !desk.server.has_unnamed() && !desk.exchange.is_skipping() && !drops_unnamed(&body) {
@@ -182,7 +168,7 @@ impl Upstream {
             let before = desk.client.remember_unnamed(&body, Some(subject));
             self.parsed_unnamed(before, desk);
         }
-        self.note(&facts);
+        self.note(facts);
         self.buffer.skip(header.total());
         Renaming::Done
     }
@@ -193,8 +179,9 @@ impl Upstream {
         self.note(&facts);
     }
 
+    /// Whether it is in doubt what a text executes or deallocates.
     pub(super) fn awaits_target(&mut self, facts: &Facts, desk: &Desk<'_>) -> bool {
-        facts.target.as_ref().is_some_and(|target| self.awaits(target.name.as_bytes(), desk))
+        may_name(desk) && prepared_name(facts).is_some_and(|name| self.awaits(name, desk))
     }
 
     /// A portal is bound, to what closes the client's statement of that name if it closes one.
@@ -264,7 +251,7 @@ impl Upstream {
     }
 }
 
-/// What stands for a text (and what follows it) that is [about a name](Upstream::about_a_name) of the
+/// What stands for a text (and what follows it) that executes or deallocates a statement of the
 /// client's.
 pub(super) fn executing(
     facts: &Facts,

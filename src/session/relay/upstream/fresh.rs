@@ -17,11 +17,7 @@ impl Upstream {
     /// nobody.
     pub(super) fn salt(&self, desk: &Desk<'_>) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
-        let certain = !self.hints.intersects(UNCERTAIN);
-        match desk.salt {
-            Some(salt) if certain => salt,
-            _ => NEXT.fetch_add(1, Ordering::Relaxed),
-        }
+        self.certain_salt(desk).unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// What statements are read under now, where that is certain.

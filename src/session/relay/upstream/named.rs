@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::admit::{Manner, UNREAD, is_odd};
-use super::execute::{Executing, Renaming, executing, look_up, may_execute};
+use super::execute::{Executing, Renaming, executing, look_up};
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::{Prepared, Subject};
 use crate::session::lexer::Hints;
@@ -34,7 +34,7 @@ impl Upstream {
                         Admission::Wait => return Ok(Some(Stop::Starved)),
                         Admission::Never => return Ok(Some(Stop::Never)),
                     };
-                    match self.parse_executing(header, desk) {
+                    match self.parse_executing(header, read.as_ref(), desk) {
                         Renaming::None => self.parse_unnamed(header, whole, read.as_ref(), desk),
                         Renaming::Done => {}
                         Renaming::Awaits => return Ok(Some(Stop::Starved)),
@@ -134,11 +134,10 @@ impl Upstream {
             return Ok(Some(Stop::Starved));
         }
         let salt = self.salt(desk);
-        let about = if may_execute(&rest, desk) { self.about_a_name(&rest) } else { None };
-        if about.as_ref().is_some_and(|facts| self.awaits_target(facts, desk)) {
+        let mut facts = read(&mut self.lexer, &rest);
+        if self.awaits_target(&facts, desk) {
             return Ok(Some(Stop::Starved));
         }
-        let mut facts = about.unwrap_or_else(|| read(&mut self.lexer, &rest));
         let (subject, body) = match executing(&facts, &rest, desk.client) {
             Some(Executing { subject, body }) => (Some(subject), body),
             None => (None, rest),
