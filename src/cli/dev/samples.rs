@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
@@ -17,6 +18,9 @@ use crate::cli::{Client, ClientError};
 
 /// The names of the first samples; further ones are numbered.
 const NAMES: [(&str, &str); 2] = [("Harbor Church", "harbor"), ("Grace Chapel", "grace")];
+
+/// How many are made at the same time.
+const AT_ONCE: usize = 4;
 
 /// What is remembered of a sample between two runs. Written before the registration, so that a
 /// run that is killed halfway can log in the next time.
@@ -117,23 +121,30 @@ impl Samples<'_> {
         }
         self.write(&kept)?;
         let mut samples = Vec::with_capacity(count);
-        for index in 0..count {
-            let Some(slot) = kept.get_mut(index) else { break };
-            let sample = match self.one(slot).await {
-                // What was registered then has been dropped since: another takes its place.
-                Err(SampleError::Api(ClientError::Refused { status, .. }))
-                    if status.is_client_error() =>
-                {
-                    *slot = new_sample(index, true).map_err(|why| self.file_error(why))?;
-                    self.one(slot).await?
-                }
-                other => other?,
-            };
+        let first = kept.len().min(count);
+        for start in (0..first).step_by(AT_ONCE) {
+            let slots = kept.iter_mut().enumerate().take(first).skip(start).take(AT_ONCE);
+            let made = join_all(slots.map(|(index, slot)| self.ready(index, slot))).await;
             self.write(&kept)?;
-            self.row(&sample).await?;
-            samples.push(sample);
+            let made = made.into_iter().collect::<Result<Vec<_>, _>>()?;
+            try_join_all(made.iter().map(|sample| self.row(sample))).await?;
+            samples.extend(made);
         }
         Ok(samples)
+    }
+
+    /// The sample of `slot`.
+    async fn ready(&self, index: usize, slot: &mut Kept) -> Result<Sample, SampleError> {
+        match self.one(slot).await {
+            // What was registered then has been dropped since: another takes its place.
+            Err(SampleError::Api(ClientError::Refused { status, .. }))
+                if status.is_client_error() =>
+            {
+                *slot = new_sample(index, true).map_err(|why| self.file_error(why))?;
+                self.one(slot).await
+            }
+            other => other,
+        }
     }
 
     async fn one(&self, kept: &mut Kept) -> Result<Sample, SampleError> {
