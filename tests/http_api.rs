@@ -230,6 +230,41 @@ async fn an_admin_registers_and_manages_keys_over_http() {
 }
 
 #[tokio::test]
+async fn a_tenant_has_a_hundred_keys_and_those_of_a_month_ago_are_forgotten() {
+    let api = api(unlimited()).await;
+    let token = "ada/x/owner";
+    let auth: &[(&str, &str)] = &[("authorization", "Bearer ada/x/owner")];
+    let body = json!({ "name": "ci", "expiresIn": 3600 });
+    let key = api.post_with("/api/tenant/keys", auth, &body).await;
+    assert_eq!(key.status, StatusCode::CREATED, "{}", key.text);
+    let id = key.body["id"].as_str().unwrap();
+    // What has ended does not count.
+    let client = api.office.registry.client().await.unwrap();
+    let copied = "INSERT INTO pgusher.api_keys
+                      (id, tenant_id, role, name, verifier, created_by, expires_at)
+                  SELECT 'copy' || n, tenant_id, role, name, verifier, created_by,
+                      now() + CASE n WHEN 1 THEN -interval '1 second' ELSE '1 day' END
+                  FROM pgusher.api_keys, generate_series(1, 100) n WHERE id = $1";
+    client.execute(copied, &[&id]).await.unwrap();
+    problem(&api.post_with("/api/tenant/keys", auth, &body).await, 409, "too-many-keys");
+    let gone = api.with(Method::DELETE, &format!("/api/tenant/keys/{id}"), token).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    assert_eq!(api.post_with("/api/tenant/keys", auth, &body).await.status, StatusCode::CREATED);
+    problem(&api.post_with("/api/tenant/keys", auth, &body).await, 409, "too-many-keys");
+    // Nobody asks for them a month later.
+    let aged = "UPDATE pgusher.api_keys SET expires_at = expires_at - interval '30 days',
+                    revoked_at = revoked_at - interval '29 days' WHERE id IN ('copy1', $1)";
+    client.execute(aged, &[&id]).await.unwrap();
+    api.office.janitor.pass().await.unwrap();
+    let left = api.office.count("SELECT count(*) FROM pgusher.api_keys").await;
+    assert_eq!(left, 100 + 1, "the revoked one is kept for a day more");
+    let aged = "UPDATE pgusher.api_keys SET revoked_at = revoked_at - interval '1 day'";
+    client.execute(aged, &[]).await.unwrap();
+    api.office.janitor.pass().await.unwrap();
+    assert_eq!(api.office.count("SELECT count(*) FROM pgusher.api_keys").await, 100);
+}
+
+#[tokio::test]
 async fn every_refusal_is_a_problem_body() {
     let api = api(unlimited()).await;
     let register = "/api/auth/register";

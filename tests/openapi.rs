@@ -1,5 +1,6 @@
 //! The API does what its description says: schemathesis reads `/openapi.json` and tries to find an
-//! answer that is not in it.
+//! answer that is not in it. The same requests every day, others for `PGUSHER_OPENAPI_SECONDS=n`;
+//! `PGUSHER_OPENAPI_SEED=n` to repeat them.
 #![allow(clippy::unwrap_used)]
 #![allow(unreachable_pub, missing_docs)]
 
@@ -15,13 +16,13 @@ fn no_answer_is_undocumented_and_none_is_a_500() {
         return;
     }
     let world = World::start(Plan::default().telnyx().set("stripe.webhook_secret", "whsec_test"));
-    let seed = tools::env_or("PGUSHER_OPENAPI_SEED", u64::from(std::process::id()));
-    report(&format!("schemathesis: seed {seed}"));
-    // A few requests of every kind, however long that takes; or as many as fit a time.
-    let amount = match std::env::var("PGUSHER_OPENAPI_SECONDS") {
-        Ok(seconds) => ["--max-time".to_owned(), seconds],
-        Err(_) => ["--max-examples".to_owned(), "5".to_owned()],
+    // The same few requests of every kind, however long they take; or new ones for a time.
+    let (amount, seed) = match std::env::var("PGUSHER_OPENAPI_SECONDS") {
+        Ok(seconds) => (["--max-time".to_owned(), seconds], u64::from(std::process::id())),
+        Err(_) => (["--max-examples".to_owned(), "5".to_owned()], 7),
     };
+    let seed = tools::env_or("PGUSHER_OPENAPI_SEED", seed);
+    report(&format!("schemathesis: seed {seed}"));
     let http = format!("http://{}", world.http);
     let mut st = Command::new(tools::python());
     st.args(["-m", "schemathesis.cli", "run", &format!("{http}/openapi.json")])

@@ -23,21 +23,21 @@ pub enum LegacyEmailHash {
 /// The longest address (RFC 5321, 4.5.3.1).
 pub(super) const EMAIL_BYTES_MAX: usize = 254;
 
-/// A normalised address: trimmed and lower-cased. `None` when it is not one.
+/// A normalised address: without ASCII white space around it, lower-cased. `None` when it is not one.
 pub(super) fn normalised(text: &str) -> Option<String> {
-    let text = text.trim();
     if text.len() > EMAIL_BYTES_MAX {
         return None;
     }
+    let text = text.trim_ascii();
     let (local, domain) = text.rsplit_once('@')?;
-    let visible = |part: &str| !part.chars().any(|c| c.is_whitespace() || c.is_control());
+    let visible = !text.chars().any(|c| c.is_whitespace() || c.is_control());
     let labels = domain.split('.').all(|label| {
         let edges = label.starts_with('-') || label.ends_with('-');
         !label.is_empty() && !edges && label.chars().all(|c| c.is_alphanumeric() || c == '-')
     });
     let fits = (1..=64).contains(&local.len()) && !local.contains(['@', '<', '>', '"', ',']);
     let dotted = domain.contains('.') || domain == "localhost";
-    (fits && visible(text) && labels && dotted).then(|| text.to_lowercase())
+    (fits && visible && labels && dotted).then(|| text.to_lowercase())
 }
 
 /// Finds admins by e-mail.
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn addresses_are_normalised_or_refused() {
-        assert_eq!(normalised(" Ada@Example.ORG ").as_deref(), Some("ada@example.org"));
+        assert_eq!(normalised(" Ada@Example.ORG\r\n").as_deref(), Some("ada@example.org"));
         assert_eq!(
             normalised("o'neil+x@sub.example.co").as_deref(),
             Some("o'neil+x@sub.example.co")
@@ -90,6 +90,7 @@ mod tests {
             assert_eq!(normalised(bad), None, "{bad:?}");
         }
         assert_eq!(normalised(&format!("{}@b.c", "a".repeat(65))), None);
+        assert_eq!(normalised("\u{a0}a@b.c").or_else(|| normalised("a@b.c\u{b}")), None);
     }
 
     #[test]

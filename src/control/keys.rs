@@ -18,6 +18,10 @@ const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("invariant: 4096 is 
 
 /// Keys of one tenant at most, revoked ones aside.
 const KEYS_MAX: i64 = 100;
+const TOO_MANY: Refused = Refused::Conflict {
+    kind: "too-many-keys",
+    title: "The tenant has 100 API keys that are good already: revoke one first",
+};
 const NAME_CHARS_MAX: usize = 100;
 const TTL_SECS_MAX: u64 = 10 * 365 * 86_400;
 
@@ -131,14 +135,14 @@ impl Keys {
                        (id, tenant_id, role, name, verifier, created_by, expires_at)
                    SELECT $1, $2, $3, $4, $5, $6, $7
                    WHERE (SELECT count(*) FROM pgusher.api_keys
-                          WHERE tenant_id = $2 AND revoked_at IS NULL) < $8";
+                          WHERE tenant_id = $2 AND revoked_at IS NULL
+                              AND coalesce(expires_at > now(), true)) < $8";
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
             [&id, &tenant.as_str(), &role.as_str(), &name, &text, &maker, &expires_at, &KEYS_MAX];
         let client = self.0.client().await?;
         let made = client.execute(sql, &row).await.map_err(failed::registry)?;
         if made == 0 {
-            let message = "the tenant has 100 keys already: revoke one first";
-            return Err(Refused::Invalid(vec![FieldProblem::new("name", message)]));
+            return Err(TOO_MANY);
         }
         Ok(MadeKey { user: format!("key_{id}"), id, secret: secret.into(), expires_at })
     }
@@ -183,7 +187,7 @@ fn primary(caller: &Caller) -> Result<(), Refused> {
 }
 
 fn checked(key: &NewKey) -> Result<String, Refused> {
-    let name = key.name.trim();
+    let name = &key.name;
     let mut problems = Vec::new();
     if name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
         let message = "must have at most 100 characters, none of them a control character";
@@ -193,5 +197,5 @@ fn checked(key: &NewKey) -> Result<String, Refused> {
         let message = "must be 1 to 315360000 seconds";
         problems.push(FieldProblem::new("expiresIn", message));
     }
-    if problems.is_empty() { Ok(name.to_owned()) } else { Err(Refused::Invalid(problems)) }
+    if problems.is_empty() { Ok(name.trim().to_owned()) } else { Err(Refused::Invalid(problems)) }
 }

@@ -20,7 +20,7 @@ pub(super) struct RegisterBody {
     /// The admin's e-mail address.
     #[schema(
         max_length = 254,
-        pattern = r#"^[^\s@<>",\x00-\x1f\x7f-\x9f]{1,64}@[A-Za-z0-9]+(-[A-Za-z0-9]+)*(\.[A-Za-z0-9]+(-[A-Za-z0-9]+)*)+$"#
+        pattern = r#"^[ \t\n\f\r]*[^\s@<>",\x00-\x1f\x7f-\x9f]{1,64}@(localhost|[A-Za-z0-9]+(-+[A-Za-z0-9]+)*(\.[A-Za-z0-9]+(-+[A-Za-z0-9]+)*)+)[ \t\n\f\r]*$"#
     )]
     email: String,
     /// At least 8 characters.

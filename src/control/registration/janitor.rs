@@ -195,6 +195,8 @@ impl Janitor {
                    DELETE FROM pgusher.refresh_families f WHERE created_at < now() - interval '1 day'
                        AND NOT EXISTS (SELECT FROM pgusher.refresh_tokens r
                                        WHERE r.family = f.id);
+                   DELETE FROM pgusher.api_keys
+                       WHERE least(revoked_at, expires_at) < now() - interval '30 days';
                    DELETE FROM pgusher.mfa_attempts WHERE began_at < now() - interval '30 days';
                    DELETE FROM pgusher.stripe_events
                        WHERE received_at < now() - interval '30 days'";

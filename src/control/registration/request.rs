@@ -87,9 +87,8 @@ impl NewOrganisation {
 }
 
 fn named(text: &str, chars_max: usize) -> Option<String> {
-    let text = text.trim();
-    let fits = (1..=chars_max).contains(&text.chars().count());
-    (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
+    let fits = text.chars().count() <= chars_max && !text.chars().any(char::is_control);
+    Some(text.trim()).filter(|text| fits && !text.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -100,7 +99,7 @@ mod tests {
         NewOrganisation {
             email: " Ada@Example.org".into(),
             password: "long enough".into(),
-            first_name: " Ada ".into(),
+            first_name: " Ada\u{a0}".into(),
             last_name: "Lovelace".into(),
             church_name: "St. Example".into(),
             region: None,
@@ -121,8 +120,8 @@ mod tests {
         let bad = NewOrganisation {
             email: "no".into(),
             password: "short".into(),
-            first_name: String::new(),
-            last_name: "a\0b".into(),
+            first_name: " \u{3000}".into(),
+            last_name: "Lovelace\u{b}".into(),
             church_name: "x".repeat(201),
             region: None,
         };
