@@ -4,8 +4,9 @@
 
 mod cluster;
 
-use cluster::office::{Office, Wish};
+use cluster::office::{Office, Wish, organisation};
 use cluster::{Cluster, until};
+use pgusher::control::Refused;
 use pgusher::ident::TenantId;
 
 const DATABASES: &str = "SELECT count(*) FROM pg_database WHERE datname LIKE 'tenant\\_%'";
@@ -83,4 +84,53 @@ async fn a_warm_database_that_nobody_makes_any_more_is_dropped_and_another_made(
     assert_eq!(office.janitor.pass().await.unwrap().dropped, 1);
     assert_eq!(office.warm.fill().await.unwrap(), 1);
     assert_eq!((office.count(READY).await, office.count(DATABASES).await), (1, 1));
+}
+
+/// The registry as it was before anybody registered.
+const RESTORED: &str = r#"TRUNCATE public."Tenant", public."Church", public."AdminEmailIndex",
+    pgusher.tenants, pgusher.registrations, pgusher.refresh_families, pgusher.server_tenants CASCADE;
+    TRUNCATE pgusher.warm_databases; INSERT INTO pgusher.warm_databases TABLE backup"#;
+
+#[tokio::test]
+async fn a_registry_that_was_restored_gives_nobody_a_living_tenants_database() {
+    let office = Office::over(Cluster::start(), Wish { warm: 1, ..Wish::default() }).await;
+    office.presence.beat().await.unwrap();
+    assert_eq!(office.warm.fill().await.unwrap(), 1);
+    let client = office.registry.client().await.unwrap();
+    client.batch_execute("CREATE TABLE backup AS TABLE pgusher.warm_databases").await.unwrap();
+    let ada = office.registration.register(organisation("ada@example.org"), None).await.unwrap();
+    client.batch_execute(RESTORED).await.unwrap();
+
+    // The first to register meets her database, and is told to try again.
+    let bob = office.registration.register(organisation("bob@example.org"), None).await;
+    assert!(matches!(bob, Err(Refused::Failed(_))), "{bob:?}");
+    let inside = office.cluster.connect(&ada.tenant.database()).await;
+    let admins = r#"SELECT string_agg("email", ' ') FROM "Admin""#;
+    let hers = async || inside.query_one(admins, &[]).await.unwrap().get::<_, String>(0);
+    assert_eq!(hers().await, "ada@example.org");
+    let bob = office.registration.register(organisation("bob@example.org"), None).await.unwrap();
+    assert_ne!(bob.tenant, ada.tenant);
+    assert_eq!(hers().await, "ada@example.org");
+
+    // Nobody drops it, whatever the row says: old, half made, of a registration that is gone.
+    let admin = r#"SELECT "id" FROM "Admin""#;
+    let admin: String = inside.query_one(admin, &[]).await.unwrap().get(0);
+    for state in [
+        "state = 'ready', schema_version = '2.9'",
+        "state = 'creating'",
+        "state = 'creating', admin_id = 'another'",
+        "state = 'claimed'",
+    ] {
+        client.batch_execute(RESTORED).await.unwrap();
+        let sql = format!("UPDATE pgusher.warm_databases SET {state}");
+        client.batch_execute(&sql).await.unwrap();
+        assert_eq!(office.janitor.pass().await.unwrap().dropped, 0, "{state}");
+        assert_eq!(hers().await, "ada@example.org", "{state}");
+        assert_eq!(office.count("SELECT count(*) FROM pgusher.warm_databases").await, 0, "{state}");
+    }
+    // But the one who wrote her down may: that registration was given another place.
+    client.batch_execute(RESTORED).await.unwrap();
+    let left = "UPDATE pgusher.warm_databases SET state = 'creating', admin_id = $1";
+    client.execute(left, &[&admin]).await.unwrap();
+    assert_eq!(office.janitor.pass().await.unwrap().dropped, 1);
 }

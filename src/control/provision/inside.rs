@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Statement};
 
 use super::NewAdmin;
-use super::database::Step;
+use super::database::{self, Bearer, Step};
 use crate::ident::TenantId;
 
 /// A connection inside a tenant's database. It counts in that database's CONNECTION LIMIT and in
@@ -18,8 +18,6 @@ pub struct Inside {
 /// where it is there already, another has, and the tenant's own triggers may lie in wait.
 const MARK: &str = "INSERT INTO pgusher.tenant_mark (tenant_id) VALUES ($1) \
                     ON CONFLICT DO NOTHING RETURNING tenant_id";
-
-const WHOSE: &str = "SELECT tenant_id FROM pgusher.tenant_mark";
 
 const ADMIN: &str = r#"
     INSERT INTO public."Admin" ("id", "email", "password", "firstName", "lastName", "role")
@@ -90,8 +88,8 @@ impl Inside {
         let marked = self.client.query_opt(&statements.mark, &mark);
         let ((), marked) = futures_util::future::try_join(begin, marked).await?;
         if marked.is_none() {
-            let whose: String = self.client.query_one(WHOSE, &[]).await?.try_get(0)?;
-            return if whose == tenant { Ok(()) } else { Err(Step::Foreign) };
+            let whose = database::bearer(&self.client, &self.tenant, Some(&admin.id)).await?;
+            return if whose == Bearer::Asked { Ok(()) } else { Err(Step::Foreign) };
         }
         let password = admin.password.expose();
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =

@@ -1,10 +1,10 @@
-//! A server and its databases, asked about and not entered.
+//! A server and its databases, asked about.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Provisioner;
-use super::database::Step;
+use super::database::{self, Bearer, Step};
 use crate::fault::Fault;
 use crate::ident::{Role, TenantId};
 
@@ -58,6 +58,43 @@ impl Provisioner {
                 });
             }
             Ok(states)
+        })
+        .await
+    }
+
+    /// Whether [`Provisioner::ensure_admin`] was done. A database that is not there has none.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be asked.
+    pub async fn has_admin(&self, tenant: &TenantId, admin_id: &str) -> Result<bool, Fault> {
+        Ok(self.bearer(tenant, Some(admin_id)).await? == Bearer::Asked)
+    }
+
+    /// Drops what there is of a tenant that never came to be. `false`: its database bears the mark of
+    /// one that did, which is not that of `admin_id`, and everything is left as it is.
+    ///
+    /// # Errors
+    /// 08006 when the server cannot be asked or refuses; run it again.
+    pub async fn drop_unfinished(
+        &self,
+        tenant: &TenantId,
+        admin_id: Option<&str>,
+    ) -> Result<bool, Fault> {
+        if self.bearer(tenant, admin_id).await? == Bearer::Another {
+            tracing::error!(%tenant, "not dropped: this database is a tenant's, whatever the registry says");
+            return Ok(false);
+        }
+        self.drop_tenant(tenant).await.map(|()| true)
+    }
+
+    /// One that cannot be entered is made, or dropped, halfway.
+    async fn bearer(&self, tenant: &TenantId, admin_id: Option<&str>) -> Result<Bearer, Fault> {
+        let [DatabaseState::Open] = self.databases(&[tenant.database()]).await?[..] else {
+            return Ok(Bearer::Nobody);
+        };
+        self.step("look", async {
+            let inside = self.inside(tenant).await?;
+            Ok(database::bearer(inside.client(), tenant, admin_id).await?)
         })
         .await
     }

@@ -238,25 +238,6 @@ impl Provisioner {
         self.ensure_admin(&tenant, admin).await
     }
 
-    /// Whether [`Provisioner::ensure_admin`] was done. A database that is not there has none.
-    ///
-    /// # Errors
-    /// 08006 when the server cannot be asked.
-    pub async fn has_admin(&self, tenant: &TenantId, admin_id: &str) -> Result<bool, Fault> {
-        self.step("look", async {
-            let admin = self.pool.get().await?;
-            let sql = "SELECT datallowconn FROM pg_database WHERE datname = $1";
-            let row = admin.query_opt(sql, &[&tenant.database()]).await?;
-            let enterable = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
-            if !enterable {
-                return Ok(false);
-            }
-            let inside = self.inside(tenant).await?;
-            Ok(database::is_marked(inside.client(), tenant, admin_id).await?)
-        })
-        .await
-    }
-
     /// Puts the logins' passwords back to what is derived: a role may change its own, and a dial
     /// refused with 28P01 says that one did. A login that is not there is not made, and one that is
     /// shut stays shut.
@@ -359,7 +340,7 @@ impl Provisioner {
         made.await.copied()
     }
 
-    async fn inside(&self, tenant: &TenantId) -> Result<Inside, Step> {
+    pub(super) async fn inside(&self, tenant: &TenantId) -> Result<Inside, Step> {
         let url = self.admin.with_database(&tenant.database());
         Ok(Inside::new(tenant::connect(&url, self.timeout).await?, tenant))
     }

@@ -124,8 +124,8 @@ impl Janitor {
     async fn drop_what_there_is(&self, job: &Job, why: Option<Failure>) -> Result<(), Fault> {
         let course = &self.0;
         let (server, holder) = (course.placement.server(&job.server)?, course.presence.id());
-        match server.drop_tenant(&job.tenant).await {
-            Ok(()) => job::undone(&*course.registry.client().await?, job, holder, why).await,
+        match server.drop_unfinished(&job.tenant, Some(&job.admin_id)).await {
+            Ok(_) => job::undone(&*course.registry.client().await?, job, holder, why).await,
             Err(fault) => {
                 fault.log();
                 let client = course.registry.client().await?;

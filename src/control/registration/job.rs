@@ -331,15 +331,15 @@ pub(super) async fn abandon(
                        idempotency_digest = NULL, email = NULL, church_name = NULL,
                        sealed = NULL, changed_at = now()
                    WHERE id = $1 AND held_by = $4 AND step IN ('claimed', 'cloned', 'written')
-                   RETURNING tenant_id, server
+                   RETURNING tenant_id, server, admin_id
                ), families AS (
                    DELETE FROM pgusher.refresh_families WHERE tenant_id IN (SELECT tenant_id FROM job)
                )
                INSERT INTO pgusher.warm_databases
-                   (tenant_id, server, schema_version, key_version, state)
-               SELECT tenant_id, server, $2, $3, 'creating' FROM job
+                   (tenant_id, server, schema_version, key_version, state, admin_id)
+               SELECT tenant_id, server, $2, $3, 'creating', admin_id FROM job
                ON CONFLICT (tenant_id) DO UPDATE SET state = 'creating', held_by = NULL,
-                   changed_at = now()";
+                   admin_id = excluded.admin_id, changed_at = now()";
     let row: [&(dyn ToSql + Sync); 4] = [&job.id, &version, &KEY_VERSION, &holder];
     client.execute(sql, &row).await.map_err(failed::registry)?;
     Ok(())
@@ -354,7 +354,7 @@ pub(super) async fn replace(
     holder: &str,
 ) -> Result<bool, Fault> {
     let sql = "WITH was AS (
-                   SELECT tenant_id, server FROM pgusher.registrations WHERE id = $1
+                   SELECT tenant_id, server, admin_id FROM pgusher.registrations WHERE id = $1
                ), job AS (
                    UPDATE pgusher.registrations SET tenant_id = $2, server = $3, step = 'claimed',
                        was_warm = false, changed_at = now()
@@ -365,10 +365,10 @@ pub(super) async fn replace(
                    WHERE tenant_id IN (SELECT was.tenant_id FROM was, job)
                )
                INSERT INTO pgusher.warm_databases
-                   (tenant_id, server, schema_version, key_version, state)
-               SELECT was.tenant_id, was.server, $5, $6, 'creating' FROM was, job
+                   (tenant_id, server, schema_version, key_version, state, admin_id)
+               SELECT was.tenant_id, was.server, $5, $6, 'creating', was.admin_id FROM was, job
                ON CONFLICT (tenant_id) DO UPDATE SET state = 'creating', held_by = NULL,
-                   changed_at = now()";
+                   admin_id = excluded.admin_id, changed_at = now()";
     let (name, version) = (&**server.name(), server.warm_version());
     let row: [&(dyn ToSql + Sync); 6] =
         [&job.id, &tenant.as_str(), &name, &holder, &version, &KEY_VERSION];

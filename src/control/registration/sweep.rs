@@ -19,7 +19,7 @@ const TAKE: &str = "UPDATE pgusher.warm_databases w
             (SELECT FROM pgusher.processes p WHERE p.id = w.held_by))
         OR (state = 'claimed' AND NOT EXISTS
             (SELECT FROM pgusher.registrations r WHERE r.tenant_id = w.tenant_id)))
-    RETURNING tenant_id";
+    RETURNING tenant_id, admin_id";
 
 impl Warm {
     /// Drops warm databases that were never finished, or whose schema is older than the newest.
@@ -29,8 +29,9 @@ impl Warm {
         let mut dropped = 0;
         for server in self.0.servers.values() {
             for state in ["ready", "creating", "claimed"] {
-                for tenant in self.take(server, state).await? {
-                    dropped += u32::from(self.drop_one(server, &tenant).await?);
+                for (tenant, admin_id) in self.take(server, state).await? {
+                    let gone = self.drop_one(server, &tenant, admin_id.as_deref()).await?;
+                    dropped += u32::from(gone);
                 }
             }
         }
@@ -54,7 +55,11 @@ impl Warm {
         self.write(sql, &[&given_up, &holder]).await
     }
 
-    async fn take(&self, server: &Provisioner, state: &str) -> Result<Vec<TenantId>, Fault> {
+    async fn take(
+        &self,
+        server: &Provisioner,
+        state: &str,
+    ) -> Result<Vec<(TenantId, Option<String>)>, Fault> {
         let (name, version) = (&**server.name(), server.warm_version());
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&self.0.presence.id(), &name, &version, &state];
@@ -62,21 +67,27 @@ impl Warm {
         let mut taken = Vec::new();
         for row in client.query(TAKE, &row).await.map_err(failed::registry)? {
             let id: String = row.try_get(0).map_err(failed::registry)?;
-            taken.push(TenantId::parse(&id).map_err(failed::internal)?);
+            let admin_id = row.try_get(1).map_err(failed::registry)?;
+            taken.push((TenantId::parse(&id).map_err(failed::internal)?, admin_id));
         }
         Ok(taken)
     }
 
-    /// Whether it is gone; if not, it is anybody's next time.
-    async fn drop_one(&self, server: &Provisioner, tenant: &TenantId) -> Result<bool, Fault> {
+    /// Whether it is gone; if not, it is anybody's next time. One that is a tenant's is no more ours.
+    async fn drop_one(
+        &self,
+        server: &Provisioner,
+        tenant: &TenantId,
+        admin_id: Option<&str>,
+    ) -> Result<bool, Fault> {
         drop(self.held(tenant));
-        let gone = server.drop_tenant(tenant).await;
+        let gone = server.drop_unfinished(tenant, admin_id).await;
         let sql = if gone.is_ok() {
             "DELETE FROM pgusher.warm_databases WHERE tenant_id = $1"
         } else {
             "UPDATE pgusher.warm_databases SET held_by = NULL WHERE tenant_id = $1"
         };
         self.write(sql, &[&tenant.as_str()]).await?;
-        Ok(gone.inspect_err(Fault::log).is_ok())
+        Ok(gone.inspect_err(Fault::log).unwrap_or(false))
     }
 }

@@ -46,7 +46,7 @@ impl MigrationSet {
             "registry":
             "0001_public", "0002_pgusher", "0003_notify", "0004_rollout", "0005_phone",
             "0006_accounts", "0007_registrations", "0008_processes", "0009_timeouts",
-            "0010_revocations", "0011_server_tenants"
+            "0010_revocations", "0011_server_tenants", "0012_abandoned"
         )
     }
 

@@ -1,0 +1,3 @@
+-- Whose admin may be written in a database that a registration left behind: it may be dropped all the
+-- same. Any other that bears a tenant's mark is that tenant's, whatever this table says of it.
+ALTER TABLE pgusher.warm_databases ADD COLUMN admin_id text;
