@@ -124,11 +124,12 @@ impl Revocations {
         }
         let inner = self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let stops = |cut: &Cut| issued_by(identity, cut.issued_until);
-        inner.floor.is_some_and(|floor| issued_by(identity, floor))
+        let is_token = identity.kind() == Kind::Jwt;
+        (is_token && inner.floor.is_some_and(|floor| issued_by(identity, floor)))
             || inner.tokens.contains_key(identity.token_id())
             || inner.tenants.get(identity.tenant()).is_some_and(|cuts| {
                 cuts.all.as_ref().is_some_and(stops)
-                    || (identity.kind() == Kind::Jwt && cuts.floor.as_ref().is_some_and(stops))
+                    || (is_token && cuts.floor.as_ref().is_some_and(stops))
                     || cuts.subjects.get(identity.subject()).is_some_and(stops)
             })
     }

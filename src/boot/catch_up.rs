@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::Built;
-use super::changes::{look, look_at_key, revoke};
+use super::changes::{cut_revoked, look, look_at_key, remember};
 use super::suspended;
 use crate::auth::Kind;
 use crate::control::revocations::standing;
@@ -51,9 +51,14 @@ pub(super) async fn keep(built: Arc<Built>) {
 
 /// The revocations first, then the live: by their keys, by their tenants.
 async fn catch_up(built: &Arc<Built>) -> Result<(), Fault> {
-    for one in standing(&built.registry).await? {
-        revoke(built, one.what, one.tenant, (one.issued_until, one.expires_at));
+    for (n, one) in standing(&built.registry).await?.into_iter().enumerate() {
+        remember(built, one.what, one.tenant, (one.issued_until, one.expires_at));
+        // There may be a hundred thousand, and others run here as well.
+        if n % 256 == 255 {
+            tokio::task::yield_now().await;
+        }
     }
+    cut_revoked(built);
     let mut keys = HashSet::new();
     built.shared.roster().each(|card| {
         if card.identity().kind() == Kind::ApiKey {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::Built;
 use super::applying::Applying;
@@ -21,11 +22,16 @@ const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(super) struct Reaction {
     built: Arc<Built>,
     control: Handle,
+    turns: Arc<Semaphore>,
 }
+
+/// Rows read at the same time because they changed: a commit may change every tenant's, and logins
+/// want the registry, too.
+const LOOKS_AT_ONCE: usize = 4;
 
 impl Reaction {
     pub(super) fn new(built: Arc<Built>, control: Handle) -> Self {
-        Self { built, control }
+        Self { built, control, turns: Arc::new(Semaphore::new(LOOKS_AT_ONCE)) }
     }
 
     /// Takes one change in. Quick: what needs the registry is done in a task of its own.
@@ -33,16 +39,18 @@ impl Reaction {
         match change {
             Change::Tenant(id) => {
                 self.built.directory.forget(&id);
-                let built = Arc::clone(&self.built);
+                let (built, turns) = (Arc::clone(&self.built), Arc::clone(&self.turns));
                 self.control.spawn(async move {
+                    let _turn = turns.acquire().await;
                     let looked = look(&built, &id).await;
                     missed(&built, looked);
                 });
             }
             Change::Key { id, .. } => {
                 self.built.directory.forget_key(&id);
-                let built = Arc::clone(&self.built);
+                let (built, turns) = (Arc::clone(&self.built), Arc::clone(&self.turns));
                 self.control.spawn(async move {
+                    let _turn = turns.acquire().await;
                     let looked = look_at_key(&built, &id).await;
                     missed(&built, looked);
                 });
@@ -77,12 +85,21 @@ pub(super) fn missed(built: &Built, looked: Result<(), Fault>) {
 
 /// Stops what was issued until then, at the door and among the live; it is remembered as long as
 /// it stops anything.
-pub(super) fn revoke(
+fn revoke(built: &Built, what: Revoked, tenant: Option<TenantId>, span: (SystemTime, SystemTime)) {
+    let Some(revocation) = remember(built, what, tenant, span) else { return };
+    let cut = built.shared.roster().cut(Cut::Revoked, |card| revocation.covers(card.identity()));
+    if cut > 0 {
+        tracing::info!(sessions = cut, "sessions cut by a revocation");
+    }
+}
+
+/// The same at the door only.
+pub(super) fn remember(
     built: &Built,
     what: Revoked,
     tenant: Option<TenantId>,
     (issued_until, keep_until): (SystemTime, SystemTime),
-) {
+) -> Option<Revocation> {
     let revocation = match (what, tenant) {
         (Revoked::Token(id), tenant) => Revocation::Token { id: TokenId::new(&id), tenant },
         (Revoked::Key(id), tenant) => {
@@ -92,15 +109,20 @@ pub(super) fn revoke(
         (Revoked::Admin(id), Some(tenant)) => {
             Revocation::Subject { tenant, subject: id.into(), issued_until }
         }
-        (Revoked::Admin(_), None) => return,
+        (Revoked::Admin(_), None) => return None,
         (Revoked::Tenant(tenant), _) => Revocation::Tenant { tenant, issued_until },
         (Revoked::Tokens(tenant), _) => Revocation::Tokens { tenant, issued_until },
     };
-    let now = SystemTime::now();
-    built.verifier.revocations().add(revocation.clone(), keep_until, now);
-    let cut = built.shared.roster().cut(Cut::Revoked, |card| revocation.covers(card.identity()));
+    built.verifier.revocations().add(revocation.clone(), keep_until, SystemTime::now());
+    Some(revocation)
+}
+
+/// Cuts the live sessions that any revocation stops, in one look at each.
+pub(super) fn cut_revoked(built: &Built) {
+    let revocations = built.verifier.revocations();
+    let cut = built.shared.roster().cut(Cut::Revoked, |card| revocations.cover(card.identity()));
     if cut > 0 {
-        tracing::info!(sessions = cut, "sessions cut by a revocation");
+        tracing::info!(sessions = cut, "sessions cut by revocations that were missed");
     }
 }
 

@@ -13,13 +13,15 @@ use super::changes::{look as look_at_row, missed};
 use crate::control::audit;
 use crate::control::provision::DatabaseState;
 use crate::control::registration::KEY_VERSION;
-use crate::ident::TenantId;
 use crate::session::RefusedDial;
 use crate::tenant::Status;
 
 /// A tenant is looked at no more often than this: what is refused again at once is refused for
 /// another reason.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// The same where the look was not had, or nothing came of it.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Who puts logins back, for the audit.
 const ACTOR: &str = "pgusher";
@@ -31,37 +33,39 @@ const REMEMBERED_MAX: usize = 1_024;
 pub(super) async fn look(built: Arc<Built>) {
     let taken = built.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut refused) = taken else { return };
-    let mut seen: HashMap<TenantId, Instant> = HashMap::new();
+    // Until when a tenant's refusals of either kind are no news.
+    let mut seen: HashMap<RefusedDial, Instant> = HashMap::new();
     while let Some(dial) = refused.recv().await {
-        if seen.get(&dial.tenant).is_some_and(|at| at.elapsed() < EVERY) {
+        if seen.get(&dial).is_some_and(|until| Instant::now() < *until) {
             continue;
         }
         if seen.len() >= REMEMBERED_MAX {
             seen.clear();
         }
-        seen.insert(dial.tenant.clone(), Instant::now());
-        look_at(&built, &dial).await;
+        let pause = if look_at(&built, &dial).await { EVERY } else { AGAIN };
+        seen.insert(dial, Instant::now() + pause);
     }
 }
 
-async fn look_at(built: &Arc<Built>, dial: &RefusedDial) {
+/// Whether it was looked at to the end.
+async fn look_at(built: &Arc<Built>, dial: &RefusedDial) -> bool {
     let id = &dial.tenant;
-    let Ok(tenant) = built.directory.tenant(id).await else { return };
+    let Ok(tenant) = built.directory.tenant(id).await else { return false };
     let Some(server) = built.servers.get(&*tenant.server).filter(|_| !tenant.adopted) else {
         tracing::warn!(%id, "a tenant's postgresql refuses what its databaseUrl says");
-        return;
+        return true;
     };
     match server.databases(&[id.database()]).await.as_deref() {
         Ok([DatabaseState::Open]) => {}
         Ok(state) => {
             tracing::error!(%id, ?state, "a tenant's database cannot be entered");
-            return;
+            return true;
         }
         // The server as a whole is looked after elsewhere.
-        Err(_) => return,
+        Err(_) => return false,
     }
     if !dial.login {
-        return;
+        return true;
     }
     // Whether it may log in is its row's to say, and what that says may be news here. One that cannot
     // be read now is as it was: what is forgotten while the registry is away is served to nobody.
@@ -73,17 +77,18 @@ async fn look_at(built: &Arc<Built>, dial: &RefusedDial) {
     }
     missed(built, looked);
     if tenant.status == Status::Suspended {
-        return;
+        return true;
     }
     match server.restore_logins(id, KEY_VERSION).await {
         // At this level so that it is kept: somebody inside the tenant did it.
         Ok(()) => tracing::warn!(%id, "a tenant had changed its logins; they are put back"),
         Err(fault) => {
             tracing::error!(%id, %fault, "a tenant's logins could not be put back");
-            return;
+            return false;
         }
     }
     if let Err(why) = audit::note(&built.registry, id, ACTOR, "logins put back").await {
         tracing::error!(%id, %why, "what was put back is not in the audit");
     }
+    true
 }

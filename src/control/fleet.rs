@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::provision::Servers;
-use super::revocations::FOR_GOOD;
 use super::{Refused, failed};
 use crate::fault::Fault;
 use crate::ident::TenantId;
@@ -166,19 +165,18 @@ impl Fleet {
         let server = server.ok_or_else(|| failed::internal("its server is not configured"))?;
         let id = tenant.as_str();
         // Out of the registry first: nobody is sent to a database that is being dropped. Its own
-        // row in pgusher.tenants goes last, so that a drop that failed can be run again.
-        let sql = format!(
-            r#"WITH keys AS (DELETE FROM pgusher.api_keys WHERE tenant_id = $1),
+        // row in pgusher.tenants goes last, so that a drop that failed can be run again. A tenant
+        // that is not there is refused for that, so its revocation need not be kept for good.
+        let sql = r#"WITH keys AS (DELETE FROM pgusher.api_keys WHERE tenant_id = $1),
                      families AS (DELETE FROM pgusher.refresh_families WHERE tenant_id = $1),
                      jobs AS (DELETE FROM pgusher.registrations WHERE tenant_id = $1),
                      cut AS (INSERT INTO pgusher.revocations (kind, value, tenant_id, expires_at)
-                             VALUES ('tenant', $1, $1, {FOR_GOOD})
+                             VALUES ('tenant', $1, $1, now() + interval '30 days')
                              ON CONFLICT (kind, value, tenant_id)
                              DO UPDATE SET not_before = now(), expires_at = excluded.expires_at)
                      DELETE FROM public."Church" WHERE "id" =
-                         (SELECT "churchId" FROM public."Tenant" WHERE "id" = $1)"#
-        );
-        client.execute(&sql, &[&id]).await.map_err(failed::registry)?;
+                         (SELECT "churchId" FROM public."Tenant" WHERE "id" = $1)"#;
+        client.execute(sql, &[&id]).await.map_err(failed::registry)?;
         drop(client);
         server.drop_tenant(tenant).await?;
         let client = self.0.client().await?;

@@ -54,7 +54,7 @@ pub struct SharedParts {
 }
 
 /// A tenant's PostgreSQL did not let pgusher in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RefusedDial {
     /// Whose.
     pub tenant: TenantId,

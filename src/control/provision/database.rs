@@ -251,18 +251,22 @@ pub(super) async fn drop_all(
     leftover::drop_logins(admin, tenant, there).await
 }
 
-/// Lets the tenant's roles log in, or not: those there are.
+/// Lets the tenant's roles log in, or not: those there are. Every process says so at the same moment,
+/// mostly of what is so already, and PostgreSQL refuses all but one who write the same role.
 pub(super) async fn set_login(
     admin: &Client,
     tenant: &TenantId,
     allowed: bool,
 ) -> Result<(), Step> {
+    let names = Role::ALL.map(|role| tenant.login_role(role));
+    let differ = "SELECT rolname::text FROM pg_roles \
+                  WHERE rolname = ANY ($1) AND rolcanlogin <> $2 ORDER BY rolname";
     let word = if allowed { "LOGIN" } else { "NOLOGIN" };
     let mut sql = String::new();
-    for role in logins(admin, tenant).await? {
-        let _ = write!(sql, "ALTER ROLE {} {word};", ident(&tenant.login_role(role)));
+    for row in admin.query(differ, &[&names.as_slice(), &allowed]).await? {
+        let _ = write!(sql, "ALTER ROLE {} {word};", ident(row.try_get(0)?));
     }
-    Ok(admin.batch_execute(&sql).await?)
+    if sql.is_empty() { Ok(()) } else { Ok(admin.batch_execute(&sql).await?) }
 }
 
 /// How a step failed.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::course::Course;
 use super::job::{self, Job};
 use super::metrics::Timings;
+use super::prune::prune;
 use super::{Failure, seal};
-use crate::control::{Refused, failed, revocations};
+use crate::control::{Refused, failed};
 use crate::fault::Fault;
 
 /// Sweeps after registrations and warm databases whose process is gone.
@@ -75,7 +76,7 @@ impl Janitor {
             self.let_go(&job).await?;
         }
         swept.dropped = course.warm.sweep().await?;
-        self.prune().await?;
+        prune(&course.registry).await?;
         if swept != Swept::default() {
             tracing::info!(?swept, "janitor");
         }
@@ -183,26 +184,6 @@ impl Janitor {
                    WHERE id = ANY ($1) AND held_by = $2";
         client.execute(sql, &[&given_up, &holder]).await.map_err(failed::registry)?;
         Ok(())
-    }
-
-    /// Forgets what nobody can need any more.
-    async fn prune(&self) -> Result<(), Fault> {
-        let client = self.0.registry.client().await?;
-        let sql = "DELETE FROM pgusher.registrations
-                       WHERE step IN ('done', 'undone') AND changed_at < now() - interval '7 days';
-                   DELETE FROM pgusher.revocations WHERE expires_at < now();
-                   DELETE FROM pgusher.refresh_tokens WHERE expires_at < now() - interval '1 day';
-                   DELETE FROM pgusher.refresh_families f WHERE created_at < now() - interval '1 day'
-                       AND NOT EXISTS (SELECT FROM pgusher.refresh_tokens r
-                                       WHERE r.family = f.id);
-                   DELETE FROM pgusher.api_keys
-                       WHERE least(revoked_at, expires_at) < now() - interval '30 days';
-                   DELETE FROM pgusher.mfa_attempts WHERE began_at < now() - interval '30 days';
-                   DELETE FROM pgusher.stripe_events
-                       WHERE received_at < now() - interval '30 days'";
-        client.batch_execute(sql).await.map_err(failed::registry)?;
-        drop(client);
-        revocations::settle(&self.0.registry).await
     }
 
     /// Passes until cancelled.

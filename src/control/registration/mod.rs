@@ -12,6 +12,7 @@ mod janitor;
 mod job;
 mod metrics;
 mod placement;
+mod prune;
 mod request;
 mod reserve;
 mod seal;
