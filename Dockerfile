@@ -1,8 +1,11 @@
 # pgusher in a container: built with Rust's own image, run on a base without shell or packages.
 #
 #   docker build -t pgusher .
-#   docker run -p 6432:6432 -p 8080:8080 -v $PWD/pgusher.toml:/etc/pgusher/pgusher.toml:ro pgusher
-#   docker run --rm -v $PWD/pgusher.toml:/etc/pgusher/pgusher.toml:ro pgusher check
+#   docker run --rm -v $PWD/pgusher:/etc/pgusher:ro pgusher migrate registry
+#   docker run --rm -v $PWD/pgusher:/etc/pgusher:ro pgusher check
+#   docker run --stop-timeout 40 -p 6432:6432 -p 8080:8080 -v $PWD/pgusher:/etc/pgusher:ro pgusher
+#
+# The folder has pgusher.toml and the files it names; user 65532 must be able to read them.
 #
 # PostgreSQL is not in it: `pgusher dev` needs one beside it, `pgusher serve` one on the network.
 
@@ -40,6 +43,8 @@ ENV PGUSHER_CONFIG=/etc/pgusher/pgusher.toml \
     PGUSHER_OPS__ADDRESS='0.0.0.0:9432'
 USER nonroot
 EXPOSE 6432 8080 9432
+# Sessions have runtime.drain_timeout (30 s) to end, and the process up to 8 s more: longer than
+# Docker (10 s) and Kubernetes (30 s) wait by themselves.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/pgusher", "healthcheck"]
