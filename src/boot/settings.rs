@@ -13,7 +13,8 @@ pub struct RuntimeSettings {
     pub workers: usize,
     /// Threads for everything else.
     pub control_workers: usize,
-    /// How long sessions may go on when pgusher is told to end.
+    /// How long sessions may go on when pgusher is told to end. It may take 8 s more: who kills
+    /// what does not end has to wait for both.
     pub drain_timeout: Span,
 }
 

@@ -45,7 +45,8 @@ pub struct Config {
     pub registry: RegistrySettings,
     /// The cache in front of it.
     pub directory: DirectorySettings,
-    /// The PostgreSQL servers that tenants live on, by name.
+    /// The PostgreSQL servers that tenants live on, by name. A name is for good: the registry has
+    /// it beside each tenant.
     pub servers: BTreeMap<String, ServerSettings>,
     /// How they are watched.
     pub health: HealthSettings,
@@ -57,7 +58,7 @@ pub struct Config {
     pub pool: PoolSettings,
     /// What leases that outlive their transaction may take.
     pub pins: PinSettings,
-    /// What a tenant may hold, unless its plan or its own row says otherwise.
+    /// What a tenant may hold, unless its plan, its `databaseUrl` or its own row says otherwise.
     pub limits: LimitsSettings,
     /// The same by plan, `[plans.starter]`: what a plan does not say is as in `[limits]`.
     pub plans: BTreeMap<String, LimitsSettings>,
@@ -92,9 +93,10 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSettings {
     /// What role passwords, e-mail hashes and more are derived from: 32 characters or more, the
-    /// same for every pgusher process of one registry, never lost.
+    /// same for every pgusher process of one registry, kept with its backup, never lost.
     pub master_key: Secret,
-    /// How an adopted registry hashed e-mail addresses: `none`, `sha256` or `plain`.
+    /// How an adopted registry hashed e-mail addresses: `none`, `sha256` or `plain`. With `none` no
+    /// admin it brought along can log in.
     pub legacy_email_hash: LegacyEmailHash,
     /// Which tokens are believed.
     pub tokens: TokenSettings,

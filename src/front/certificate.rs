@@ -23,7 +23,7 @@ impl CertificateExpiry {
     pub fn register(registry: &Registry, tls: &Arc<ServerTls>) -> prometheus::Result<()> {
         let gauge = Gauge::new(
             "pgusher_front_certificate_expiry_time_seconds",
-            "When the certificate of listen.tls, or of its chain the first, expires, since 1970.",
+            "When the certificate of [tls], or of its chain the first, expires, since 1970.",
         )?;
         registry.register(Box::new(Self { tls: Arc::clone(tls), gauge }))
     }

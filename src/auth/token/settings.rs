@@ -131,7 +131,8 @@ pub struct SignerSettings {
     pub access_lifetime: Span,
     /// How long an operator token lives when nothing else is asked for.
     pub operator_lifetime: Span,
-    /// The keys: the first signs, all verify. To change keys put the new one first, and drop the
+    /// The keys: the first signs, all verify. To change keys give every process the new one behind
+    /// the old one and restart them all, then put it first and restart them again, and drop the
     /// old one when its last token has expired.
     pub keys: Vec<SigningKeySettings>,
 }

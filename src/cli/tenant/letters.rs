@@ -30,7 +30,7 @@ pub struct LettersArguments {
     /// The ops listener of the pgusher to ask, instead of `ops.address`.
     #[arg(long, value_name = "ADDR")]
     pub ops: Option<SocketAddr>,
-    /// A file with an operator's token; off loopback it takes one.
+    /// A file with an operator's token; off loopback it takes one, and an `admin`'s to replay.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }

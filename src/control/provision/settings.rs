@@ -11,17 +11,20 @@ pub struct ServerSettings {
     /// How the provisioner logs in: a role with CREATEDB and CREATEROLE, into any database
     /// (usually `postgres`). Empty: no tenant is made here.
     pub admin_url: Secret,
-    /// Where tenants' sessions are dialled; empty: where `admin_url` points.
+    /// Where sessions of tenants made from now on are dialled; empty: where `admin_url` points.
+    /// This and the next three go into their `databaseUrl`: tenants made before keep theirs.
     pub host: String,
     /// The port there; 0: the one of `admin_url`.
     pub port: u16,
     /// How much TLS they ask for, as libpq names it; empty: as `admin_url` does.
     pub sslmode: String,
-    /// A file of trusted certificates; empty: the system's.
+    /// A file of trusted certificates, under this path for every process; empty: that of
+    /// `admin_url`, else the system's.
     pub sslrootcert: String,
     /// Server connections for all tenants together.
     pub budget: u32,
-    /// CONNECTION LIMIT of a new tenant's database: its hard cap across all pgusher processes.
+    /// CONNECTION LIMIT a tenant's database is made with; from its first session on it is the
+    /// tenant's `server_max`.
     pub tenant_connections_max: u32,
     /// Where it stands, for registrations that ask for a region; empty: in none.
     pub region: String,

@@ -42,7 +42,7 @@ pub enum ClientCertificates {
     Required,
 }
 
-/// `[listen.tls]`: the certificate clients see.
+/// `[tls]`: the certificate clients see.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
