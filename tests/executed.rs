@@ -169,6 +169,23 @@ fn what_cannot_be_prepared_is_refused_once() {
     world.assert_no_panic();
 }
 
+/// The same behind what pgusher has closed there on its own account.
+#[test]
+fn what_cannot_be_prepared_where_others_were_is_answered_to_the_end() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "1"));
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    client.query("create table gone (n int)").unwrap();
+    let prepare = [wire::parse("s1", "select * from gone"), wire::sync()];
+    assert_eq!(told(&mut client, &prepare, 1), "1 ZI ");
+    other.query("discard all").unwrap();
+    let prepare = [wire::parse("mine", "select 1"), wire::sync()];
+    assert_eq!(told(&mut other, &prepare, 1), "1 ZI ");
+    other.query("drop table gone").unwrap();
+    assert_eq!(told(&mut client, &[wire::query("execute s1")], 1), "E42P01 ZI ");
+    assert_eq!(client.one("select 1").as_deref(), Ok("1"));
+    world.assert_no_panic();
+}
+
 /// A statement prepared by SQL calls what its function has come to do since.
 #[test]
 fn a_function_changed_behind_a_prepare_leaves_nothing() {

@@ -205,3 +205,29 @@ fn what_an_update_of_pg_settings_sets_is_its_client_s_alone() {
         assert_eq!(value(&mut client, "show work_mem"), set, "{sql}");
     }
 }
+
+/// More settings than are kept of one text, and such whose names are written in a way that is not read.
+#[test]
+fn settings_whose_names_are_not_kept_are_their_client_s_alone() {
+    let (world, _busy) = crowded();
+    let mut other = world.session(0);
+    let many: Vec<_> = (1..=17).map(|n| format!("set app.k{n} = 'alice'")).collect();
+    let long = ["a", "b", "c"].map(|part| part.repeat(60)).join(".");
+    for (sql, name) in [
+        (many.join(";"), "app.k17"),
+        (format!("set {long} = 'alice'"), &long),
+        (r#"set U&"\0061pp".escaped = 'alice'"#.to_owned(), "app.escaped"),
+    ] {
+        let mut client = world.session(0);
+        client.query(&sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let ask = format!("select current_setting('{name}', true)");
+        assert_eq!(code(other.one(&ask)), "53300", "the server is the client's: {sql}");
+        assert_eq!(value(&mut client, &ask), "alice", "{sql}");
+        drop(client);
+        let ask = format!("select coalesce(current_setting('{name}', true), '')");
+        let seen =
+            eventually(Duration::from_secs(20), "there is a server", || other.one(&ask).ok());
+        assert_eq!(seen, "", "{sql}");
+    }
+    world.assert_no_panic();
+}

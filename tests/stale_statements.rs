@@ -364,3 +364,27 @@ fn who_is_prepared_anew_behind_a_lock_is_cut_all_the_same() {
     eventually(PATIENCE, "its server ends", || (holder.one(left).unwrap() == "0").then_some(()));
     world.assert_no_panic();
 }
+
+/// A client that cannot be prepared anew takes nothing from the others.
+#[test]
+fn who_cannot_be_prepared_anew_leaves_the_others_what_they_prepared() {
+    if bare::wanted() {
+        return;
+    }
+    let world = furnished("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    client.query("set lock_timeout = '200ms'").unwrap();
+    let prepare = |name: &str| [wire::parse(name, TEXT), describe(b'S', name), wire::sync()];
+    exchange(&mut client, &prepare("s"), b'Z');
+    other.query("create table another (n int)").unwrap();
+    let use_it = |name: &str| [wire::bind(name, &[]), wire::execute(), wire::sync()];
+    exchange(&mut other, &prepare("o"), b'Z');
+    assert_eq!(tags(&exchange(&mut other, &use_it("o"), b'Z')), "2DCZ");
+    let mut holder = world.superuser(&world.tenants[0].database());
+    holder.query("begin; lock table shape").unwrap();
+    assert_eq!(tags(&exchange(&mut client, &use_it("s"), b'Z')), "EZ");
+    drop(holder);
+    assert_eq!(tags(&exchange(&mut other, &use_it("o"), b'Z')), "2DCZ");
+    assert_eq!(tags(&exchange(&mut client, &use_it("s"), b'Z')), "2DCZ");
+    world.assert_no_panic();
+}

@@ -11,7 +11,7 @@ use super::answer::ANSWER_BYTES_MAX;
 use super::backends::{Backend, Backends};
 use super::login::read_parameter;
 use super::{Account, Answer, CancelGate, DialError, Params, Prepared};
-use super::{ServerStatements, Settings, description};
+use super::{ServerStatements, Settings, StatementId, description};
 use crate::net::{self, Stream};
 use crate::pool::{Class, Conn, Slot};
 use crate::wire::{HEADER_BYTES, Header, Writer, tag};
@@ -188,11 +188,7 @@ impl Server {
         let name = prepared.id.server_name();
         let mut packet = Writer::new();
         // What an error or a DEALLOCATE out of sight has left there would be in the way.
-        packet.message(tag::CLOSE, |b| {
-            b.push(b'S');
-            b.extend_from_slice(&name);
-            b.push(0);
-        });
+        close_statement(&mut packet, prepared.id);
         packet.message(tag::PARSE, |b| {
             b.extend_from_slice(&name);
             b.push(0);
@@ -203,6 +199,24 @@ impl Server {
             b.extend_from_slice(&name);
             b.push(0);
         });
+        self.synced(packet).await
+    }
+
+    /// Closes statements, be they there or not. The notifications that came meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn close_statements(&mut self, ids: &[StatementId]) -> Result<Vec<u8>, DialError> {
+        let mut packet = Writer::new();
+        for id in ids {
+            close_statement(&mut packet, *id);
+        }
+        let closed = tokio::time::timeout(ASK_PATIENCE, self.synced(packet)).await;
+        closed.map_err(|_| DialError::Timeout)?.map(|(_, notifications)| notifications)
+    }
+
+    /// Sends it with a Sync, and reads to the end of the answer.
+    async fn synced(&mut self, mut packet: Writer) -> Result<(Option<u64>, Vec<u8>), DialError> {
         packet.message(tag::SYNC, |_| {});
         self.stream.write_all(packet.bytes()).await?;
         self.stream.flush().await?;
@@ -374,4 +388,12 @@ impl Conn for Box<Server> {
             drop(slot);
         });
     }
+}
+
+fn close_statement(packet: &mut Writer, id: StatementId) {
+    packet.message(tag::CLOSE, |b| {
+        b.push(b'S');
+        b.extend_from_slice(&id.server_name());
+        b.push(0);
+    });
 }

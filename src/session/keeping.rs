@@ -1,7 +1,5 @@
 //! Why a session keeps its server: asked of the catalog, put on the books, told to the client.
 
-use std::fmt::Write as _;
-
 use super::lexer::Hints;
 use super::live::{End, Live};
 use super::probe;
@@ -92,20 +90,11 @@ impl Live {
         if others.is_empty() {
             return Ok(());
         }
-        let mut sql = String::new();
-        for id in &others {
-            let name = id.server_name();
-            let _ = write!(sql, "DEALLOCATE {};", String::from_utf8_lossy(&name));
-        }
-        let answer = lease.ask_surely(&sql).await;
+        let closed = lease.close_statements(&others).await;
         for id in others {
             lease.statements.remove(id);
         }
-        let answer = answer?;
-        if !answer.is_clean() {
-            return Err(DialError::Protocol("DEALLOCATE failed"));
-        }
-        relay.say().raw(&answer.notifications);
+        relay.say().raw(&closed?);
         Ok(())
     }
 

@@ -289,6 +289,9 @@ impl Live {
             if let Some(oldest) = lease.statements.insert(fresh.id, max) {
                 lease.statements.forget_later(oldest);
             }
+        } else {
+            // Whether it is there depends on what was refused.
+            lease.statements.forget_later(fresh.id);
         }
         if described.map(Told::Description) == Some(self.statements.told_of(old.id)) {
             self.statements.renew(old.id, &fresh);

@@ -9,7 +9,7 @@ pub(super) const NAMES_MAX: usize = 16;
 
 /// What PostgreSQL reads a text by: where its names are looked up, and what its literals become. An
 /// untyped literal is a constant from then on, `'2024-01-01 00:00'` an instant of that time zone.
-pub const PARSED_BY: [&str; 10] = [
+pub const PARSED_BY: [&str; 12] = [
     "search_path",
     "role",
     "TimeZone",
@@ -20,6 +20,8 @@ pub const PARSED_BY: [&str; 10] = [
     "transform_null_equals",
     "xmloption",
     "lc_monetary",
+    "array_nulls",
+    "timezone_abbreviations",
 ];
 
 /// Whether a text is read by this setting, or by who the session is, which `"$user"` in a

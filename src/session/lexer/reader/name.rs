@@ -82,13 +82,13 @@ impl Reader {
         }
         if name.len() > NAME_BYTES_MAX {
             name.truncate(NAME_BYTES_MAX);
-            self.doubt();
+            self.lose_name();
         }
     }
 
     /// Keeps a dotted setting's name.
     pub(super) fn note_setting(&mut self, name: &[u8]) {
-        let Ok(name) = std::str::from_utf8(name) else { return self.doubt() };
+        let Ok(name) = std::str::from_utf8(name) else { return self.lose_name() };
         let name = name.to_ascii_lowercase();
         let settings = &mut self.notes().settings;
         if settings.contains(&name) {
@@ -97,7 +97,7 @@ impl Reader {
         if settings.len() < NAMES_MAX {
             settings.push(name);
         } else {
-            self.doubt();
+            self.lose_name();
         }
     }
 

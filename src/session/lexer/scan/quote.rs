@@ -95,7 +95,7 @@ impl Lexer {
         let found = memchr(b'"', rest);
         let part = &rest[..found.unwrap_or(rest.len())];
         if self.kind == Kind::Unicode && memchr(b'\\', part).is_some() {
-            self.reader.doubt();
+            self.reader.miss_identifier();
         }
         self.word.push(part);
         match found {

@@ -131,9 +131,12 @@ fn names_not_plainly_there_are_unsure() {
         &format!("SET {long}.{long}.{long} = 1"),
         &format!("SELECT set_config('{long}.{long}.{long}', 'c', false)"),
         &many,
+        r#"SET U&"\0061pp".x = 1"#,
     ] {
         let hints = read(text).hints;
         assert!(hints.contains(Hints::UNSURE | Hints::SET), "{text} {hints:?}");
+        let named = text.starts_with("GRANT");
+        assert!(named || hints.contains(Hints::COMPUTED), "{text} {hints:?}");
     }
     assert_eq!(read(&many).settings.len(), 16);
 }

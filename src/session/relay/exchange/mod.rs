@@ -28,6 +28,8 @@ pub(super) struct Exchange {
     copying: bool,
     /// The last message that counts was no Sync, Query or FunctionCall: an implicit transaction is open.
     unsynced: bool,
+    /// It has read more since than a Close of pgusher's own, which nothing throws away.
+    opened: bool,
     /// It has bound or executed something since.
     acted: bool,
     /// Syncs of which it is not known whether the server read them in copy mode.
@@ -72,6 +74,7 @@ impl Default for Exchange {
             skipping: false,
             copying: false,
             unsynced: false,
+            opened: false,
             acted: false,
             doubtful: 0,
             strayed: false,
@@ -106,7 +109,8 @@ impl Exchange {
         (self.group, self.unnamed_at, self.named_until) = (0, u64::MAX, 0);
         self.risky = false;
         (self.skipping, self.copying, self.status) = (false, false, b'I');
-        (self.unsynced, self.acted, self.doubtful, self.strayed) = (false, false, 0, false);
+        (self.unsynced, self.opened, self.acted) = (false, false, false);
+        (self.doubtful, self.strayed) = (0, false);
         self.kept.clear();
         (self.echo, self.own, self.refusals) = (None, Own::Settled, 0);
         if self.owed.capacity() > 256 {
@@ -133,11 +137,14 @@ impl Exchange {
         }
         match sent {
             Sent::Sync | Sent::Query | Sent::Function => {
-                (self.unsynced, self.acted) = (false, false);
+                (self.unsynced, self.opened, self.acted) = (false, false, false);
             }
             Sent::CopyEnd | Sent::Read => {}
-            Sent::Bind | Sent::Execute => (self.unsynced, self.acted) = (true, true),
-            _ => self.unsynced = true,
+            Sent::Bind | Sent::Execute => {
+                (self.unsynced, self.opened, self.acted) = (true, true, true);
+            }
+            Sent::Close if reply == Reply::Drop => self.unsynced = true,
+            _ => (self.unsynced, self.opened) = (true, true),
         }
         if (sent, reply) == (Sent::Query, Reply::Drop) {
             self.own = Own::Asked;
@@ -238,7 +245,7 @@ impl Exchange {
             match sent {
                 Sent::Sync => {
                     self.doubtful += 1;
-                    self.unsynced = true;
+                    (self.unsynced, self.opened) = (true, true);
                     // Not answered; kept in its place so that the others keep their numbers.
                     (*sent, *reply) = (Sent::Read, Reply::Forward);
                 }
@@ -315,14 +322,15 @@ impl Exchange {
                     }
                     self.drop_copy_ends();
                     if self.owed.is_empty() {
-                        self.unsynced = false;
+                        (self.unsynced, self.opened) = (false, false);
                     }
                     let ours = reply == Reply::Drop;
                     return Ok(if ours { Verdict::Drop } else { Verdict::Forward });
                 }
                 None if self.doubtful > 0 => {
                     self.doubtful -= 1;
-                    (self.skipping, self.unsynced, self.status) = (false, false, status);
+                    (self.unsynced, self.opened) = (false, false);
+                    (self.skipping, self.status) = (false, status);
                     return Ok(Verdict::Forward);
                 }
                 _ => return Err(Doubt),

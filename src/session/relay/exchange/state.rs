@@ -58,6 +58,11 @@ impl Exchange {
         self.unsynced
     }
 
+    /// One that a Sync of pgusher's own would end.
+    pub(in crate::session::relay) fn has_batch(&self) -> bool {
+        self.unsynced && self.opened
+    }
+
     /// Whether the server takes CopyData.
     pub(in crate::session::relay) fn is_copying(&self) -> bool {
         self.copying

@@ -163,12 +163,13 @@ impl Upstream {
                 let never = hints.intersects(ENDS | Hints::UNSURE);
                 return if never { Admission::Never } else { Admission::Go(None) };
             }
+            // In the middle of a batch nothing can be asked: a query would end it.
+            Own::Refused if desk.exchange.is_unsynced() => return Admission::Never,
             Own::Refused if desk.exchange.is_quiet() => {
                 self.outbox.after(&mut self.buffer).query(FORGET);
                 desk.exchange.sent(Sent::Query, Reply::Drop);
+                desk.server.unnamed_is_gone();
             }
-            // In the middle of a batch nothing can be asked.
-            Own::Refused if desk.exchange.is_unsynced() => return Admission::Never,
             Own::Refused | Own::Asked => {}
         }
         self.wait()

@@ -109,7 +109,7 @@ impl Upstream {
             Subject::Executes(Executes { other, .. }) => {
                 // Who fails to prepare it skips to a Sync. One in the client's own batch would end
                 // that: there is one behind it.
-                let apart = !desk.exchange.is_unsynced();
+                let apart = !desk.exchange.has_batch();
                 if other.as_ref().is_some_and(|other| own::ensure(other, out, desk)) && apart {
                     own::sync(out);
                     desk.exchange.sent(Sent::Sync, Reply::Drop);
