@@ -114,6 +114,27 @@ async fn an_idempotency_key_gives_the_same_tenant_again() {
 }
 
 #[tokio::test]
+async fn a_retry_that_waits_behind_its_own_registration_gets_that_ones_tenant() {
+    let office = Office::open().await;
+    let register = || office.registration.register(organisation("a@example.org"), Some("key"));
+    let first = register().await.unwrap();
+    // As if it were not done yet: its key comes to light when the retry's R1 is under way.
+    let mut client = office.cluster.connect("registry").await;
+    let digest = "UPDATE pgusher.registrations SET idempotency_digest =";
+    client.batch_execute(&format!("{digest} '\\x00' || idempotency_digest")).await.unwrap();
+    let tx = client.transaction().await.unwrap();
+    tx.batch_execute("LOCK TABLE pgusher.registrations IN SHARE MODE").await.unwrap();
+    let finish = async {
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        until("R1 is under way", || async { office.count(waits).await == 1 }).await;
+        tx.batch_execute(&format!("{digest} substr(idempotency_digest, 2)")).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let again = tokio::join!(register(), finish).0.unwrap();
+    assert_eq!((again.tenant, again.tokens.is_some()), (first.tenant, true));
+}
+
+#[tokio::test]
 async fn a_job_that_was_taken_over_is_left_to_its_new_owner() {
     let office = Office::open().await;
     let client = office.registry.client().await.unwrap();

@@ -90,7 +90,12 @@ impl Parts {
                 }
                 Ok(Reserved::Begun(Box::new(Begun { job, admin, tokens, timings, place })))
             }
-            Claimed::EmailTaken => Err(Refused::EmailTaken),
+            Claimed::EmailTaken => {
+                // By itself, where its first try was done while this one waited for its turn.
+                let Some(key) = &key else { return Err(Refused::EmailTaken) };
+                let earlier = self.earlier(key).await?;
+                same_body(&digest, earlier.ok_or(Refused::EmailTaken)?)
+            }
             Claimed::KeyTaken => {
                 let earlier = self.earlier(&key.unwrap_or_default()).await?;
                 same_body(&digest, earlier.ok_or(Refused::InProgress)?)
