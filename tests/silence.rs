@@ -99,6 +99,52 @@ fn the_log_holds_no_sql_no_parameter_and_no_token_at_its_most_verbose() {
     world.assert_no_panic();
 }
 
+/// What PostgreSQL says of pgusher's own statements is told but for the values it quotes.
+#[test]
+fn a_fault_names_what_postgresql_refused_and_no_value_of_a_row() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default().set("log.format", "json"));
+    let mut registry = world.superuser(&world.registry_database());
+    let raises = "CREATE FUNCTION pgusher.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.name LIKE '%raised' THEN
+                RAISE EXCEPTION 'no %', NEW.name USING ERRCODE = 'check_violation';
+            END IF;
+            IF NEW.name LIKE '%cast' THEN NEW.expires_at := NEW.name; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON pgusher.api_keys
+            FOR EACH ROW EXECUTE FUNCTION pgusher.refuse();
+        ALTER TABLE pgusher.api_keys ADD CONSTRAINT keys_are_short CHECK (length(name) < 20)";
+    registry.query(raises).unwrap();
+    let bearer = format!("Bearer {}", world.tenants[0].token);
+    let make = |name: &str| {
+        let body = json!({ "name": format!("{MARK} {name}") }).to_string();
+        let headers = [("authorization", &*bearer)];
+        http::call(world.http, "POST", "/api/tenant/keys", &headers, &body).assert_problem(503);
+    };
+    ["raised", "cast", "that is too long for it"].into_iter().for_each(make);
+    registry.query("ALTER TABLE pgusher.api_keys RENAME TO elsewhere").unwrap();
+    make("nowhere");
+    let causes = eventually(Duration::from_secs(10), "the log tells of four faults", || {
+        let log = world.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let causes =
+            lines.filter_map(|line: serde_json::Value| Some(line["cause"].as_str()?.into()));
+        Some(causes.collect::<Vec<String>>()).filter(|causes| causes.len() >= 4)
+    });
+    let expected = [
+        "db error: SQLSTATE 23514",
+        "db error: SQLSTATE 22007",
+        "db error: SQLSTATE 23514: new row for relation \"api_keys\" violates check constraint \
+         \"keys_are_short\"",
+        "db error: SQLSTATE 42P01: relation \"pgusher.api_keys\" does not exist",
+    ];
+    assert_eq!(causes, expected);
+    assert!(!world.log().contains(MARK), "{}", world.log());
+}
+
 /// One line for each session that is over, with its totals, whose it was and what ended it.
 #[test]
 fn a_session_that_is_over_is_one_line_with_its_totals() {

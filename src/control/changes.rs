@@ -8,6 +8,7 @@ use tokio_postgres::AsyncMessage;
 
 use super::peers::{self, Notice};
 use super::phone::E164;
+use crate::fault::logged;
 use crate::ident::TenantId;
 use crate::tenant::{Dial, DialError, Registry};
 
@@ -132,7 +133,7 @@ pub async fn listen(registry: &Registry, sink: impl Fn(Change) + Send + Sync) {
             // It had listened: the next try is soon.
             Ok(()) => pause = RETRY_MIN,
             Err(error) => {
-                tracing::warn!(error = error.to_string(), "cannot listen for registry changes");
+                tracing::warn!(error = logged(&error), "cannot listen for registry changes");
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }

@@ -14,6 +14,7 @@ use super::registration::{AdminView, ChurchView};
 use super::road::Road;
 use super::seams::{Claims, SharedMint, TenantDoor};
 use super::{EmailIndex, Match, Passwords, Refused, Sessions, Tokens, failed};
+use crate::fault::logged;
 use crate::ident::TenantId;
 use crate::tenant::{Directory, Registry};
 use crate::units::Secret;
@@ -188,7 +189,7 @@ impl Login {
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
             [&hash.expose(), &candidate.id, &candidate.hash.expose()];
         if let Err(error) = client.execute(sql, &row).await {
-            tracing::warn!(error = error.to_string(), "could not renew a password's hash");
+            tracing::warn!(error = logged(&error), "could not renew a password's hash");
         }
     }
 

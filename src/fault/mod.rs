@@ -4,6 +4,7 @@
 //! doors only render it. The private cause goes to the log and nowhere else.
 
 mod blame;
+mod logged;
 mod sqlstate;
 mod told;
 
@@ -13,6 +14,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 pub use blame::Blame;
+pub use logged::logged;
 pub use sqlstate::SqlState;
 pub use told::told;
 
@@ -87,6 +89,11 @@ impl Fault {
         self.0.hint.as_deref()
     }
 
+    /// The private cause, if any, in words that a log may hold.
+    pub fn cause(&self) -> Option<String> {
+        self.0.cause.as_ref().map(|cause| logged(&**cause))
+    }
+
     /// Writes one log line at the level the blame asks for. The public text carries no secret by
     /// construction; the cause is written as its own field.
     pub fn log(&self) {
@@ -96,7 +103,7 @@ impl Fault {
     /// As [`Fault::log`], with whose it was, as far as that is known.
     pub fn log_of(&self, peer: Option<SocketAddr>, tenant: Option<&str>) {
         let peer = peer.map(tracing::field::display);
-        let cause = self.0.cause.as_ref().map(ToString::to_string);
+        let cause = self.cause();
         let (blame, state) = (self.0.blame.as_str(), self.0.state.as_str());
         let message = &*self.0.message;
         if self.0.blame.is_ours() {

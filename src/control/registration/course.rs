@@ -56,7 +56,8 @@ impl Course {
             if places > PLACES_MAX || !self.moved(job, &fault).await? {
                 return Err(fault.into());
             }
-            tracing::warn!(%fault, server = job.server, "the server went away: placed elsewhere");
+            tracing::warn!(%fault, cause = fault.cause(), server = job.server,
+                "the server went away: placed elsewhere");
             posted.reached(Step::Claimed, false);
         }
         posted.reached(Step::Written, job.was_warm);

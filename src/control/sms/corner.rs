@@ -15,7 +15,7 @@ use super::store::{CORNER_TIMEOUT, failed};
 use crate::control::TenantClient;
 use crate::control::provision::Servers;
 use crate::control::schema::{History, MigrationSet, SchemaError, Upgrade, apply};
-use crate::fault::{Blame, Fault, SqlState};
+use crate::fault::{Blame, Fault, SqlState, logged};
 use crate::ident::TenantId;
 use crate::tenant::Directory;
 
@@ -93,7 +93,7 @@ fn unlaid(tenant: &TenantId, error: SchemaError) -> Fault {
     match error {
         SchemaError::Sql { cause, .. } => failed(tenant, &cause),
         other => Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, "it could not be laid")
-            .because(format!("tenant {tenant}: {other}")),
+            .because(format!("tenant {tenant}: {}", logged(&other))),
     }
 }
 

@@ -1,6 +1,5 @@
 //! A proven webhook on its way to the tenants it is for, within the provider's patience.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,8 +149,7 @@ impl Intake {
                 Some(Ok(said)) => said,
                 Some(Err(fault)) => {
                     inner.metrics.ended(provider, "failed");
-                    let cause = fault.source().map(ToString::to_string);
-                    tracing::warn!(%tenant, provider, fault = fault.message(), cause,
+                    tracing::warn!(%tenant, provider, %fault, cause = fault.cause(),
                         "a message was not taken");
                     return Err(Untaken::Failed(fault));
                 }
@@ -186,7 +184,8 @@ impl Inner {
                 let Some(place) = inner.lanes.enter(&tenant).await else { return };
                 let settled = inner.lanes.work(place, inner.store.settle(&tenant)).await;
                 if let Some(Err(fault)) = settled {
-                    tracing::info!(%tenant, %fault, "parked receipts could not be settled yet");
+                    tracing::info!(%tenant, %fault, cause = fault.cause(),
+                        "parked receipts could not be settled yet");
                 }
             }
         });
