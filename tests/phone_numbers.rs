@@ -15,7 +15,7 @@ fn world() -> &'static (World, Api) {
     static WORLD: OnceLock<(World, Api)> = OnceLock::new();
     WORLD.get_or_init(|| {
         let api = Api::start();
-        let plan = Plan::tenants(10)
+        let plan = Plan::tenants(11)
             .telnyx()
             .set("sms.telnyx.api_url", &format!("http://{}", api.address))
             .set("sms.telnyx.api_key", telnyx::API_KEY);
@@ -124,6 +124,28 @@ fn a_tenant_takes_a_number_where_the_provider_says_it_is_theirs() {
     let path = "/api/tenant/phone-numbers/+15552000002";
     http::call(world.http, "DELETE", path, &[], "").assert_problem(401);
     assert_eq!(registered(tagged).1, *id);
+}
+
+#[test]
+fn a_tenant_has_a_hundred_numbers() {
+    let (world, api) = world();
+    let id = &world.tenants[10].id;
+    let mut registry = world.superuser(&world.registry_database());
+    let given = format!(
+        r#"INSERT INTO "PhoneNumberRegistry" ("phoneNumber", "tenantId")
+           SELECT '+1555800' || lpad(n::text, 4, '0'), '{id}' FROM generate_series(1, 100) n"#
+    );
+    registry.query(&given).unwrap();
+    let (held, one_more) = ("+15558000001", "+15558000101");
+    for number in [held, one_more] {
+        api.list(number, id, "active", &[]);
+    }
+    let refused = as_admin(10, "PUT", one_more);
+    refused.assert_problem(409);
+    assert_eq!(refused.json["type"], "urn:pgusher:too-many-numbers");
+    assert_eq!(as_admin(10, "PUT", held).status, 204, "it has that one");
+    assert_eq!(as_admin(10, "DELETE", held).status, 204);
+    assert_eq!(as_admin(10, "PUT", one_more).status, 204);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use moka::sync::Cache;
 use tokio_postgres::Transaction;
 
 use super::E164;
-use crate::control::{FieldProblem, Refused, failed};
+use crate::control::{Refused, failed};
 use crate::fault::Fault;
 use crate::ident::TenantId;
 use crate::tenant::Registry;
@@ -22,6 +22,10 @@ const FRESH: Duration = Duration::from_secs(60);
 
 /// Numbers one tenant may have.
 const NUMBERS_MAX: i64 = 100;
+const TOO_MANY: Refused = Refused::Conflict {
+    kind: "too-many-numbers",
+    title: "The tenant has 100 phone numbers already: release one first",
+};
 
 /// A number a tenant holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +143,8 @@ impl Numbers {
     /// Gives a number to a tenant; giving it twice gives it once. `sid` is the provider's id.
     ///
     /// # Errors
-    /// [`Refused::NotFound`] without such a tenant; [`Refused::NumberTaken`].
+    /// [`Refused::NotFound`] without such a tenant; [`Refused::NumberTaken`];
+    /// [`Refused::Conflict`] when it has as many as it may have.
     pub async fn assign(
         &self,
         tenant: &TenantId,
@@ -162,9 +167,7 @@ impl Numbers {
         }
         if !row.try_get::<_, bool>(1).map_err(failed::registry)? {
             if row.try_get::<_, i64>(2).map_err(failed::registry)? >= NUMBERS_MAX {
-                let message = "the tenant has 100 numbers already: release one first";
-                let problem = FieldProblem::new("phoneNumber", message);
-                return Err(Refused::Invalid(vec![problem]));
+                return Err(TOO_MANY);
             }
             let sql = r#"INSERT INTO public."PhoneNumberRegistry" ("phoneNumber", "tenantId")
                          VALUES ($1, $2)"#;
