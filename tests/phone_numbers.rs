@@ -58,7 +58,11 @@ fn an_operator_assigns_and_releases_and_nobody_gets_what_is_taken() {
     };
     let (status, json) = phone("assign", a, "+15551000001");
     assert_eq!((status, &json["phoneNumbers"][0]["primary"]), (0, &true.into()), "{json}");
+    let audited = format!("SELECT count(*) FROM pgusher.audit WHERE tenant_id = '{a}'");
+    let audited = || world.superuser(&world.registry_database()).one(&audited).unwrap();
+    assert_eq!(audited(), "1");
     assert_eq!(phone("assign", a, "+15551000001").0, 0, "twice is once");
+    assert_eq!(audited(), "1", "nothing changed");
     assert_eq!(registered("+15551000001"), ("1".into(), a.clone(), a.clone()));
     assert_eq!(phone("assign", b, "+15551000001").0, 1, "taken");
     assert_eq!(phone("release", b, "+15551000001").0, 1, "not theirs");

@@ -165,7 +165,8 @@ impl Numbers {
         if row.try_get(0).map_err(failed::registry)? {
             return Err(Refused::NumberTaken);
         }
-        if !row.try_get::<_, bool>(1).map_err(failed::registry)? {
+        let is_listed: bool = row.try_get(1).map_err(failed::registry)?;
+        if !is_listed {
             if row.try_get::<_, i64>(2).map_err(failed::registry)? >= NUMBERS_MAX {
                 return Err(TOO_MANY);
             }
@@ -176,9 +177,13 @@ impl Numbers {
         let sql = r#"UPDATE public."Tenant" SET "telnyxPhoneNumber" = $1,
                          "telnyxNumberSid" = coalesce($3::text, "telnyxNumberSid"),
                          "updatedAt" = current_timestamp
-                     WHERE "id" = $2 AND coalesce("telnyxPhoneNumber", $1) = $1"#;
-        tx.execute(sql, &[&text, &id, &sid]).await.map_err(taken)?;
-        audit(&tx, id, "phone number assigned").await?;
+                     WHERE "id" = $2 AND coalesce("telnyxPhoneNumber", $1) = $1
+                         AND ("telnyxPhoneNumber" IS NULL OR "telnyxNumberSid" IS DISTINCT FROM
+                             coalesce($3::text, "telnyxNumberSid"))"#;
+        let changed = tx.execute(sql, &[&text, &id, &sid]).await.map_err(taken)?;
+        if !is_listed || changed > 0 {
+            audit(&tx, id, "phone number assigned").await?;
+        }
         tx.commit().await.map_err(failed::registry)?;
         self.forget(number);
         Ok(())
