@@ -322,3 +322,25 @@ fn a_database_of_another_system_is_taken_over_by_one_command() {
     let own = "SELECT to_regclass('pgusher.webhook_inbox') IS NOT NULL";
     assert_eq!(old.query(own).unwrap()[0][0].as_deref(), Some("t"));
 }
+
+/// Nothing was run in it: the first tenants are tried alone all the same.
+#[test]
+fn a_database_that_was_taken_over_proves_no_migration() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(2));
+    let folder = next_schema(&world);
+    let file = config(&world, &format!("[schema]\ntenant = '{}'\n", folder.display()));
+    write_tenant(&world, "whole");
+    world.superuser("postgres").query("CREATE DATABASE old_whole").unwrap();
+    let adopted = run(&["migrate", "adopt", "whole", "--at-version", "5", "--config", &file]);
+    assert_eq!((adopted.0, &adopted.1["schemaVersion"]), (0, &5.into()), "{}", adopted.1);
+    for tenant in &world.tenants {
+        let in_the_way = r#"CREATE TABLE public."Extra" (x text)"#;
+        world.superuser(&tenant.database()).query(in_the_way).unwrap();
+    }
+    let (exit, report) = migrate(&file, &[]);
+    assert_eq!(exit, 1, "{report}");
+    assert_eq!(report["stopped"], "the first 2 tenants failed; nobody else was touched");
+}

@@ -67,7 +67,9 @@ pub async fn adopt(
     let own = MigrationSet::own();
     write(&mut client, rollout, id, adoption.schema_version, &own).await.map_err(unreachable)?;
     let version = adoption.schema_version.to_string();
-    reached(&rollout.registry, id, &version, own.version()).await?;
+    // No migration was run: it proves none.
+    let action = format!("adopted at schema {version}");
+    reached(&rollout.registry, id, (&version, own.version()), &action).await?;
     adoption.taken_over = true;
     Ok(adoption)
 }

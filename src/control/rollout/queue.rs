@@ -60,9 +60,9 @@ impl Goal {
 
     /// Whether a rollout brought a tenant here before.
     pub(super) async fn is_proven(&self, registry: &Registry) -> Result<bool, Fault> {
-        let sql = "SELECT EXISTS (SELECT FROM pgusher.audit WHERE action = 'schema ' || $1::text)";
+        let sql = "SELECT EXISTS (SELECT FROM pgusher.audit WHERE action = $1)";
         let client = registry.client().await?;
-        let row = client.query_one(sql, &[&self.product]).await;
+        let row = client.query_one(sql, &[&self.action()]).await;
         row.and_then(|row| row.try_get(0)).map_err(failed::registry)
     }
 
@@ -77,7 +77,12 @@ impl Goal {
 
     /// Writes that a tenant is there.
     pub(super) async fn reached(&self, registry: &Registry, id: &TenantId) -> Result<(), Fault> {
-        reached(registry, id, &self.product, self.own).await
+        reached(registry, id, (&self.product, self.own), &self.action()).await
+    }
+
+    /// What the audit says of a tenant that a rollout brought here.
+    fn action(&self) -> String {
+        format!("schema {}", self.product)
     }
 
     /// Where everybody stands.
@@ -109,12 +114,12 @@ impl Goal {
     }
 }
 
-/// Writes the versions a tenant's database has.
+/// Writes the versions a tenant's database has, and to the audit how it came there.
 pub(super) async fn reached(
     registry: &Registry,
     id: &TenantId,
-    product: &str,
-    own: i32,
+    (product, own): (&str, i32),
+    action: &str,
 ) -> Result<(), Fault> {
     let sql = r#"WITH own AS (
                      INSERT INTO pgusher.tenants (tenant_id, own_version) VALUES ($1, $3)
@@ -122,12 +127,13 @@ pub(super) async fn reached(
                      SET own_version = excluded.own_version, updated_at = now()
                  ), noted AS (
                      INSERT INTO pgusher.audit (tenant_id, actor, action)
-                     VALUES ($1, 'operator', 'schema ' || $2::text)
+                     VALUES ($1, 'operator', $4)
                  )
                  UPDATE public."Tenant" SET "schemaVersion" = $2,
                      "updatedAt" = current_timestamp WHERE "id" = $1"#;
     let client = registry.client().await?;
-    let row: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&id.as_str(), &product, &own];
+    let row: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&id.as_str(), &product, &own, &action];
     client.execute(sql, &row).await.map_err(failed::registry)?;
     Ok(())
 }
