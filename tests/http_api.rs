@@ -13,6 +13,7 @@ use hyper::{Method, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use pgusher::auth::Power;
+use pgusher::control::fleet::Fleet;
 use pgusher::control::keys::Keys;
 use pgusher::fault::Fault;
 use pgusher::http::{Figures, HttpSettings, OperatorGate, Ops, Public, RateSettings};
@@ -227,6 +228,26 @@ async fn an_admin_registers_and_manages_keys_over_http() {
         assert_eq!(answer.status.as_u16(), status, "{path}");
     }
     problem(&ops("/tenants?limit=x").await, 400, "query");
+}
+
+#[tokio::test]
+async fn a_refresh_token_outlives_what_its_tenant_is_not_served_for() {
+    let api = api(unlimited()).await;
+    let made = api.post("/api/auth/register", &ada()).await;
+    let body = json!({ "refreshToken": made.body["refreshToken"] });
+    let tenant = TenantId::parse(made.body["tenantId"].as_str().unwrap()).unwrap();
+    let fleet = Fleet::new(api.office.registry.clone());
+    let refused = async || problem(&api.post("/api/auth/refresh", &body).await, 403, "not-served");
+    api.office.directory.tenant(&tenant).await.unwrap();
+    fleet.suspend(&tenant, "unpaid").await.unwrap();
+    refused().await;
+    // Now the directory hears of it, and not of its end.
+    api.office.directory.forget(&tenant);
+    refused().await;
+    fleet.resume(&tenant).await.unwrap();
+    refused().await;
+    api.office.directory.forget(&tenant);
+    assert_eq!(api.post("/api/auth/refresh", &body).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::registration::{AdminView, ChurchView};
 use super::road::Road;
 use super::seams::{Claims, SharedMint, TenantDoor};
+use super::sessions::Standing;
 use super::{EmailIndex, Match, Passwords, Refused, Sessions, Tokens, failed};
 use crate::fault::logged;
 use crate::ident::TenantId;
@@ -126,22 +127,21 @@ impl Login {
     }
 
     /// New tokens for a refresh token, with what the admin may do now: the tenant's own database
-    /// is asked. While it cannot be reached the token stays as good as it is.
+    /// is asked. While it cannot be reached, or the tenant is not served, the token stays as good
+    /// as it is.
     ///
     /// # Errors
-    /// [`Refused::Credentials`] for a token that is no good, or whose admin is gone.
+    /// [`Refused::Credentials`] for a token that is no good, or whose admin is gone; what a token
+    /// of the tenant's is told while it is not served.
     pub async fn refresh(&self, token: &Secret) -> Result<(TenantId, Tokens), Refused> {
-        let mut role = None;
+        let mut standing = Standing::Unasked;
         if let Some((tenant, subject)) = self.sessions.holder(token).await? {
-            let served = self.directory.tenant(&tenant).await?.served().is_ok();
-            if !served {
-                return Err(Refused::Credentials);
-            }
+            self.directory.tenant(&tenant).await?.served()?;
             let client = self.road().enter(&tenant).await?;
-            let admin = Admin::by_id(&client, &subject).await?;
-            role = admin.filter(|admin| admin.active).map(|admin| admin.role());
+            let admin = Admin::by_id(&client, &subject).await?.filter(|admin| admin.active);
+            standing = admin.map_or(Standing::Gone, |admin| Standing::May(admin.role()));
         }
-        self.sessions.refresh(token, role).await
+        self.sessions.refresh(token, standing).await
     }
 
     /// Whether the tenant's database has an admin of this id.

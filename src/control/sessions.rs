@@ -3,11 +3,13 @@
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deadpool_postgres::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::revocations::revoke_token;
 use super::seams::{Caller, Claims, SharedMint};
 use super::{Refused, failed, verifier};
+use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::{Role, TenantId};
 use crate::tenant::Registry;
 use crate::units::{Secret, Span};
@@ -67,6 +69,17 @@ struct Found {
     served: bool,
 }
 
+/// What the tenant's own database says of a refresh token's admin.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Standing {
+    /// Nothing: it was not asked, for the token was no good.
+    Unasked,
+    /// There is no such admin any more, or none who is active.
+    Gone,
+    /// What the admin may do now.
+    May(Role),
+}
+
 impl Found {
     fn read(row: &tokio_postgres::Row) -> Result<Self, Refused> {
         let text = |column| row.try_get::<_, String>(column).map_err(failed::registry);
@@ -110,7 +123,7 @@ impl Sessions {
         self.tokens(claims, token)
     }
 
-    /// Whose refresh token it is, if it is good now.
+    /// Whose refresh token it is, if it is good; whether the tenant is served is another question.
     ///
     /// # Errors
     /// When the registry fails.
@@ -127,19 +140,19 @@ impl Sessions {
         let digest = digest_of(token.expose());
         let row = client.query_opt(&statement, &[&digest]).await.map_err(failed::registry)?;
         let found = row.map(|row| Found::read(&row)).transpose()?;
-        Ok(found.filter(|f| !f.used && !f.ended && f.served).map(|f| (f.tenant, f.subject)))
+        Ok(found.filter(|f| !f.used && !f.ended).map(|f| (f.tenant, f.subject)))
     }
 
-    /// New tokens for a refresh token, for an admin who may do `role` now; `None`: who is no
-    /// admin any more. A token that was used before ends its whole family: either its owner or a
-    /// thief holds the newer one, and nobody can tell which.
+    /// New tokens for a refresh token. One whose admin is gone ends its family. So does one that
+    /// was used before: either its owner or a thief holds the newer one, and nobody can tell which.
     ///
     /// # Errors
-    /// [`Refused::Credentials`] for a token that is no good, whatever the reason.
+    /// [`Refused::Credentials`] for a token that is no good, whatever the reason; 57P03 for a good
+    /// one while its tenant is not served: it stays good.
     pub(super) async fn refresh(
         &self,
         token: &Secret,
-        role: Option<Role>,
+        standing: Standing,
     ) -> Result<(TenantId, Tokens), Refused> {
         let presented = digest_of(token.expose());
         if token.expose().len() > REFRESH_BYTES_MAX {
@@ -152,19 +165,24 @@ impl Sessions {
         let Some(found) = found.map(|row| Found::read(&row)).transpose()? else {
             return Err(Refused::Credentials);
         };
-        if !found.used && (found.ended || !found.served) {
+        if found.used {
+            end_family(tx, &found, ("reuse", "a refresh token was used twice")).await?;
             return Err(Refused::Credentials);
         }
-        let Some(role) = role.filter(|_| !found.used) else {
-            let (reason, text) = if found.used {
-                ("reuse", "a refresh token was used twice: its family ends")
-            } else {
-                ("admin gone", "a refresh token's admin is gone: its family ends")
-            };
-            revoke_family(&tx, &found.family, reason).await?;
-            tx.commit().await.map_err(failed::registry)?;
-            tracing::warn!(tenant = %found.tenant, "{text}");
+        if found.ended {
             return Err(Refused::Credentials);
+        }
+        if !found.served {
+            // Since the directory was asked.
+            return Err(not_served().into());
+        }
+        let role = match standing {
+            Standing::May(role) => role,
+            Standing::Unasked => return Err(Refused::Credentials),
+            Standing::Gone => {
+                end_family(tx, &found, ("admin gone", "a refresh token's admin is gone")).await?;
+                return Err(Refused::Credentials);
+            }
         };
         let claims = Claims { tenant: found.tenant, subject: found.subject, role };
         let (next, digest) = fresh()?;
@@ -215,14 +233,20 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
-async fn revoke_family(
-    tx: &tokio_postgres::Transaction<'_>,
-    family: &str,
-    reason: &str,
+fn not_served() -> Fault {
+    Fault::new(Blame::Tenant, SqlState::CANNOT_CONNECT_NOW, "the tenant is not served")
+}
+
+async fn end_family(
+    tx: Transaction<'_>,
+    found: &Found,
+    (reason, text): (&str, &str),
 ) -> Result<(), Refused> {
     let sql = "UPDATE pgusher.refresh_families SET revoked_at = now(), revoked_reason = $2
                WHERE id = $1 AND revoked_at IS NULL";
-    tx.execute(sql, &[&family, &reason]).await.map_err(failed::registry)?;
+    tx.execute(sql, &[&found.family, &reason]).await.map_err(failed::registry)?;
+    tx.commit().await.map_err(failed::registry)?;
+    tracing::warn!(tenant = %found.tenant, "{text}: its family ends");
     Ok(())
 }
 
