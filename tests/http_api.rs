@@ -326,6 +326,15 @@ async fn every_refusal_is_a_problem_body() {
     assert_eq!(none.headers["www-authenticate"], "Bearer");
     problem(&api.with(Method::GET, "/api/tenant", "garbage").await, 401, "unauthorized");
     problem(&api.with(Method::GET, "/api/tenant", "nobody/x/owner").await, 404, "not-found");
+    // What is no text names nothing.
+    for path in ["GET registrations/%FF", "DELETE tenant/keys/%FF"] {
+        let (method, path) = path.split_once(' ').unwrap();
+        let answer = api.with(method.parse().unwrap(), &format!("/api/{path}"), "a/x/owner").await;
+        problem(&answer, 404, "not-found");
+    }
+    for path in ["/tenants/%FF", "/tenants/%FF/phone-numbers", "/tenants/%FF/dead-letters"] {
+        problem(&send(api.ops, Method::GET, path, &[], String::new()).await, 404, "not-found");
+    }
     api.office.cluster.down();
     bob["email"] = json!("carol@example.org");
     let away = api.post(register, &bob).await;

@@ -4,14 +4,15 @@ use std::convert::Infallible;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Problem;
-use crate::control::FieldProblem;
 use crate::control::seams::Caller;
+use crate::control::{FieldProblem, Refused};
 use crate::fault::Fault;
 
 /// A JSON object, read field by field, so that every field that is wrong is named at once.
@@ -109,6 +110,18 @@ pub(super) fn raw(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem>
 
 fn not_an_object() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "json", "The body must be a JSON object")
+}
+
+/// What a path names. What is no text names nothing.
+pub(super) struct Named<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = Path::from_request_parts(parts, state).await;
+        named.map(|Path(named)| Self(named)).map_err(|_| Refused::NotFound.into())
+    }
 }
 
 /// What became of a request's bearer token, proven once, before the request is counted.

@@ -1,13 +1,12 @@
 //! `/api/tenant/phone-numbers`: a tenant's own numbers, by its primary admin.
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::Proven;
+use super::body::{Named, Proven};
 use super::texting::Texting;
 use super::{Problem, Public};
 use crate::control::phone::{E164, Held, Proof};
@@ -77,10 +76,10 @@ pub(super) async fn list(
 pub(super) async fn take(
     State(public): State<Public>,
     Proven(caller): Proven,
-    e164: Result<Path<String>, PathRejection>,
+    Named(e164): Named<String>,
 ) -> Result<StatusCode, Problem> {
     let texting = permitted(&public, &caller).await?;
-    let number = named(&e164)?;
+    let number = number(&e164)?;
     let proof = texting.proof.as_ref().ok_or(Refused::NumberUnproven)?;
     match proof.of(&number, &caller.tenant).await? {
         Proof::Confirmed(sid) => {
@@ -107,10 +106,10 @@ pub(super) async fn take(
 pub(super) async fn release(
     State(public): State<Public>,
     Proven(caller): Proven,
-    e164: Result<Path<String>, PathRejection>,
+    Named(e164): Named<String>,
 ) -> Result<StatusCode, Problem> {
     let texting = permitted(&public, &caller).await?;
-    texting.numbers.release(&caller.tenant, &named(&e164)?).await?;
+    texting.numbers.release(&caller.tenant, &number(&e164)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -119,11 +118,6 @@ async fn permitted<'a>(public: &'a Public, caller: &Caller) -> Result<&'a Textin
         return Err(super::public::missing().await);
     };
     if caller.role == Role::Owner { Ok(texting) } else { Err(Refused::NotPrimary.into()) }
-}
-
-/// The number of a path; what is no text is no number either.
-fn named(path: &Result<Path<String>, PathRejection>) -> Result<E164, Problem> {
-    number(path.as_ref().map_or("", |path| path.as_str()))
 }
 
 pub(super) fn number(text: &str) -> Result<E164, Problem> {

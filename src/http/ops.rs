@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::body::bearer;
+use super::body::{Named, bearer};
 use super::public::{missing, panicked, wrong_method};
 use super::{Problem, Texting, ops_texting, time};
 use crate::auth::Power;
@@ -174,7 +174,7 @@ async fn tenants(
     Ok(Json(json!({ "tenants": views, "next": found.next, "totals": ops.figures.totals() })))
 }
 
-async fn tenant(State(ops): State<Ops>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn tenant(State(ops): State<Ops>, Named(id): Named<String>) -> Result<Json<Value>, Problem> {
     let id = TenantId::parse(&id)
         .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "not-found", "No such tenant"))?;
     let tenant = ops.directory.tenant(&id).await?;

@@ -1,7 +1,7 @@
 //! Operators' hands on phone numbers and dead letters.
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Problem;
+use super::body::Named;
 use super::numbers::number;
 use super::ops::Ops;
 use super::texting::Texting;
@@ -72,7 +73,7 @@ struct Which {
     id: Option<String>,
 }
 
-async fn list(State(ops): State<Ops>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn list(State(ops): State<Ops>, Named(id): Named<String>) -> Result<Json<Value>, Problem> {
     let (texting, id) = (texting(&ops)?, tenant(&id)?);
     let held = texting.numbers.list(&id).await?;
     let view = |held: &crate::control::phone::Held| json!({ "phoneNumber": held.number, "primary": held.primary });
@@ -82,7 +83,7 @@ async fn list(State(ops): State<Ops>, Path(id): Path<String>) -> Result<Json<Val
 
 async fn assign(
     State(ops): State<Ops>,
-    Path((id, e164)): Path<(String, String)>,
+    Named((id, e164)): Named<(String, String)>,
     body: Result<Option<Json<Sid>>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let (texting, id) = (texting(&ops)?, tenant(&id)?);
@@ -95,7 +96,7 @@ async fn assign(
 
 async fn release(
     State(ops): State<Ops>,
-    Path((id, e164)): Path<(String, String)>,
+    Named((id, e164)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let (texting, id) = (texting(&ops)?, tenant(&id)?);
     texting.numbers.release(&id, &number(&e164)?).await?;
@@ -104,7 +105,7 @@ async fn release(
 
 async fn letters(
     State(ops): State<Ops>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
     page: Result<Query<After>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let (texting, id) = (texting(&ops)?, tenant(&id)?);
@@ -119,7 +120,7 @@ async fn letters(
 
 async fn replay(
     State(ops): State<Ops>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
     which: Result<Json<Which>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let (texting, id) = (texting(&ops)?, tenant(&id)?);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::auth::TokenSet;
+use super::body::Named;
 use super::{Problem, Public};
 use crate::control::Refused;
 use crate::control::registration::{Collected, NewOrganisation, Registering, Told};
@@ -137,7 +138,7 @@ pub(super) async fn begin(
 pub(super) async fn show(
     State(public): State<Public>,
     method: Method,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<RegistrationView>, Problem> {
     let found = public.registration.status(&id).await?;
     // HEAD must not take what its answer does not carry.
@@ -165,7 +166,7 @@ pub(super) async fn show(
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn events(
     State(public): State<Public>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = Arc::clone(&public.streams).try_acquire_owned().map_err(|_| Refused::Busy)?;

@@ -1,9 +1,9 @@
 //! Sessions ended from outside: the caller's own, and by the primary admin those of others.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::body::Proven;
+use super::body::{Named, Proven};
 use super::problem::CallerProblems;
 use super::{Problem, Public};
 use crate::control::Refused;
@@ -32,12 +32,11 @@ pub(super) async fn own_sessions(
 pub(super) async fn admins_sessions(
     State(public): State<Public>,
     Proven(caller): Proven,
-    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    Named(id): Named<String>,
 ) -> Result<StatusCode, Problem> {
     if caller.role != Role::Owner {
         return Err(Refused::NotPrimary.into());
     }
-    let id = id.map(|Path(id)| id).unwrap_or_default();
     // PostgreSQL's texts hold no NUL.
     if id.is_empty() || id.len() > ID_BYTES_MAX || id.contains('\0') {
         return Err(Refused::NotFound.into());

@@ -3,12 +3,12 @@
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::{Fields, Proven};
+use super::body::{Fields, Named, Proven};
 use super::time::{rfc3339, rfc3339_of};
 use super::{Problem, Public};
 use crate::control::keys::{KeyView, NewKey};
@@ -208,7 +208,7 @@ pub(super) async fn keys(
 pub(super) async fn revoke_key(
     State(public): State<Public>,
     Proven(caller): Proven,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<StatusCode, Problem> {
     // PostgreSQL's texts hold no NUL; no key's id is this long.
     if id.len() > 64 || id.contains('\0') {
