@@ -397,25 +397,3 @@ async fn a_new_registry_has_five_tables_and_the_tenant_eighteen_columns() {
                    AND indexname LIKE 'idx\\_tenant\\_%'";
     assert_eq!(office.count(indexes).await, 5);
 }
-
-#[tokio::test]
-async fn what_is_old_is_deleted_however_much_there_is_and_whatever_else_fails() {
-    let office = Office::open().await;
-    let client = office.registry.client().await.unwrap();
-    // A fortnight's, of which one family is still in use; and a table that gives nothing away.
-    let old = "INSERT INTO pgusher.refresh_families (id, tenant_id, subject, role)
-                   SELECT 'f' || n, 't', 's', 'owner' FROM generate_series(0, 3000) n;
-               INSERT INTO pgusher.refresh_tokens (digest, family, expires_at)
-                   SELECT sha256(n::text::bytea), 'f' || n % 3001, now() - interval '25 hours'
-                   FROM generate_series(1, 11000) n;
-               UPDATE pgusher.refresh_tokens SET expires_at = now() WHERE digest = sha256('3001');
-               INSERT INTO pgusher.mfa_attempts VALUES ('t', 's', 1, now() - interval '31 days');
-               CREATE RULE kept AS ON DELETE TO pgusher.mfa_attempts DO INSTEAD NOTHING;
-               INSERT INTO pgusher.revocations VALUES ('token', 'v', 't', now(), now())";
-    client.batch_execute(old).await.unwrap();
-    assert!(office.janitor.pass().await.is_err());
-    let left = "SELECT (SELECT count(*) FROM pgusher.refresh_tokens) * 100
-        + (SELECT count(*) FROM pgusher.refresh_families) * 10
-        + (SELECT count(*) FROM pgusher.revocations)";
-    assert_eq!(office.count(left).await, 110);
-}

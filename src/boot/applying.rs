@@ -81,7 +81,7 @@ impl Applying {
             match told(built, id, self.row.as_deref()).await {
                 Ok(holder) => built.pools.set_holder(id, holder),
                 Err(fault) => {
-                    tracing::warn!(%id, %fault, "a tenant's server could not be told its limits yet");
+                    tracing::warn!(%id, %fault, cause = fault.cause(), "a tenant's server could not be told its limits yet");
                     built.pools.set_holder(id, Holder::Unknown);
                     if built.pools.room(id).is_some() || self.is_suspended() {
                         return Some(self);

@@ -36,7 +36,7 @@ pub(super) async fn keep(built: Arc<Built>) {
         built.behind.set(1);
         let (mut pause, mut tries) = (PAUSE_MIN, 1_u32);
         while let Err(fault) = catch_up(&built).await {
-            tracing::error!(%fault, tries,
+            tracing::error!(%fault, cause = fault.cause(), tries,
                 "revocations and changes may have been missed and cannot be read yet; trying again");
             tokio::time::sleep(pause).await;
             (pause, tries) = ((pause * 2).min(PAUSE_MAX), tries.saturating_add(1));

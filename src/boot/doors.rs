@@ -100,7 +100,9 @@ pub(super) fn close_doors(built: &Arc<Built>) -> Vec<JoinHandle<()>> {
                         tracing::warn!(?open, "databases that PUBLIC can still enter");
                         return;
                     }
-                    Err(fault) => tracing::warn!(%fault, "a server's doors are not closed yet"),
+                    Err(fault) => {
+                        tracing::warn!(%fault, cause = fault.cause(), "a server's doors are not closed yet");
+                    }
                 }
                 tokio::time::sleep(DOORS_RETRY).await;
             }

@@ -83,7 +83,7 @@ async fn look_at(built: &Arc<Built>, dial: &RefusedDial) -> bool {
         // At this level so that it is kept: somebody inside the tenant did it.
         Ok(()) => tracing::warn!(%id, "a tenant had changed its logins; they are put back"),
         Err(fault) => {
-            tracing::error!(%id, %fault, "a tenant's logins could not be put back");
+            tracing::error!(%id, %fault, cause = fault.cause(), "a tenant's logins could not be put back");
             return false;
         }
     }

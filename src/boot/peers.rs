@@ -54,7 +54,7 @@ pub(super) async fn tell(built: Arc<Built>, peers: Peers, opened: mpsc::Sender<T
         }
         notices.dedup();
         if let Err(fault) = peers.say(&notices).await {
-            tracing::debug!(%fault, "the other processes were not told");
+            tracing::debug!(%fault, cause = fault.cause(), "the other processes were not told");
         }
     }
 }
@@ -142,7 +142,7 @@ pub(super) fn hear(built: &Arc<Built>, peers: &Peers, notice: Notice) {
             tokio::spawn(async move {
                 landed.await;
                 if let Err(fault) = peers.say(&[peers.cancelled(proof)]).await {
-                    tracing::debug!(%fault, "the process that was asked to cancel was not told");
+                    tracing::debug!(%fault, cause = fault.cause(), "the process that was asked to cancel was not told");
                 }
             });
         }

@@ -45,7 +45,7 @@ pub(super) async fn keep(built: Arc<Built>, presence: Presence, rung: Arc<Notify
             Ok(true) => LOOK_EVERY,
             Ok(false) => LOOK_SOON,
             Err(fault) => {
-                tracing::debug!(%fault, "the other processes cannot be seen");
+                tracing::debug!(%fault, cause = fault.cause(), "the other processes cannot be seen");
                 LOOK_AGAIN
             }
         };

@@ -27,7 +27,7 @@ pub(super) async fn keep(built: Arc<Built>, missed: Arc<Notify>) {
         missed.notified().await;
         let mut pause = PAUSE_MIN;
         while let Err(fault) = shut_all(&built).await {
-            tracing::warn!(%fault, "whether suspended tenants' logins are shut is not known yet");
+            tracing::warn!(%fault, cause = fault.cause(), "whether suspended tenants' logins are shut is not known yet");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }

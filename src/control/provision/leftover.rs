@@ -12,7 +12,7 @@ use super::Provisioner;
 use super::database::Step;
 use super::groups::Powers;
 use crate::control::sql::ident;
-use crate::fault::{Fault, told};
+use crate::fault::{Fault, logged};
 use crate::ident::{Role, TenantId};
 use crate::tenant;
 
@@ -100,7 +100,11 @@ impl Provisioner {
             };
             if let Err(why) = revoked.await {
                 let why: Step = why;
-                tracing::warn!(database, why = told(&why), "what was granted there stays granted");
+                tracing::warn!(
+                    database,
+                    why = logged(&why),
+                    "what was granted there stays granted"
+                );
             }
         }
         Ok(())

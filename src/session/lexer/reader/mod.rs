@@ -102,17 +102,6 @@ impl Reader {
         self.own |= Hints::UNSURE;
     }
 
-    /// What is set has a name that is not known: whatever asks for settings by their names will not
-    /// find it.
-    pub(super) fn lose_name(&mut self) {
-        self.own |= Hints::UNSURE | Hints::COMPUTED;
-    }
-
-    /// An identifier is written with escapes, and not read.
-    pub(super) fn miss_identifier(&mut self) {
-        if self.own.contains(Hints::SET) { self.lose_name() } else { self.doubt() }
-    }
-
     /// The word at hand is known to stand for something.
     pub(super) fn mark(&mut self, hints: Hints) {
         let into = if self.code { &mut self.latent } else { &mut self.own };

@@ -86,6 +86,17 @@ impl Reader {
         }
     }
 
+    /// What is set has a name that is not known: whatever asks for settings by their names will not
+    /// find it.
+    fn lose_name(&mut self) {
+        self.own |= Hints::UNSURE | Hints::COMPUTED;
+    }
+
+    /// An identifier is written with escapes, and not read.
+    pub(in crate::session::lexer) fn miss_identifier(&mut self) {
+        if self.own.contains(Hints::SET) { self.lose_name() } else { self.doubt() }
+    }
+
     /// Keeps a dotted setting's name.
     pub(super) fn note_setting(&mut self, name: &[u8]) {
         let Ok(name) = std::str::from_utf8(name) else { return self.lose_name() };
