@@ -4,6 +4,8 @@
 
 mod world;
 
+use std::time::{Duration, Instant};
+
 use world::wire::{self, Conn};
 use world::{Plan, World, bare};
 
@@ -195,6 +197,51 @@ fn a_database_whose_functions_are_calm_is_asked_nothing() {
     client.query("insert into t values (1)").unwrap();
     assert_eq!(figures("pgusher_session_state_looks_total"), looks);
     assert!(figures("pgusher_session_function_readings_total") <= readings + 1);
+}
+
+/// To write a body out, PostgreSQL locks what it reads. Whoever alters a table keeps nobody waiting, and
+/// what functions do is known all the same.
+#[test]
+fn functions_are_read_while_a_table_in_them_is_locked() {
+    let world = small();
+    let mut migration = world.session(0);
+    for sql in [
+        "create table t (n int)",
+        "create function count_t() returns bigint begin atomic select count(*) from t; end",
+        "create function who(v text) returns text \
+         begin atomic select set_config('app.who', v, false); end",
+        "create view seen as select set_config('app.who', 'seen', false) as who",
+        "create view seen_t as select set_config('app.who', 'seen', false) as who, n from t",
+        "begin",
+        "alter table t add column m int",
+    ] {
+        migration.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let late = "create function late(v text) returns text language sql \
+                as 'select set_config(''app.who'', v, false)'";
+    let began = Instant::now();
+    client.query(late).unwrap();
+    assert_eq!(value(&mut other, "select 1"), "1");
+    for sql in ["select who('me')", "select * from seen", "select late('me')"] {
+        client.query(sql).unwrap();
+        for _ in 0..3 {
+            assert_eq!(value(&mut other, APP), "", "another client after {sql}");
+        }
+    }
+    mine_alone(&world, &mut client, "select late('late')", APP, "late");
+    let readings = world.figure("pgusher_session_function_readings_total");
+    for _ in 0..20 {
+        value(&mut client, "select 1");
+        value(&mut other, "select 1");
+    }
+    assert!(world.figure("pgusher_session_function_readings_total") <= readings + 1.0);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    migration.query("commit").unwrap();
+    client.query("drop function late").unwrap();
+    client.query("create function later() returns int language sql as 'select 1'").unwrap();
+    mine_alone(&world, &mut client, "select who('again')", APP, "again");
+    mine_alone(&world, &mut client, "select * from seen", APP, "seen");
 }
 
 /// A client's own timeouts are for its own statements.

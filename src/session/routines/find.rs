@@ -59,6 +59,8 @@ pub(super) struct Found {
     words: Words,
     settings: Vec<String>,
     always: Hints,
+    /// How bodies are asked for.
+    bodies: sql::Bodies,
     notifications: Vec<u8>,
 }
 
@@ -102,7 +104,8 @@ impl Found {
     async fn read_bodies(&mut self, server: &mut Server) -> Result<(), DialError> {
         let mut after = 0;
         for _ in 0..PAGES_MAX {
-            let Some(answer) = self.ask(server, &sql::suspects(after)).await? else {
+            let question = |bodies| sql::suspects(after, bodies);
+            let Some(answer) = self.ask_for_bodies(server, question).await? else {
                 return Ok(());
             };
             for row in &answer.rows {
@@ -120,7 +123,8 @@ impl Found {
 
     /// Views that name session state themselves.
     async fn read_views(&mut self, server: &mut Server) -> Result<(), DialError> {
-        let Some(answer) = self.ask(server, &sql::views(VIEWS_MAX)).await? else { return Ok(()) };
+        let question = |bodies| sql::views(VIEWS_MAX, bodies);
+        let Some(answer) = self.ask_for_bodies(server, question).await? else { return Ok(()) };
         if answer.rows.len() == VIEWS_MAX {
             self.always |= UNREAD;
         }
@@ -157,8 +161,37 @@ impl Found {
         Ok(())
     }
 
+    /// Asks for bodies. When PostgreSQL refuses, to wait for a lock say, what they name has to do until
+    /// they are read again.
+    async fn ask_for_bodies(
+        &mut self,
+        server: &mut Server,
+        question: impl Fn(sql::Bodies) -> String,
+    ) -> Result<Option<Answer>, DialError> {
+        if self.bodies == sql::Bodies::Written {
+            if let Some(answer) = self.try_to_ask(server, &question(self.bodies)).await? {
+                return Ok(Some(answer));
+            }
+            self.bodies = sql::Bodies::Named;
+        }
+        self.ask(server, &question(self.bodies)).await
+    }
+
     /// Asks. When PostgreSQL refuses, nothing is known: every statement counts.
     async fn ask(&mut self, server: &mut Server, sql: &str) -> Result<Option<Answer>, DialError> {
+        let answer = self.try_to_ask(server, sql).await?;
+        if answer.is_none() {
+            self.always |= UNREAD;
+        }
+        Ok(answer)
+    }
+
+    /// Asks; `None` when PostgreSQL refuses.
+    async fn try_to_ask(
+        &mut self,
+        server: &mut Server,
+        sql: &str,
+    ) -> Result<Option<Answer>, DialError> {
         let mut answer = server.ask(sql).await?;
         self.notifications.append(&mut answer.notifications);
         if answer.is_clean() {
@@ -168,7 +201,6 @@ impl Found {
         if answer.status != b'I' {
             return Err(DialError::Protocol("transaction left open"));
         }
-        self.always |= UNREAD;
         Ok(None)
     }
 

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use crate::server::quote_literal;
 
 /// The session's settings do not count while pgusher asks: its timeouts, its `search_path`, its
-/// encoding, its isolation level.
+/// encoding, its isolation level. To write a body out PostgreSQL locks the tables in it, and others
+/// wait behind this: where somebody is altering one, it is given up.
 const UNTOUCHED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
-    SET LOCAL statement_timeout TO 0;SET LOCAL lock_timeout TO 0;\
+    SET LOCAL statement_timeout TO 0;SET LOCAL lock_timeout TO '100ms';\
     SET LOCAL client_encoding TO 'UTF8';SET LOCAL search_path TO pg_catalog, pg_temp;";
 
 /// Whatever the lexer would find has one of these words in it. Case does not count.
@@ -46,6 +47,35 @@ const LEADS_BYTES_MAX: usize = 128;
 /// Stands for more words than are told.
 pub(super) const TOO_MANY: &str = "\u{2}";
 
+/// How bodies are asked for that PostgreSQL keeps as query trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Bodies {
+    /// As SQL. Needs a lock on each table in them.
+    #[default]
+    Written,
+    /// Only the names of the functions and relations in them, which needs none.
+    Named,
+}
+
+impl Bodies {
+    /// The text of `tree`, as `written` has it or made of its names.
+    fn text(self, written: &str, tree: &str) -> String {
+        match self {
+            Self::Written => written.to_owned(),
+            // What it calls it may call with anything, and write to what it reads.
+            Self::Named => format!(
+                "(SELECT string_agg(name, ' ') FROM (\
+                 SELECT quote_ident(f.proname) || '(any)' \
+                 FROM regexp_matches({tree}::text, ':funcid ([0-9]+) ', 'g') m \
+                 JOIN pg_proc f ON f.oid = m[1]::oid \
+                 UNION SELECT 'UPDATE ' || quote_ident(r.relname) \
+                 FROM regexp_matches({tree}::text, ':relid ([0-9]+) ', 'g') m \
+                 JOIN pg_class r ON r.oid = m[1]::oid) names (name))"
+            ),
+        }
+    }
+}
+
 /// Whether there is anything that the questions below could find: functions, views and rules,
 /// policies. Most schemas that an ORM made have none, and those questions cost a new server connection
 /// ten times this one. pgusher's own functions are not counted, in a schema whose owner the tenant is
@@ -64,8 +94,9 @@ pub(super) fn anything() -> String {
 
 /// Functions that may touch session state, behind the object id `after`: object id, name, whether
 /// the body can be read, the body, its length, how many there are in all.
-pub(super) fn suspects(after: u32) -> String {
+pub(super) fn suspects(after: u32, bodies: Bodies) -> String {
     let likely = quote_literal(LIKELY);
+    let body = bodies.text("pg_get_function_sqlbody(p.oid)", "p.prosqlbody");
     format!(
         "{UNTOUCHED}\
          SELECT oid, proname, readable, \
@@ -76,7 +107,7 @@ pub(super) fn suspects(after: u32) -> String {
                           OVER (ORDER BY oid) AS sum \
                FROM (SELECT p.oid, p.proname, l.lanname IN ('sql', 'plpgsql') AS readable, \
                             CASE WHEN p.prosqlbody IS NULL THEN p.prosrc \
-                                 ELSE pg_get_function_sqlbody(p.oid) END AS body \
+                                 ELSE {body} END AS body \
                      FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
                      WHERE p.oid >= 16384 AND p.oid > {after} AND p.prokind <> 'a' \
                        AND p.pronamespace NOT IN \
@@ -93,10 +124,11 @@ pub(super) fn suspects(after: u32) -> String {
 }
 
 /// Views that name session state themselves: object id, name, definition.
-pub(super) fn views(max: usize) -> String {
+pub(super) fn views(max: usize, bodies: Bodies) -> String {
+    let definition = bodies.text("pg_get_ruledef(w.oid)", "w.ev_action");
     format!(
         "{UNTOUCHED}\
-         SELECT c.oid, c.relname::text, left(pg_get_ruledef(w.oid), {BODY_BYTES_MAX}) \
+         SELECT c.oid, c.relname::text, left({definition}, {BODY_BYTES_MAX}) \
          FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class \
          WHERE w.oid >= 16384 AND w.ev_action::text ~ (\
              SELECT ':(funcid|relid) (' || string_agg(oid::text, '|') || ') ' FROM (\
