@@ -6,7 +6,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use world::wire::{Conn, Refusal};
+use world::wire::{self, Conn, Refusal};
 use world::{Plan, World, bare, code, eventually};
 
 fn session(world: &World, mode: &str) -> Conn {
@@ -86,6 +86,31 @@ fn a_tenant_s_own_timeouts_are_changed_live() {
     });
     let shown = world.cli(&["tenant", "limits", id, "--client-idle-timeout", "90s", "--json"]);
     assert!(shown.contains("90000"), "{shown}");
+}
+
+/// pgusher's own question is given up after a minute. Its process would wait on for as long as the lock
+/// is held, and so would its place among the tenant's servers.
+#[test]
+fn a_server_whose_question_is_given_up_ends() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(1));
+    let database = world.tenants[0].database();
+    let (mut holder, mut watcher) = (world.superuser(&database), world.superuser("postgres"));
+    holder.query("begin; lock table pg_catalog.pg_cursors").unwrap();
+    let mut client = world.session(0);
+    client.say(&wire::query("select set_config('app.x', '1', false)")).unwrap();
+    let waiting = format!(
+        "select count(*) from pg_stat_activity \
+         where datname = '{database}' and wait_event_type = 'Lock'"
+    );
+    let mut waits = |count: &str| (watcher.one(&waiting).as_deref() == Ok(count)).then_some(());
+    eventually(Duration::from_secs(20), "the question waits", || waits("1"));
+    eventually(Duration::from_secs(90), "its process has ended", || waits("0"));
+    assert_eq!(last_words(&mut client).code, "08006");
+    holder.query("rollback").unwrap();
+    assert_eq!(world.session(0).one("select 1").as_deref(), Ok("1"));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::taking::Seat;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::{self, Stream};
 use crate::pool::{Asker, Lease, Membership, Pin};
-use crate::server::{Params, Server, Settings, send_cancel};
+use crate::server::{Dialer, Params, Server, Settings, send_cancel};
 use crate::tenant::PoolMode;
 use crate::wire::Malformed;
 
@@ -145,16 +145,12 @@ async fn flush(relay: &mut Option<Stocked>, client: &mut Stream) -> bool {
 pub(super) fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool) {
     let dialer = shared.parts.dialer.clone();
     net::spawn(async move {
-        if lease.is_spoiled || lease.pins().has(Pin::Load) || quiet && lease.is_worn() {
-            // What was done to its process nothing undoes.
-            lease.destroy();
+        if !quiet {
+            cut_off(&dialer, lease).await;
             return;
         }
-        if !quiet {
-            let gate = Arc::clone(lease.gate());
-            let in_flight = gate.enter();
-            // Destroyed whatever comes of it: its answers were for a client that is gone.
-            let _ = send_cancel(&dialer, &gate, in_flight).await;
+        if lease.is_spoiled || lease.pins().has(Pin::Load) || lease.is_worn() {
+            // What was done to its process nothing undoes.
             lease.destroy();
             return;
         }
@@ -165,9 +161,20 @@ pub(super) fn dispose(shared: &Arc<Shared>, mut lease: ServerLease, quiet: bool)
                 lease.unpin_all();
                 lease.finish();
             }
-            _ => lease.destroy(),
+            Err(_) => cut_off(&dialer, lease).await,
+            Ok(_) => lease.destroy(),
         }
     });
+}
+
+/// Destroys a server that is at something. Its process would not notice before it is done with that: it
+/// may wait for a lock for hours.
+async fn cut_off(dialer: &Dialer, lease: ServerLease) {
+    let gate = Arc::clone(lease.gate());
+    let in_flight = gate.enter();
+    // Destroyed whatever comes of it: nobody waits for its answers.
+    let _ = send_cancel(dialer, &gate, in_flight).await;
+    lease.destroy();
 }
 
 impl Live {

@@ -50,7 +50,7 @@ impl Live {
                 Ok(()) => break,
                 // The client has said nothing to it yet, so another does as well.
                 Err(error @ (DialError::Unreachable(_) | DialError::Timeout)) => {
-                    self.destroy();
+                    self.give_up(&error);
                     lost += 1;
                     if lost == LOST_MAX || matches!(error, DialError::Timeout) {
                         return self.refuse(relay, &server_lost().because(error)).await;
@@ -225,7 +225,7 @@ impl Live {
                 // Nothing was on it that the session needs.
                 Err(error) => {
                     tracing::debug!(%error, "a server was lost behind a transaction");
-                    self.destroy();
+                    self.give_up(&error);
                     return Ok(true);
                 }
             }
@@ -341,8 +341,20 @@ impl Live {
 
     /// The server failed at one of pgusher's own questions: its state is unknown.
     pub(super) fn lose(&mut self, error: DialError) -> End {
-        self.destroy();
+        self.give_up(&error);
         End::Fatal(server_lost().because(error))
+    }
+
+    /// Closes a server that failed at one of pgusher's own questions; one that is still at it is
+    /// cancelled first.
+    fn give_up(&mut self, error: &DialError) {
+        self.entry.card().served_by_nobody();
+        let Some(lease) = self.held.take() else { return };
+        if matches!(error, DialError::Timeout) {
+            dispose(&self.shared, lease, false);
+        } else {
+            lease.destroy();
+        }
     }
 }
 
