@@ -14,7 +14,7 @@ use world::{Plan, World, code};
 fn a_long_unnamed_statement_outlives_its_transaction() {
     let world = World::start(Plan::tenants(1).set("limits.server_max", "2"));
     let (mut client, mut other) = (world.session(0), world.session(0));
-    for kib in [1, 15, 16, 17, 100, 1_000] {
+    for kib in [1, 15, 16, 17, 100, 1_000, 1_100, 9_000] {
         let sql = format!("select length('{}')", "x".repeat(kib << 10));
         client.say(&[wire::parse("", &sql), wire::sync()].concat()).unwrap();
         client.rows().unwrap();
@@ -56,9 +56,47 @@ fn an_unnamed_statement_beyond_the_bound_runs_at_once() {
     let all = [wire::parse("", &sql), wire::bind("", &[]), wire::execute(), wire::sync()].concat();
     client.say(&all).unwrap();
     assert_eq!(client.rows().unwrap()[0][0].as_deref(), Some("102400"));
-    client.say(&[wire::bind("", &[]), wire::execute(), wire::sync()].concat()).unwrap();
-    assert_eq!(code(client.rows()), "26000");
+    // Behind that, who uses it is told of the limit.
+    let run = [wire::bind("", &[]), wire::execute(), wire::sync()].concat();
+    let describe = [wire::message(b'D', b"S\0"), wire::sync()].concat();
+    let other = [wire::bind("nope", &[]), wire::bind("", &[]), wire::sync()].concat();
+    for (said, state) in [(&run, "54000"), (&describe, "54000"), (&other, "26000")] {
+        client.say(said).unwrap();
+        assert_eq!(code(client.rows()), state);
+    }
+    client.say(&run).unwrap();
+    let refusal = client.rows().err().unwrap();
     assert_eq!(client.one("select 1").as_deref(), Ok("1"));
+    client.say(&run).unwrap();
+    assert_eq!(code(client.rows()), "26000", "a simple query leaves none");
+    client.say(&[wire::parse("named", &sql), wire::sync()].concat()).unwrap();
+    let named = client.rows().err().unwrap();
+    assert_eq!((refusal.code, refusal.message), (named.code, named.message));
+}
+
+/// A client's long unnamed statement and its named ones are bounded together.
+#[test]
+fn named_statements_take_the_room_of_a_long_unnamed_one() {
+    let plan = Plan::tenants(1).set("session.prepared_bytes_max", "3MiB");
+    let world = World::start(plan);
+    let mut client = world.session(0);
+    let text = |kib: usize| format!("select length('{}')", "x".repeat(kib << 10));
+    let run = [wire::bind("", &[]), wire::execute(), wire::sync()].concat();
+    let mut say = |said: &[u8]| {
+        client.say(said).unwrap();
+        client.rows().map_or_else(|e| e.code, |rows| format!("{rows:?}"))
+    };
+    say(&[wire::parse("", &text(2_000)), wire::sync()].concat());
+    assert!(say(&run).contains("2048000"));
+    say(&[wire::parse("one", &text(900)), wire::sync()].concat());
+    assert!(say(&run).contains("2048000"), "there is room for both");
+    say(&[wire::parse("two", &text(900)), wire::sync()].concat());
+    assert_eq!(say(&run), "54000");
+    say(&[wire::parse("", &text(2_000)), wire::sync()].concat());
+    assert_eq!(say(&run), "54000");
+    say(&[wire::message(b'C', b"Stwo\0"), wire::sync()].concat());
+    say(&[wire::parse("", &text(2_000)), wire::sync()].concat());
+    assert!(say(&run).contains("2048000"));
 }
 
 #[test]

@@ -79,9 +79,21 @@ pub(super) struct Unnamed {
     body: Option<Box<[u8]>>,
     /// What else it is about.
     subject: Option<Subject>,
+    /// There was no room for its body.
+    too_long: bool,
 }
 
 impl Unnamed {
+    /// One whose Parse has this body behind the name.
+    pub(super) fn new(body: Vec<u8>, subject: Option<Subject>) -> Self {
+        Self { body: Some(body.into_boxed_slice()), subject, too_long: false }
+    }
+
+    /// One there is no room for.
+    pub(super) fn too_long() -> Self {
+        Self { too_long: true, ..Self::default() }
+    }
+
     /// How many bytes keeping it takes.
     pub(super) fn bytes(&self) -> usize {
         self.body.as_ref().map_or(0, |body| body.len())
@@ -208,7 +220,7 @@ impl ClientStatements {
             }
             return false;
         }
-        let Unnamed { body: Some(body), subject: Some(Subject::Executes(executes)) } =
+        let Unnamed { body: Some(body), subject: Some(Subject::Executes(executes)), .. } =
             &self.unnamed
         else {
             return false;
@@ -217,8 +229,7 @@ impl ClientStatements {
         else {
             return false;
         };
-        self.unnamed =
-            Unnamed { body: Some(body.into()), subject: Some(Subject::Executes(executes)) };
+        self.unnamed = Unnamed::new(body, Some(Subject::Executes(executes)));
         true
     }
 
@@ -273,7 +284,7 @@ impl ClientStatements {
         if plain && self.unnamed() == Some(body) {
             return None;
         }
-        let unnamed = Unnamed { body: Some(body.into()), subject };
+        let unnamed = Unnamed::new(body.into(), subject);
         Some(std::mem::replace(&mut self.unnamed, unnamed))
     }
 
@@ -302,10 +313,16 @@ impl ClientStatements {
 
     /// Forgets the unnamed statement. Gives it, if there was one.
     pub(super) fn forget_unnamed(&mut self) -> Option<Unnamed> {
-        self.unnamed.body.is_some().then(|| std::mem::take(&mut self.unnamed))
+        let any = self.unnamed.body.is_some() || self.unnamed.too_long;
+        any.then(|| std::mem::take(&mut self.unnamed))
     }
 
-    /// The unnamed statement is what it was before.
+    /// Whether there is one that could not be kept: only the server it was parsed on has it.
+    pub(super) fn unnamed_is_too_long(&self) -> bool {
+        self.unnamed.too_long
+    }
+
+    /// The unnamed statement is this one, as it came, or as it was before.
     pub(super) fn restore_unnamed(&mut self, unnamed: Unnamed) {
         self.unnamed = unnamed;
     }

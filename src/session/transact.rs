@@ -9,7 +9,7 @@ use super::clock::Doing;
 use super::cut::Cut;
 use super::lexer::Hints;
 use super::live::{End, Live, ServerLease, dispose};
-use super::relay::{Ends, Event, Relay};
+use super::relay::{Ends, Event, Relay, too_many_statements};
 use super::statements::Told;
 use super::taking::LOST_MAX;
 use crate::fault::{Blame, Fault, SqlState};
@@ -127,7 +127,7 @@ impl Live {
                 }
                 Event::ClientGone => return Err(End::Silent),
                 Event::ClientBroke(malformed) => return Err(malformed.into()),
-                Event::TooManyStatements => return Err(too_many_statements()),
+                Event::TooManyStatements => return Err(End::Fatal(too_many_statements())),
                 Event::Stale(prepared) => {
                     if !self.renew(relay, &prepared).await? {
                         return Ok(());
@@ -373,12 +373,4 @@ fn server_lost() -> Fault {
     let text = "the connection to the tenant's PostgreSQL server was lost";
     Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, text)
         .hint("Connect again; what was not committed is rolled back.")
-}
-
-fn too_many_statements() -> End {
-    let text = "too many prepared statements, or one that is too long, in transaction mode";
-    End::Fatal(
-        Fault::new(Blame::Client, SqlState::PROGRAM_LIMIT_EXCEEDED, text)
-            .hint("Close statements you do not need, or use options=-c pgusher.pool_mode=session."),
-    )
 }

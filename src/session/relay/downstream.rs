@@ -5,6 +5,7 @@ use super::bulk::Bulk;
 use super::exchange::{Doubt, Exchange, Undo, Verdict};
 use super::outbox::Outbox;
 use super::repeat::{Ahead, Repeat, is_stale};
+use super::retold::retold;
 use super::sequences::SequenceUse;
 use super::statement_messages::NOTHING;
 use crate::server::{Params, Server, description};
@@ -215,7 +216,7 @@ impl Downstream {
                     doubt_statements(&fields, with);
                 }
                 let whole = here == header.total();
-                let renamed = original_name(body, missed, with.client).filter(|_| whole);
+                let renamed = retold(body, &fields, missed, with).filter(|_| whole);
                 if echo || renamed.is_some() {
                     let out = self.outbox.after(&mut self.buffer);
                     if let Some(renamed) = renamed.filter(|_| !echo) {
@@ -279,7 +280,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) -> Option<Box<[u8]>> {
             }
             Undo::Placed => with.server.statements.unnamed_is_gone(),
             Undo::Missed(name) => missed = Some(name),
-            Undo::Nothing => {}
+            Undo::TooLong | Undo::Nothing => {}
         }
     }
     missed
@@ -375,26 +376,4 @@ fn is_code(kind: &[u8]) -> bool {
         b"SCHEMA",
     ];
     CODE.contains(&kind)
-}
-
-/// An error that names one of our statements is told with the name the client gave it.
-fn original_name(
-    body: &[u8],
-    missed: Option<Box<[u8]>>,
-    client: &ClientStatements,
-) -> Option<Vec<u8>> {
-    const PREFIX: &[u8] = b"pgusher_";
-    const NAME_BYTES: usize = 40;
-    if let Some(name) = missed
-        && let Some(at) = body.windows(NOTHING.len()).position(|w| w == NOTHING)
-    {
-        return Some([&body[..at], &name, &body[at + NOTHING.len()..]].concat());
-    }
-    if client.len() == 0 {
-        return None;
-    }
-    let at = body.windows(PREFIX.len()).position(|w| w == PREFIX)?;
-    let server_name = body.get(at..at + NAME_BYTES)?;
-    let name = client.name_of(server_name)?;
-    Some([&body[..at], name, &body[at + NAME_BYTES..]].concat())
 }

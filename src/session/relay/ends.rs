@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::fault::{Blame, Fault, SqlState};
 use crate::net::Stream;
 use crate::server::{Params, Prepared, Server};
 use crate::session::lexer::Hints;
@@ -45,4 +46,11 @@ pub(in crate::session) struct Ends<'a> {
     pub(in crate::session) client_max: (usize, usize),
     /// What the client may do that has to be looked at when it is over.
     pub(in crate::session) watched: Hints,
+}
+
+/// What a client is told that prepares more, or longer, than it may.
+pub(in crate::session) fn too_many_statements() -> Fault {
+    let text = "too many prepared statements, or one that is too long, in transaction mode";
+    Fault::new(Blame::Client, SqlState::PROGRAM_LIMIT_EXCEEDED, text)
+        .hint("Close statements you do not need, or use options=-c pgusher.pool_mode=session.")
 }

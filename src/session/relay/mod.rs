@@ -13,6 +13,7 @@ mod exchange;
 mod next;
 mod outbox;
 mod repeat;
+mod retold;
 mod sequences;
 mod statement_messages;
 mod stock;
@@ -22,7 +23,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use downstream::{Downstream, Heard, Listener};
-pub(super) use ends::{Ends, Event};
+pub(super) use ends::{Ends, Event, too_many_statements};
 use exchange::Exchange;
 pub(super) use sequences::SequenceUse;
 pub use stock::trim_stock;

@@ -62,6 +62,8 @@ pub(super) struct Exchange {
     kept: Vec<Kept>,
     /// The number of an EXECUTE whose statement could not be prepared: the client has been told.
     echo: Option<u64>,
+    /// The last error is of a message about an unnamed statement that there was no room to keep.
+    too_long: bool,
     own: Own,
     /// How often the server has refused.
     refusals: u32,
@@ -92,6 +94,7 @@ impl Default for Exchange {
             retaken: None,
             kept: Vec::new(),
             echo: None,
+            too_long: false,
             own: Own::Settled,
             refusals: 0,
         }
@@ -269,6 +272,7 @@ impl Exchange {
     fn failed(&mut self) -> Verdict {
         self.copying = false;
         self.drop_copy_ends();
+        self.fail_use();
         match self.owed.front() {
             // A question of pgusher's own has no answer that the client could be told.
             Some((Sent::Query, Reply::Drop)) => {

@@ -151,6 +151,18 @@ impl Exchange {
         }
     }
 
+    /// The message answered now fails.
+    pub(super) fn fail_use(&mut self) {
+        let front = self.undo.front().filter(|(number, _)| *number == self.numbers.1);
+        self.too_long = matches!(front, Some((_, Undo::TooLong)));
+    }
+
+    /// Whether the message that has just failed was about an unnamed statement that there was no
+    /// room to keep.
+    pub(in crate::session::relay) fn is_too_long(&self) -> bool {
+        self.too_long
+    }
+
     /// The query answered now fails: one that was to close a statement has not.
     pub(super) fn fail_close(&mut self) {
         if let Some((_, Undo::Closed(..))) = self.undo.front()

@@ -72,6 +72,8 @@ pub(in crate::session::relay) enum Undo {
     Retaken(Box<Retaken>),
     /// A statement of this name was to be closed, of which there is none.
     Missed(Box<[u8]>),
+    /// An unnamed statement was used that there was no room to keep.
+    TooLong,
     /// What had to be taken back is gone.
     Nothing,
 }
@@ -84,7 +86,11 @@ impl Undo {
             Self::Closed(name, prepared) => name.len().saturating_add(prepared.bytes()),
             Self::Unnamed(before) => before.as_ref().map_or(0, Unnamed::bytes),
             Self::Retaken(retaken) => retaken.name.len().saturating_add(retaken.prepared.bytes()),
-            Self::Prepared(_) | Self::Forgotten(_) | Self::Placed | Self::Nothing => 0,
+            Self::Prepared(_)
+            | Self::Forgotten(_)
+            | Self::Placed
+            | Self::TooLong
+            | Self::Nothing => 0,
         }
     }
 }

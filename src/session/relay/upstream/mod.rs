@@ -250,7 +250,7 @@ impl Upstream {
                 return Ok(Stop::Starved);
             }
             if let Some(body) = self.unnamed.take() {
-                Self::gathered(&body, desk);
+                Self::gathered(body, desk);
             }
             if !desk.exchange.has_room() || self.outbox.is_long() {
                 return Ok(Stop::Starved);

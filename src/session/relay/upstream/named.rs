@@ -154,6 +154,7 @@ impl Upstream {
         if bytes > bytes_max || (!taken && desk.client.len() >= count_max) {
             return Ok(Some(Stop::TooManyStatements));
         }
+        Self::make_room(bytes, desk);
         let out = self.outbox.after(&mut self.buffer);
         if taken {
             // The server itself must say that the name is taken: its name stands in for ours.
@@ -217,7 +218,7 @@ impl Upstream {
         } else {
             self.buffer.pass(HEADER_BYTES + names);
         }
-        desk.exchange.sent(Sent::Bind, Reply::Forward);
+        Self::sent_use(Sent::Bind, name, desk);
         (self.rest, self.body) = (header.body - names, Body::Forward);
     }
 
@@ -284,7 +285,11 @@ impl Upstream {
         } else {
             self.buffer.pass(header.total());
         }
-        desk.exchange.sent(Sent::Describe(described), Reply::Forward);
+        if kind == b'S' {
+            Self::sent_use(Sent::Describe(described), name, desk);
+        } else {
+            desk.exchange.sent(Sent::Describe(None), Reply::Forward);
+        }
     }
 
     /// Closing a renamed statement forgets the client's name; the server keeps it for others.

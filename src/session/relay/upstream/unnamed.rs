@@ -28,10 +28,15 @@ impl Upstream {
                 let body = &self.buffer.unparsed()[HEADER_BYTES + 1..header.total()];
                 desk.client.remember_unnamed(body, None)
             } else {
-                // Gathered as it passes.
+                let before = desk.client.forget_unnamed().unwrap_or_default();
                 let room = desk.client_max.1.saturating_sub(desk.client.bytes());
-                self.unnamed = (header.body <= room.min(NAMED_PARSE_BYTES_MAX)).then(Vec::new);
-                Some(desk.client.forget_unnamed().unwrap_or_default())
+                if header.body <= room {
+                    // Gathered as it passes. Memory is taken as it is written to.
+                    self.unnamed = Some(Vec::with_capacity(header.body - 1));
+                } else {
+                    desk.client.restore_unnamed(Unnamed::too_long());
+                }
+                Some(before)
             };
             self.parsed_unnamed(before, desk);
         }
@@ -45,10 +50,28 @@ impl Upstream {
     }
 
     /// An unnamed statement that did not come whole has passed.
-    pub(super) fn gathered(body: &[u8], desk: &mut Desk<'_>) {
+    pub(super) fn gathered(body: Vec<u8>, desk: &mut Desk<'_>) {
         // Unless it was thrown away meanwhile.
         if desk.server.has_unnamed() {
-            drop(desk.client.remember_unnamed(body, None));
+            desk.client.restore_unnamed(Unnamed::new(body, None));
+        }
+    }
+
+    /// Named statements are to take so many bytes. A long unnamed one makes room for them.
+    pub(super) fn make_room(named: usize, desk: &mut Desk<'_>) {
+        let unnamed = desk.client.unnamed().map_or(0, <[u8]>::len);
+        let over = named.saturating_add(unnamed) > desk.client_max.1;
+        if over && unnamed > NAMED_PARSE_BYTES_MAX && !desk.exchange.is_skipping() {
+            desk.client.restore_unnamed(Unnamed::too_long());
+        }
+    }
+
+    /// A Bind or Describe of the client's statement of that name goes to the server.
+    pub(super) fn sent_use(sent: Sent, name: &[u8], desk: &mut Desk<'_>) {
+        if name.is_empty() && desk.client.unnamed_is_too_long() {
+            desk.exchange.sent_undoable(sent, Reply::Forward, Undo::TooLong);
+        } else {
+            desk.exchange.sent(sent, Reply::Forward);
         }
     }
 
@@ -87,7 +110,7 @@ impl Upstream {
         let bytes = before.as_ref().map_or(0, Unnamed::bytes);
         let room = desk.client_max.1.saturating_sub(desk.exchange.undo_bytes());
         // What there is no room for is forgotten, if it comes to that.
-        let before = if bytes > room { Some(Unnamed::default()) } else { before };
+        let before = if bytes > room { Some(Unnamed::too_long()) } else { before };
         desk.exchange.sent_undoable(sent, Reply::Forward, Undo::Unnamed(before));
     }
 
@@ -97,19 +120,18 @@ impl Upstream {
         if desk.server.has_unnamed() || desk.exchange.is_skipping() {
             return;
         }
+        if desk.client.unnamed().is_some_and(|body| !drops_unnamed(body)) {
+            self.drop_unnamed(desk);
+        }
+        let out = self.outbox.after(&mut self.buffer);
+        if let Some(other) = desk.client.executed().cloned() {
+            own::ensure(&other, out, desk);
+        }
         let sent = if let Some(body) = desk.client.unnamed() {
-            let body = body.to_vec();
-            if !drops_unnamed(&body) {
-                self.drop_unnamed(desk);
-            }
-            let out = self.outbox.after(&mut self.buffer);
-            if let Some(other) = desk.client.executed().cloned() {
-                own::ensure(&other, out, desk);
-            }
-            own::parse(b"", &body, out);
+            own::parse(b"", body, out);
             Sent::Parse(None)
         } else {
-            own::close_unnamed(self.outbox.after(&mut self.buffer));
+            own::close_unnamed(out);
             Sent::Close
         };
         desk.exchange.sent_undoable(sent, Reply::Drop, Undo::Placed);
