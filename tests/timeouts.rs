@@ -44,8 +44,8 @@ fn who_takes_longer_than_the_tenant_may_is_told_as_by_postgresql() {
 
         // A transaction that is kept busy.
         let mut long = session(&world, mode);
-        long.query("begin").unwrap();
         let began = Instant::now();
+        long.query("begin").unwrap();
         let refusal = loop {
             match long.query("select pg_sleep(0.3)") {
                 Ok(_) => assert!(began.elapsed() < Duration::from_secs(20), "{mode}"),
