@@ -219,3 +219,28 @@ fn a_client_that_does_not_read_many_answers_is_not_read_for_either() {
     }
     lazy.query("commit").unwrap();
 }
+
+/// It keeps its server, which is asked for more as soon as the client takes what TLS held back.
+#[test]
+fn a_pinned_client_that_reads_by_fits_and_starts_over_tls_is_sent_everything() {
+    const ROWS: usize = 12_000;
+    let _alone = alone();
+    let world = World::shared();
+    let mut conn = world.login(&world.tenants[0].login().over(&world.tls.client(&[]))).unwrap();
+    conn.query("create temp table pin (n int)").unwrap();
+    conn.say(&query(&format!("select repeat('x', 8000) from generate_series(1, {ROWS})"))).unwrap();
+    let mut rows = 0;
+    loop {
+        let (tag, length) = conn.head().unwrap();
+        drop(rest(&mut conn, length));
+        match tag {
+            b'D' => rows += 1,
+            b'Z' => break,
+            _ => {}
+        }
+        if rows % 60 == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    assert_eq!(rows, ROWS);
+}

@@ -58,7 +58,8 @@ impl Outbox {
     }
 
     /// Writes the outbox, then the buffer's forwardable bytes, until both are empty or the stream
-    /// takes no more. `Ready(Ok(true))` when something was written.
+    /// takes no more. `Ready(Ok(true))` when something was written, or what was held back is gone: there
+    /// may be room now where there was none.
     ///
     /// # Errors
     /// The stream's; a stream that takes nothing is `WriteZero`.
@@ -99,12 +100,56 @@ impl Outbox {
         // Plain sockets need no flush and are done at once; TLS may hold a record back.
         if self.unflushed {
             match Pin::new(to).poll_flush(cx)? {
-                Poll::Ready(()) => self.unflushed = false,
+                Poll::Ready(()) => (self.unflushed, moved) = (false, true),
                 // The caller comes again.
                 Poll::Pending if moved => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
         Poll::Ready(Ok(moved))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Takes everything, and gives it away when it is told to.
+    struct Held(bool);
+
+    impl AsyncWrite for Held {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_a_stream_held_back_and_gives_away_has_moved() {
+        let (mut outbox, mut buffer) = (Outbox::default(), Buffer::with_capacity(8));
+        let cx = &mut Context::from_waker(Waker::noop());
+        buffer.append(b"12345678");
+        buffer.pass(8);
+        let mut stream = Held(true);
+        let sent = outbox.poll_send(cx, &mut buffer, &mut stream);
+        assert!(matches!(sent, Poll::Ready(Ok(true))) && !outbox.is_flushed());
+        assert!(outbox.poll_send(cx, &mut buffer, &mut stream).is_pending());
+        stream.0 = false;
+        let sent = outbox.poll_send(cx, &mut buffer, &mut stream);
+        assert!(matches!(sent, Poll::Ready(Ok(true))) && outbox.is_flushed());
+        assert!(matches!(outbox.poll_send(cx, &mut buffer, &mut stream), Poll::Ready(Ok(false))));
     }
 }

@@ -181,7 +181,7 @@ impl Found {
     async fn ask(&mut self, server: &mut Server, sql: &str) -> Result<Option<Answer>, DialError> {
         let answer = self.try_to_ask(server, sql).await?;
         if answer.is_none() {
-            self.always |= UNREAD;
+            self.always |= UNREAD | Hints::DYNAMIC;
         }
         Ok(answer)
     }

@@ -27,9 +27,11 @@ pub(super) struct Routines {
 }
 
 impl Routines {
-    /// They could not be read: any statement may come to one that touches session state.
+    /// They could not be read: any statement may come to one that touches session state, and what that
+    /// sets has no name.
     pub(super) fn unknown() -> Self {
-        Self { always: Hints::ROUTINE | Hints::READ_BY, ..Self::default() }
+        let always = Hints::ROUTINE | Hints::READ_BY | Hints::DYNAMIC;
+        Self { always, ..Self::default() }
     }
 }
 
