@@ -194,6 +194,7 @@ fn a_client_that_does_not_read_many_answers_is_not_read_for_either() {
     const ASKED: usize = 3_000;
     let _alone = alone();
     let world = World::shared();
+    drop(warm(world, false));
     let mut lazy = world.session(0);
     lazy.query("begin").unwrap();
     // What pgusher puts before each EXECUTE is answered, too, and nobody is told: what came before
