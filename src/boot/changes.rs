@@ -87,9 +87,14 @@ pub(super) fn missed(built: &Built, looked: Result<(), Fault>) {
 /// it stops anything.
 fn revoke(built: &Built, what: Revoked, tenant: Option<TenantId>, span: (SystemTime, SystemTime)) {
     let Some(revocation) = remember(built, what, tenant, span) else { return };
-    let cut = built.shared.roster().cut(Cut::Revoked, |card| revocation.covers(card.identity()));
+    cut(built, "sessions cut by a revocation", |card| revocation.covers(card.identity()));
+}
+
+/// Cuts the live sessions that `which` picks.
+fn cut(built: &Built, text: &str, which: impl Fn(&Card) -> bool) {
+    let cut = built.shared.roster().cut(Cut::Revoked, which);
     if cut > 0 {
-        tracing::info!(sessions = cut, "sessions cut by a revocation");
+        tracing::info!(sessions = cut, "{text}");
     }
 }
 
@@ -119,11 +124,9 @@ pub(super) fn remember(
 
 /// Cuts the live sessions that any revocation stops, in one look at each.
 pub(super) fn cut_revoked(built: &Built) {
-    let revocations = built.verifier.revocations();
-    let cut = built.shared.roster().cut(Cut::Revoked, |card| revocations.cover(card.identity()));
-    if cut > 0 {
-        tracing::info!(sessions = cut, "sessions cut by revocations that were missed");
-    }
+    let (revocations, text) =
+        (built.verifier.revocations(), "sessions cut by revocations that were missed");
+    cut(built, text, |card| revocations.cover(card.identity()));
 }
 
 /// A key's row changed: sessions of one that is gone or revoked are cut.
@@ -132,12 +135,9 @@ pub(super) async fn look_at_key(built: &Built, id: &str) -> Result<(), Fault> {
     let row = built.registry.api_key(id).await?;
     if row.is_none_or(|row| row.revoked) {
         let token = TokenId::new(id);
-        let cut = built.shared.roster().cut(Cut::Revoked, |card| {
+        cut(built, "sessions cut with their key", |card| {
             card.identity().kind() == Kind::ApiKey && *card.identity().token_id() == token
         });
-        if cut > 0 {
-            tracing::info!(sessions = cut, "sessions cut with their key");
-        }
     }
     Ok(())
 }

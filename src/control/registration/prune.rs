@@ -20,37 +20,41 @@ const OLD: [(&str, &str); 5] = [
     ("stripe_events", "received_at < now() - interval '30 days'"),
 ];
 
-/// Refresh tokens, and each family with the last of its own.
-const FAMILIES: &str = "
-    WITH gone AS (
-        DELETE FROM pgusher.refresh_tokens WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM pgusher.refresh_tokens WHERE expires_at < now() - interval '1 day'
-            LIMIT $1 FOR UPDATE SKIP LOCKED))
-        RETURNING family
-    ), families AS (
-        DELETE FROM pgusher.refresh_families f WHERE id IN (SELECT family FROM gone)
-            AND NOT EXISTS (SELECT FROM pgusher.refresh_tokens t WHERE t.family = f.id
-                                AND t.expires_at >= now() - interval '1 day'))
-    SELECT count(*) FROM gone";
+/// Which refresh tokens are old.
+const EXPIRED: &str = "expires_at < now() - interval '1 day'";
 
 /// Deletes what is old. What fails keeps nothing else from being deleted.
 ///
 /// # Errors
 /// The last of the failures.
 pub(super) async fn prune(registry: &Registry) -> Result<(), Fault> {
-    let mut done = all(registry, FAMILIES).await;
+    // Each family goes with the last of its tokens.
+    let families = format!(
+        "WITH gone AS ({} RETURNING family), families AS (
+             DELETE FROM pgusher.refresh_families f WHERE id IN (SELECT family FROM gone)
+                 AND NOT EXISTS (SELECT FROM pgusher.refresh_tokens t
+                                 WHERE t.family = f.id AND NOT t.{EXPIRED}))
+         SELECT count(*) FROM gone",
+        slice("refresh_tokens", EXPIRED)
+    );
+    let mut done = all(registry, &families).await;
     for (table, condition) in OLD {
         let sql = format!(
-            "WITH gone AS (
-                 DELETE FROM pgusher.{table} WHERE ctid = ANY (ARRAY(
-                     SELECT ctid FROM pgusher.{table} WHERE {condition}
-                     LIMIT $1 FOR UPDATE SKIP LOCKED))
-                 RETURNING 1)
-             SELECT count(*) FROM gone"
+            "WITH gone AS ({} RETURNING 1) SELECT count(*) FROM gone",
+            slice(table, condition)
         );
         done = all(registry, &sql).await.and(done);
     }
     revocations::settle(registry).await.and(done)
+}
+
+/// Deletes `$1` rows at most, and none that another process is deleting.
+fn slice(table: &str, condition: &str) -> String {
+    format!(
+        "DELETE FROM pgusher.{table} WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM pgusher.{table} WHERE {condition}
+             LIMIT $1 FOR UPDATE SKIP LOCKED))"
+    )
 }
 
 /// Slice after slice, on a connection that others get in between.
