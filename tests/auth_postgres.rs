@@ -169,7 +169,8 @@ async fn login(
 #[tokio::test]
 async fn postgresql_lets_us_in_by_every_method_and_bound_to_its_certificate() {
     let dir = tempfile::tempdir().expect("a directory");
-    let spec = ClusterSpec { data: dir.path().join("data"), binaries: None, port: None };
+    let spec =
+        ClusterSpec { data: dir.path().join("data"), binaries: None, port: None, no_sync: true };
     let cluster = Cluster::start(&spec).await.expect("starts");
     let port = cluster.port();
     // ª is a under SASLprep, and PostgreSQL stores the prepared one.

@@ -8,7 +8,7 @@ use pgusher::cli::dev::{Account, Cluster, ClusterError, ClusterSpec};
 use tokio_postgres::NoTls;
 
 fn spec(data: &Path) -> ClusterSpec {
-    ClusterSpec { data: data.to_path_buf(), binaries: None, port: None }
+    ClusterSpec { data: data.to_path_buf(), binaries: None, port: None, no_sync: false }
 }
 
 async fn ask(cluster: &Cluster, sql: &str) -> Result<String, tokio_postgres::Error> {
@@ -53,6 +53,10 @@ async fn the_cluster_keeps_its_data_and_its_port_and_lets_only_its_superuser_in_
     assert_eq!(again.port(), port, "tenants' rows name the port");
     assert_eq!(ask(&again, "SELECT n::text FROM kept").await.expect("kept"), "7");
     again.stop().await.expect("stops");
+    let careless = ClusterSpec { no_sync: true, ..spec(dir.path()) };
+    let careless = Cluster::start(&careless).await.expect("starts without waiting for the disk");
+    assert_eq!(ask(&careless, "SHOW fsync").await.expect("fsync"), "off");
+    careless.stop().await.expect("stops");
     assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_ok(), "the port is free again");
 }
 

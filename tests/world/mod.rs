@@ -159,7 +159,8 @@ impl World {
         let program = self.plan.program.clone().unwrap_or(built);
         let tenants = self.plan.tenants.max(2).to_string();
         let mut command = Keeper::command(&self.dir);
-        command.arg(program).args(["dev", "--json", "--data"]).arg(self.dir.join("data"));
+        command.arg(program).args(["dev", "--json", "--no-sync"]);
+        command.arg("--data").arg(self.dir.join("data"));
         for flag in ["--listen", "--http", "--ops"] {
             command.args([flag, "127.0.0.1:0"]);
         }

@@ -31,6 +31,9 @@ pub struct DevArguments {
     /// The directory of PostgreSQL's programs; by default the newest found.
     #[arg(long, value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
+    /// Never wait for the disk, as for tests: when the machine itself crashes, the data may be lost.
+    #[arg(long)]
+    pub no_sync: bool,
     /// How many sample tenants.
     #[arg(long, value_name = "N", default_value_t = 2,
           value_parser = clap::value_parser!(u16).range(..=i64::from(TENANTS_MAX)))]
@@ -40,6 +43,11 @@ pub struct DevArguments {
 impl DevArguments {
     /// The cluster these flags ask for.
     pub fn cluster(&self) -> ClusterSpec {
-        ClusterSpec { data: self.data.clone(), binaries: self.pg_bin.clone(), port: self.pg_port }
+        ClusterSpec {
+            data: self.data.clone(),
+            binaries: self.pg_bin.clone(),
+            port: self.pg_port,
+            no_sync: self.no_sync,
+        }
     }
 }

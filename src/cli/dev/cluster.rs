@@ -58,6 +58,9 @@ pub struct ClusterSpec {
     pub binaries: Option<PathBuf>,
     /// The port; that of the last start, else a free one, when `None`.
     pub port: Option<u16>,
+    /// Whether nothing waits for the disk. What was committed outlives every process's death, but
+    /// not the machine's.
+    pub no_sync: bool,
 }
 
 /// A running cluster. Dropping it asks PostgreSQL to stop; [`Cluster::stop`] also waits.
@@ -87,11 +90,14 @@ impl Cluster {
         let binaries = Binaries::find(&account, spec.binaries.as_deref(), made_by).await?;
         leftover::clear(&account, &binaries, &pgdata).await?;
         if made_by.is_none() {
-            initialise(&account, &binaries, &place).await?;
+            initialise(&account, &binaries, &place, spec.no_sync).await?;
         }
         fs::write(place.hba(), HBA).map_err(ClusterError::io("cannot write pg_hba.conf"))?;
         let last_port = last_port(&place);
-        let settings = settings(&account, &binaries, &place).await;
+        let mut settings = settings(&account, &binaries, &place).await;
+        if spec.no_sync {
+            settings.push("fsync=off".to_owned());
+        }
         let mut cluster =
             Self { account, binaries, place, port: 0, moved_from: None, child: None, _lock: lock };
         cluster.bring_up(spec.port, last_port, &settings).await?;
@@ -272,6 +278,7 @@ async fn initialise(
     account: &Account,
     binaries: &Binaries,
     place: &Place,
+    no_sync: bool,
 ) -> Result<(), ClusterError> {
     let (made, unfinished) = (place.pgdata(), place.base.join("postgres.new"));
     let mut said = String::new();
@@ -285,6 +292,7 @@ async fn initialise(
         let mut command = account.command(&binaries.program("initdb"));
         command.arg("-D").arg(&unfinished).args(["-U", SUPERUSER, "-E", "UTF8"]);
         command.args(["--auth=trust", "--no-instructions", "--locale", locale]);
+        command.args(no_sync.then_some("--no-sync"));
         let output = command.output().await.map_err(ClusterError::io("cannot run initdb"))?;
         if output.status.success() {
             return fs::rename(&unfinished, &made)
