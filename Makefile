@@ -38,7 +38,7 @@ demo: install-demo
 	$(CARGO) run --locked -- dev
 
 test: install-test
-	$(CARGO) test --locked $(ARGS)
+	TMPDIR=$$(scripts/scratch) $(CARGO) test --locked $(ARGS)
 
 soak: install-test
 	PGUSHER_SOAK_SECONDS=300 PGUSHER_COPY_MIB=2048 PGUSHER_MESSAGE_MIB=1024 \
