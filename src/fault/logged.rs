@@ -5,6 +5,8 @@ use std::error::Error as StdError;
 
 use tokio_postgres::error::DbError;
 
+use super::told::told_by;
+
 /// What PostgreSQL says at most: it may be a trigger's text.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -14,17 +16,7 @@ const RAISE: &str = "exec_stmt_raise";
 /// An error's words and those of its causes, once each. Of an error of PostgreSQL's no more than
 /// SQLSTATE, message and constraint: DETAIL, HINT and CONTEXT hold the values of rows.
 pub fn logged(error: &(dyn StdError + 'static)) -> String {
-    let mut text = words(error);
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        let words = words(deeper);
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = deeper.source();
-    }
-    text
+    told_by(error, words)
 }
 
 fn words(error: &(dyn StdError + 'static)) -> String {

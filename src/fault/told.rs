@@ -1,18 +1,25 @@
 //! An error with everything that led to it.
 
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 
 /// An error's words and those of its causes, once each. For operators: the private causes are in
 /// it.
-pub fn told(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
+pub fn told(error: &(dyn StdError + 'static)) -> String {
+    told_by(error, ToString::to_string)
+}
+
+/// As [`told`], each of them in the words that `words` has for it.
+pub(super) fn told_by(
+    error: &(dyn StdError + 'static),
+    words: impl Fn(&(dyn StdError + 'static)) -> String,
+) -> String {
+    let mut text = words(error);
     let mut cause = error.source();
     while let Some(deeper) = cause {
-        let words = deeper.to_string();
+        let words = words(deeper);
         if !text.contains(&words) {
-            // A String takes whatever is written to it.
-            _ = write!(text, ": {words}");
+            text.push_str(": ");
+            text.push_str(&words);
         }
         cause = deeper.source();
     }

@@ -134,11 +134,11 @@ impl Live {
                     }
                 }
                 Event::ServerGone(said) => {
-                    self.destroy();
+                    self.part(false);
                     return Err(if said { End::Silent } else { End::Fatal(server_lost()) });
                 }
                 Event::ServerBroke => {
-                    self.destroy();
+                    self.part(false);
                     let text = "the tenant's PostgreSQL server broke the protocol";
                     let fault = Fault::new(Blame::Server, SqlState::CONNECTION_FAILURE, text);
                     return Err(End::Fatal(fault));
@@ -276,10 +276,7 @@ impl Live {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.lose(error)),
             Err(why) => {
-                self.entry.card().served_by_nobody();
-                if let Some(lease) = self.held.take() {
-                    dispose(&self.shared, lease, false);
-                }
+                self.part(true);
                 return Err(End::Fatal(why.fault()));
             }
         };
@@ -332,10 +329,13 @@ impl Live {
         }
     }
 
-    fn destroy(&mut self) {
+    /// Closes its server; one that is still at a question is cancelled first.
+    fn part(&mut self, is_asked: bool) {
         self.entry.card().served_by_nobody();
-        if let Some(lease) = self.held.take() {
-            lease.destroy();
+        match self.held.take() {
+            Some(lease) if is_asked => dispose(&self.shared, lease, false),
+            Some(lease) => lease.destroy(),
+            None => {}
         }
     }
 
@@ -345,16 +345,9 @@ impl Live {
         End::Fatal(server_lost().because(error))
     }
 
-    /// Closes a server that failed at one of pgusher's own questions; one that is still at it is
-    /// cancelled first.
+    /// Closes a server that failed at one of pgusher's own questions.
     fn give_up(&mut self, error: &DialError) {
-        self.entry.card().served_by_nobody();
-        let Some(lease) = self.held.take() else { return };
-        if matches!(error, DialError::Timeout) {
-            dispose(&self.shared, lease, false);
-        } else {
-            lease.destroy();
-        }
+        self.part(matches!(error, DialError::Timeout));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What may be sent a second time: PostgreSQL refuses a statement whose tables were changed past
 //! pgusher, and nothing that the client has done since its last Sync had an effect by then.
 
-use super::{Exchange, Reply, Sent};
+use super::{Batch, Exchange, Reply, Sent};
 use crate::wire::tag;
 
 /// A message that is still in the client's buffer.
@@ -24,7 +24,7 @@ impl Exchange {
         let ours = |owed: &(Sent, Reply)| *owed == (Sent::Query, Reply::Drop);
         self.status == b'I'
             && !self.skipping
-            && !self.unsynced
+            && self.batch == Batch::None
             && self.owed.len() < 2
             && self.owed.iter().all(ours)
     }
@@ -43,7 +43,7 @@ impl Exchange {
             _ => false,
         };
         self.status == b'I'
-            && !self.acted
+            && self.batch < Batch::Acted
             && !self.skipping
             && !self.copying
             && self.doubtful == 0

@@ -26,12 +26,7 @@ pub(super) struct Exchange {
     skipping: bool,
     /// The server takes CopyData and ignores Sync.
     copying: bool,
-    /// The last message that counts was no Sync, Query or FunctionCall: an implicit transaction is open.
-    unsynced: bool,
-    /// It has read more since than a Close of pgusher's own, which nothing throws away.
-    opened: bool,
-    /// It has bound or executed something since.
-    acted: bool,
+    batch: Batch,
     /// Syncs of which it is not known whether the server read them in copy mode.
     doubtful: usize,
     /// The server refused something that it did not owe an answer to.
@@ -69,15 +64,26 @@ pub(super) struct Exchange {
     refusals: u32,
 }
 
+/// What the server was sent behind the last message that ends an implicit transaction: Sync, Query or
+/// FunctionCall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Batch {
+    None,
+    /// No more than Closes of pgusher's own, which nothing throws away.
+    Closing,
+    /// What an error throws away.
+    Begun,
+    /// And a statement has been bound or executed.
+    Acted,
+}
+
 impl Default for Exchange {
     fn default() -> Self {
         Self {
             owed: VecDeque::new(),
             skipping: false,
             copying: false,
-            unsynced: false,
-            opened: false,
-            acted: false,
+            batch: Batch::None,
             doubtful: 0,
             strayed: false,
             status: b'I',
@@ -112,7 +118,7 @@ impl Exchange {
         (self.group, self.unnamed_at, self.named_until) = (0, u64::MAX, 0);
         self.risky = false;
         (self.skipping, self.copying, self.status) = (false, false, b'I');
-        (self.unsynced, self.opened, self.acted) = (false, false, false);
+        self.batch = Batch::None;
         (self.doubtful, self.strayed) = (0, false);
         self.kept.clear();
         (self.echo, self.own, self.refusals) = (None, Own::Settled, 0);
@@ -139,15 +145,11 @@ impl Exchange {
             _ => self.copying = false,
         }
         match sent {
-            Sent::Sync | Sent::Query | Sent::Function => {
-                (self.unsynced, self.opened, self.acted) = (false, false, false);
-            }
+            Sent::Sync | Sent::Query | Sent::Function => self.batch = Batch::None,
             Sent::CopyEnd | Sent::Read => {}
-            Sent::Bind | Sent::Execute => {
-                (self.unsynced, self.opened, self.acted) = (true, true, true);
-            }
-            Sent::Close if reply == Reply::Drop => self.unsynced = true,
-            _ => (self.unsynced, self.opened) = (true, true),
+            Sent::Bind | Sent::Execute => self.batch = Batch::Acted,
+            Sent::Close if reply == Reply::Drop => self.batch = self.batch.max(Batch::Closing),
+            _ => self.batch = self.batch.max(Batch::Begun),
         }
         if (sent, reply) == (Sent::Query, Reply::Drop) {
             self.own = Own::Asked;
@@ -248,7 +250,7 @@ impl Exchange {
             match sent {
                 Sent::Sync => {
                     self.doubtful += 1;
-                    (self.unsynced, self.opened) = (true, true);
+                    self.batch = self.batch.max(Batch::Begun);
                     // Not answered; kept in its place so that the others keep their numbers.
                     (*sent, *reply) = (Sent::Read, Reply::Forward);
                 }
@@ -326,14 +328,14 @@ impl Exchange {
                     }
                     self.drop_copy_ends();
                     if self.owed.is_empty() {
-                        (self.unsynced, self.opened) = (false, false);
+                        self.batch = Batch::None;
                     }
                     let ours = reply == Reply::Drop;
                     return Ok(if ours { Verdict::Drop } else { Verdict::Forward });
                 }
                 None if self.doubtful > 0 => {
                     self.doubtful -= 1;
-                    (self.unsynced, self.opened) = (false, false);
+                    self.batch = Batch::None;
                     (self.skipping, self.status) = (false, status);
                     return Ok(Verdict::Forward);
                 }

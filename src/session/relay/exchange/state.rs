@@ -1,6 +1,6 @@
 //! What is known of a lease at a moment.
 
-use super::{Exchange, Own, Reply, Sent};
+use super::{Batch, Exchange, Own, Reply, Sent};
 
 /// More answers than a client may leave outstanding before it is read no further. The server
 /// flushes every 8 KiB at the latest, which is far fewer answers than this.
@@ -9,7 +9,7 @@ const OWED_MAX: usize = 1 << 16;
 impl Exchange {
     /// Nothing is outstanding and no transaction is open.
     pub(in crate::session::relay) fn is_done(&self) -> bool {
-        self.owed.is_empty() && self.status == b'I' && !self.skipping && !self.unsynced
+        self.owed.is_empty() && self.status == b'I' && !self.skipping && self.batch == Batch::None
     }
 
     /// Whether a transaction is open and the client has to go on with it.
@@ -55,12 +55,12 @@ impl Exchange {
 
     /// Whether the client has sent something it has not ended by a Sync.
     pub(in crate::session::relay) fn is_unsynced(&self) -> bool {
-        self.unsynced
+        self.batch > Batch::None
     }
 
     /// One that a Sync of pgusher's own would end.
     pub(in crate::session::relay) fn has_batch(&self) -> bool {
-        self.unsynced && self.opened
+        self.batch > Batch::Closing
     }
 
     /// Whether the server takes CopyData.
@@ -75,7 +75,7 @@ impl Exchange {
 
     /// Whether the server may be skipping to a Sync, which a simple query has not ended.
     pub(in crate::session::relay) fn may_skip(&self) -> bool {
-        self.risky && !self.unsynced && !self.is_quiet()
+        self.risky && self.batch == Batch::None && !self.is_quiet()
     }
 
     /// Whether the server answers an EXECUTE now whose statement could not be prepared, as the client
