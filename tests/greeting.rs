@@ -311,6 +311,30 @@ fn a_new_certificate_is_shown_without_dropping_a_session() {
 }
 
 #[test]
+fn a_hangup_reads_the_certificate_anew_and_ends_nobody() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let (old, tenant) = (world.tls.client(&[]), &world.tenants[0]);
+    let (cert, key) = (world.tls.cert.display(), world.tls.key.display());
+    let tls = format!("[tls]\ncertificate = '{cert}'\nkey = '{key}'\nreload_every = '0'\n");
+    let served = Served::beside(&world, &tls);
+    let mut session = Conn::login(served.listen, &tenant.login().over(&old)).unwrap();
+    let renewed = world.tls.renew();
+    let new = tenant.login().over(&renewed.client(&[]));
+    assert!(Conn::login(served.listen, &new).is_err(), "nobody has told it");
+    served.signal("-HUP");
+    let fresh = || Conn::login(served.listen, &new).ok()?.one("select 1").ok();
+    eventually(Duration::from_secs(10), "the new certificate is shown", fresh);
+    // Files that do not fit change nothing.
+    std::fs::write(&renewed.cert, "no certificate").unwrap();
+    served.signal("-HUP");
+    assert_eq!(session.one("select 1"), Ok("1".into()), "the old session lives");
+    assert_eq!(fresh().as_deref(), Some("1"));
+}
+
+#[test]
 fn where_certificates_are_required_nobody_comes_around_the_handshake() {
     if bare::wanted() {
         return;

@@ -56,12 +56,7 @@ impl Process for Whole {
     fn reload(&self) -> BoxFuture<'_, Result<(), Fault>> {
         async move {
             let Some(built) = self.built.upgrade() else { return Ok(()) };
-            if let Some(tls) = &built.tls {
-                tls.reload().map_err(|problems| not_reloaded(&problems))?;
-            }
-            // As after a gap in the registry's notices: everything is looked at again.
-            Reaction::new(built, self.control.clone()).take(Change::Gap);
-            Ok(())
+            reload(&built, &self.control)
         }
         .boxed()
     }
@@ -69,6 +64,19 @@ impl Process for Whole {
     fn shut_down(&self, how: Stop) {
         self.asked.send_replace(Some(how));
     }
+}
+
+/// Reads the certificate and what the registry holds anew.
+///
+/// # Errors
+/// What is wrong with the certificate's files: nothing has changed then.
+pub(super) fn reload(built: &Arc<Built>, control: &Handle) -> Result<(), Fault> {
+    if let Some(tls) = &built.tls {
+        tls.reload().map_err(|problems| not_reloaded(&problems))?;
+    }
+    // As after a gap in the registry's notices: everything is looked at again.
+    Reaction::new(Arc::clone(built), control.clone()).take(Change::Gap);
+    Ok(())
 }
 
 fn not_reloaded(problems: &[String]) -> Fault {

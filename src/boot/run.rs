@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::control::changes::Change;
 use crate::control::peers::Peers;
 use crate::control::{self, Presence};
+use crate::fault::Fault;
 use crate::front::Front;
 use crate::net::DataThread;
 use crate::pool::Split;
@@ -180,6 +181,14 @@ impl Running {
             // The console is gone: nobody will ask.
             None => std::future::pending().await,
         }
+    }
+
+    /// As `RELOAD` on the console. Must be called on the control runtime.
+    ///
+    /// # Errors
+    /// What is wrong with the certificate's files; the old one stays, and nothing else is read.
+    pub fn reload(&self) -> Result<(), Fault> {
+        console::reload(&self.built, &Handle::current())
     }
 
     /// As [`Self::drain`], or at once.

@@ -12,7 +12,7 @@ use crate::admin::Stop;
 use crate::boot;
 use crate::config::Config;
 
-/// Runs until SIGTERM or SIGINT, then drains.
+/// Runs until SIGTERM or SIGINT, then drains. SIGHUP does what `RELOAD` does on the console.
 ///
 /// # Errors
 /// Everything that keeps it from starting, at once.
@@ -21,6 +21,7 @@ pub(super) fn serve(common: &Common) -> Result<Answer, Failure> {
     config.log.install().map_err(Failure::new)?;
     control_runtime(&config)?.block_on(async move {
         let mut told = Told::listen().map_err(Failure::new)?;
+        let mut hangups = signal(SignalKind::hangup()).map_err(Failure::new)?;
         let running =
             Box::pin(boot::start(&config)).await.map_err(|all| Failure::new(all.join("\n")))?;
         let addresses = &running.addresses;
@@ -31,9 +32,15 @@ pub(super) fn serve(common: &Common) -> Result<Answer, Failure> {
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );
-        let how = tokio::select! {
-            () = told.stopped() => Stop::Drain,
-            how = running.asked_to_stop() => how,
+        let how = loop {
+            tokio::select! {
+                () = told.stopped() => break Stop::Drain,
+                how = running.asked_to_stop() => break how,
+                _ = hangups.recv() => match running.reload() {
+                    Ok(()) => tracing::info!("reloaded"),
+                    Err(fault) => fault.log(),
+                },
+            }
         };
         tracing::info!(?how, "draining");
         running.stop(how).await;

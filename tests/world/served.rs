@@ -53,7 +53,12 @@ impl Served {
 impl Served {
     /// Asks it to end, as an operator does; whoever is still there may end first.
     pub fn terminate(&self) {
-        tools::run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        self.signal("-TERM");
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        tools::run(Command::new("kill").args([signal, &self.child.id().to_string()]));
     }
 }
 
