@@ -248,6 +248,28 @@ fn while_the_last_sessions_end_it_is_not_ready() {
 }
 
 #[test]
+fn on_a_registry_that_is_a_migration_short_it_is_not_ready() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let mut registry = world.superuser(&world.registry_database());
+    let newest = "number = (select max(number) from public._pgusher_migrations)";
+    registry
+        .query(&format!(
+            "create table public.kept as select * from public._pgusher_migrations where {newest}; \
+             delete from public._pgusher_migrations where {newest}"
+        ))
+        .unwrap();
+    let served = Served::beside(&world, "");
+    let ready = || http::call(served.ops, "GET", "/readyz", &[], "");
+    assert_eq!(ready().status, 503);
+    registry.query("insert into public._pgusher_migrations select * from public.kept").unwrap();
+    eventually(RESUMED, "it serves", || (ready().status == 200).then_some(()));
+    works(&mut Conn::login(served.listen, &world.tenants[0].login()).unwrap());
+}
+
+#[test]
 fn a_full_queue_is_53300_with_the_figures() {
     if bare::wanted() {
         return;

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::Row;
 
+use super::schema::{self, MigrationSet};
 use super::{failed, verifier};
-use crate::fault::Fault;
+use crate::fault::{Blame, Fault, SqlState};
 use crate::pool::{Place, Split};
-use crate::tenant::Registry;
+use crate::tenant::{Registry, RegistryClient};
 
 /// How often a process says it is there, and after how long it is not.
 const BEAT: Duration = Duration::from_secs(5);
@@ -26,6 +28,8 @@ pub struct Presence {
     host: Arc<str>,
     /// Whether it serves clients, and so takes part in the budgets.
     serves: bool,
+    /// Whether the registry was seen to have every migration of this pgusher.
+    is_migrated: Arc<AtomicBool>,
     registry: Registry,
 }
 
@@ -52,19 +56,39 @@ impl Presence {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         let host = format!("{host_name} {} {}", boot.trim(), space.display());
-        Ok(Self { id: id.into(), host: host.into(), serves, registry })
+        let is_migrated = Arc::new(AtomicBool::new(false));
+        Ok(Self { id: id.into(), host: host.into(), serves, is_migrated, registry })
+    }
+
+    /// A connection to the registry, once that has what this pgusher needs.
+    async fn client(&self) -> Result<RegistryClient, Fault> {
+        let client = self.registry.client().await?;
+        if !self.is_migrated.load(Ordering::Relaxed) {
+            let set = MigrationSet::registry();
+            let missing = schema::missing(&client, &set).await.map_err(failed::registry)?;
+            if !missing.is_empty() {
+                let text = format!(
+                    "the tenant registry lacks migrations of this pgusher ({}): run `pgusher \
+                     migrate registry`",
+                    missing.join(", ")
+                );
+                return Err(Fault::new(Blame::Control, SqlState::CANNOT_CONNECT_NOW, text));
+            }
+            self.is_migrated.store(true, Ordering::Relaxed);
+        }
+        Ok(client)
     }
 
     /// Forgets processes of this machine that a kill took, without waiting for their silence. For
     /// a process that starts: what they left can be swept at once.
     ///
     /// # Errors
-    /// 57P03 when the registry cannot be reached.
+    /// 57P03 when the registry cannot be reached, or is not migrated.
     pub async fn bury(&self) -> Result<(), Fault> {
         if !Path::new("/proc/self").exists() {
             return Ok(());
         }
-        let client = self.registry.client().await?;
+        let client = self.client().await?;
         let sql = "SELECT id, pid FROM pgusher.processes WHERE host = $1";
         for row in client.query(sql, &[&&*self.host]).await.map_err(failed::registry)? {
             let id: String = row.try_get(0).map_err(failed::registry)?;
@@ -85,9 +109,9 @@ impl Presence {
     /// Says that this process is alive, and forgets those that are not.
     ///
     /// # Errors
-    /// 57P03 when the registry cannot be reached.
+    /// 57P03 when the registry cannot be reached, or is not migrated.
     pub async fn beat(&self) -> Result<(), Fault> {
-        let client = self.registry.client().await?;
+        let client = self.client().await?;
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         let sql = "INSERT INTO pgusher.processes (id, host, pid, version, serves) \
                    VALUES ($1, $2, $3, $4, $5) \
@@ -107,12 +131,12 @@ impl Presence {
     /// others are told, and the split may be put in force. One process does this at a time.
     ///
     /// # Errors
-    /// 57P03 when the registry cannot be reached; then the others know nothing of it.
+    /// 57P03 when the registry cannot be reached, or is not migrated; then the others know nothing of it.
     pub async fn split(
         &self,
         narrow: impl FnOnce(&Split) -> BTreeMap<String, u32>,
     ) -> Result<Split, Fault> {
-        let mut client = self.registry.client().await?;
+        let mut client = self.client().await?;
         let tx = client.transaction().await.map_err(failed::registry)?;
         tx.execute("SELECT pg_advisory_xact_lock($1)", &[&SPLIT_LOCK])
             .await

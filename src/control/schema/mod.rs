@@ -10,4 +10,4 @@ pub use apply::{History, SchemaError, Upgrade, apply, baseline};
 pub use registry::{RegistryReport, migrate_registry};
 pub use set::{Migration, MigrationSet};
 pub use settings::SchemaSettings;
-pub use status::{RegistryStatus, registry_status};
+pub use status::{RegistryStatus, missing, registry_status};

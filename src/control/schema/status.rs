@@ -47,8 +47,7 @@ async fn look(
     client: &Client,
     set: &MigrationSet,
 ) -> Result<RegistryStatus, tokio_postgres::Error> {
-    let adopted = is_adopted(client).await?;
-    let mut history = applied(client, if adopted { "pgusher" } else { "public" }).await?;
+    let (adopted, mut history) = history(client).await?;
     let mut status = RegistryStatus { adopted, ..RegistryStatus::default() };
     for migration in set.iter() {
         match history.remove(&migration.number) {
@@ -70,11 +69,31 @@ async fn look(
     Ok(status)
 }
 
-/// The history by number: name and digest. Empty where there is none yet.
-async fn applied(
+/// The migrations of `set` that this registry has not had yet: their names.
+///
+/// # Errors
+/// When it cannot be asked.
+pub async fn missing(
     client: &Client,
-    schema: &str,
-) -> Result<BTreeMap<i32, (String, String)>, tokio_postgres::Error> {
+    set: &MigrationSet,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let (_, history) = history(client).await?;
+    let missing = set.iter().filter(|migration| !history.contains_key(&migration.number));
+    Ok(missing.map(|migration| migration.name.clone()).collect())
+}
+
+/// Whether the registry was made by another system, and its history.
+async fn history(client: &Client) -> Result<(bool, Applied), tokio_postgres::Error> {
+    let adopted = is_adopted(client).await?;
+    let history = applied(client, if adopted { "pgusher" } else { "public" }).await?;
+    Ok((adopted, history))
+}
+
+/// By number: name and digest.
+type Applied = BTreeMap<i32, (String, String)>;
+
+/// Empty where there is none yet.
+async fn applied(client: &Client, schema: &str) -> Result<Applied, tokio_postgres::Error> {
     let table = format!("{schema}._pgusher_migrations");
     let sql = "SELECT to_regclass($1) IS NOT NULL";
     if !client.query_one(sql, &[&table]).await?.try_get(0)? {
