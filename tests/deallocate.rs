@@ -316,3 +316,23 @@ fn a_text_that_comes_in_halves_is_renamed() {
     }
     world.assert_no_panic();
 }
+
+/// What a body closes was others', too.
+#[test]
+fn a_deallocate_all_in_a_body_takes_nothing_from_others() {
+    let world = small("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    client
+        .query("create function frees() returns int language plpgsql as 'begin deallocate all; return 1; end'")
+        .unwrap();
+    let make = [wire::parse("a", "select 7"), wire::sync()];
+    assert_eq!(told(&mut other, &make, 1), "1 ZI ");
+    for free in
+        ["do $$ begin deallocate all; end $$", "select frees()", "select frees()", "select frees()"]
+    {
+        assert_eq!(told(&mut other, &[run("a"), wire::sync()], 1), "2 D7 C ZI ", "{free}");
+        client.query(free).unwrap();
+    }
+    assert_eq!(told(&mut other, &[run("a"), wire::sync()], 1), "2 D7 C ZI ");
+    world.assert_no_panic();
+}

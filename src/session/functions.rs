@@ -69,6 +69,12 @@ impl Live {
             let new: Vec<String> = new.cloned().collect();
             custom.extend(new);
         }
+        // Whose statements a body closes, no tag tells.
+        if hints.contains(Hints::DEALLOCATE | Hints::IN_BODY)
+            && let Some(lease) = &mut self.held
+        {
+            lease.statements.doubt();
+        }
         let unknown = Hints::FOREIGN | Hints::DYNAMIC;
         if hints.intersects(unknown)
             && let Some(lease) = &mut self.held
