@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use socket2::{SockAddr, SockRef};
@@ -159,6 +160,14 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// From here on what is sent and not acknowledged for so long ends the connection: a host that is
+    /// gone without a word would otherwise hold it for a quarter of an hour. Not for a peer that may be
+    /// too busy to read: its window stays closed, which counts as well.
+    pub fn lost_after(&self, patience: Duration) {
+        // One that cannot has nobody to lose.
+        let _ = self.socket().options().map(|options| options.set_tcp_user_timeout(Some(patience)));
+    }
+
     /// Asks for a wake-up when something may be read, without a buffer to read it into. `Ready`
     /// when something may be, or when only reading tells.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -362,6 +362,7 @@ impl Server {
     async fn farewell(mut self: Box<Self>) {
         let mut goodbye = Writer::new();
         goodbye.terminate();
+        self.stream.lost_after(6 * CLOSE_PATIENCE);
         // Not awaited for ever: a server that reads nothing any more does not take it either.
         let write = async {
             let _ = self.stream.write_all(goodbye.bytes()).await;
