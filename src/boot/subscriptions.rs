@@ -22,9 +22,14 @@ pub(super) async fn watch(built: Arc<Built>) {
         let mut seen = HashMap::with_capacity(known.len());
         for room in built.pools.rooms() {
             // What is not remembered is read again, once for all who ask.
-            let Ok(tenant) = built.directory.tenant(&room.tenant).await else { continue };
+            let before = known.get(&room.tenant).copied();
+            let Ok(tenant) = built.directory.tenant(&room.tenant).await else {
+                seen.extend(before.map(|before| (room.tenant.clone(), before)));
+                continue;
+            };
             let permits = tenant.permits(SystemTime::now());
-            if known.get(&room.tenant).is_some_and(|before| *before != permits)
+            // Who has come since may have come just before the end.
+            if before.unwrap_or(Permits::Allow) != permits
                 && let Err(fault) = look_from(&built, &room.tenant, Some(tenant)).await
             {
                 fault.log();
