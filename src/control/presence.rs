@@ -21,6 +21,9 @@ const GONE_AFTER_SECS: f64 = 20.0;
 /// The advisory lock under which budgets are split: `pgushers`.
 const SPLIT_LOCK: i64 = 0x7067_7573_6865_7273;
 
+/// How long PostgreSQL lets one who splits do nothing.
+const SPLIT_IDLE: &str = "10s";
+
 /// This process's id in `pgusher.processes`.
 #[derive(Debug, Clone)]
 pub struct Presence {
@@ -61,18 +64,22 @@ impl Presence {
     }
 
     /// A connection to the registry, once that has what this pgusher needs.
-    async fn client(&self) -> Result<RegistryClient, Fault> {
+    ///
+    /// # Errors
+    /// 57P03 when the registry cannot be reached, or is not migrated.
+    pub(super) async fn client(&self) -> Result<RegistryClient, Fault> {
         let client = self.registry.client().await?;
         if !self.is_migrated.load(Ordering::Relaxed) {
             let set = MigrationSet::registry();
             let missing = schema::missing(&client, &set).await.map_err(failed::registry)?;
             if !missing.is_empty() {
-                let text = format!(
-                    "the tenant registry lacks migrations of this pgusher ({}): run `pgusher \
-                     migrate registry`",
+                let lacks = format!(
+                    "it lacks migrations of this pgusher ({}): run `pgusher migrate registry`",
                     missing.join(", ")
                 );
-                return Err(Fault::new(Blame::Control, SqlState::CANNOT_CONNECT_NOW, text));
+                let text = "the tenant registry is not ready";
+                let fault = Fault::new(Blame::Control, SqlState::CANNOT_CONNECT_NOW, text);
+                return Err(fault.because(lacks));
             }
             self.is_migrated.store(true, Ordering::Relaxed);
         }
@@ -138,9 +145,10 @@ impl Presence {
     ) -> Result<Split, Fault> {
         let mut client = self.client().await?;
         let tx = client.transaction().await.map_err(failed::registry)?;
-        tx.execute("SELECT pg_advisory_xact_lock($1)", &[&SPLIT_LOCK])
-            .await
-            .map_err(failed::registry)?;
+        // A process that is gone, or frozen, holds nobody up for longer.
+        let sql = "SELECT set_config('idle_in_transaction_session_timeout', $2, true), \
+                   pg_advisory_xact_lock($1)";
+        tx.execute(sql, &[&SPLIT_LOCK, &SPLIT_IDLE]).await.map_err(failed::registry)?;
         let sql = "SELECT id, parts, rank, beyond FROM pgusher.processes \
                    WHERE serves AND heartbeat_at >= now() - make_interval(secs => $1) ORDER BY id";
         let rows = tx.query(sql, &[&GONE_AFTER_SECS]).await.map_err(failed::registry)?;

@@ -195,7 +195,7 @@ impl Parts {
             schema_version: &fresh.warm_version(),
             holder: course.presence.id(),
         };
-        let client = course.registry.client().await?;
+        let client = course.presence.client().await?;
         Ok(job::claim(&client, &claim).await?)
     }
 }

@@ -217,7 +217,7 @@ impl Warm {
     }
 
     async fn missing(&self, server: &Provisioner) -> Result<u32, Fault> {
-        let client = self.0.registry.client().await?;
+        let client = self.0.presence.client().await?;
         let sql = "SELECT count(*) FROM pgusher.warm_databases \
                    WHERE server = $1 AND schema_version = $2 AND state <> 'claimed'";
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
