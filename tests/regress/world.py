@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from place import ROOT, Failed, drop, fresh, run, say
+from place import Failed, drop, fresh, run, say
 
 TENANT = "regress"
 # The regression suite runs twenty sessions at once, each may ask for one more by `\\c`.
@@ -152,20 +152,22 @@ class Pgusher:
 
     def adopt(self):
         """A registry row with a databaseUrl and nothing of pgusher's own beside it."""
-        schema = sorted((ROOT / "config/schema/registry").glob("*.sql"))
         self.registry.sql("postgres", "DROP DATABASE IF EXISTS registry WITH (FORCE)")
         self.registry.sql("postgres", "CREATE DATABASE registry")
-        for file in schema:
-            self.registry.sql("registry", file.read_text())
+        run([self.binary, "migrate", "registry", "--registry", self.registry_url()],
+            env=clean_environment())
         self.registry.sql("registry", f"""
             INSERT INTO "Church" (id, name, email) VALUES ('{TENANT}', 'R', 'r@example.com');
             INSERT INTO "Tenant" (id, "churchId", name, email, "databaseUrl", "databaseHost",
                                   "databaseName")
             VALUES ('{TENANT}', '{TENANT}', 'R', 'r@example.com', '{self.url}', '', '')""")
 
+    def registry_url(self):
+        return f"postgresql://postgres@127.0.0.1:{self.registry.port}/registry"
+
     def config(self):
         return f"""
-            registry.url = "postgresql://postgres@127.0.0.1:{self.registry.port}/registry"
+            registry.url = "{self.registry_url()}"
             runtime.drain_timeout = "8s"
             listen.addresses = ["127.0.0.1:{self.port}"]
             http.address = "127.0.0.1:0"
