@@ -5,6 +5,7 @@
 
 mod world;
 
+use world::pipeline::told;
 use world::wire;
 use world::{Plan, World, code};
 
@@ -328,4 +329,35 @@ fn no_way_to_ask_shows_another_client_s_statements() {
             }
         }
     }
+}
+
+/// PostgreSQL fixes the types of parameters when it reads a statement: a column that becomes another
+/// type changes nothing for who sends values of the old one.
+#[test]
+fn what_a_client_was_told_of_parameters_stays_true() {
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "2"));
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    other.query("create table mine (a int)").unwrap();
+    for (name, text) in
+        [("i", "insert into mine values ($1)"), ("s", "select 'found' from mine where a = $1")]
+    {
+        let describe = wire::message(b'D', &[b"S", name.as_bytes(), b"\0"].concat());
+        client.say(&[wire::parse(name, text), describe, wire::sync()].concat()).unwrap();
+        client.rows().unwrap();
+    }
+    // Four bytes, as an int4.
+    let run = |name: &str, value: i32| {
+        let counts = [b"\0\x01\0\x01\0\x01\0\0\0\x04", &value.to_be_bytes()[..], b"\0\0"].concat();
+        let bind = wire::message(b'B', &[b"\0", name.as_bytes(), b"\0", &counts].concat());
+        [bind, wire::execute(), wire::sync()]
+    };
+    assert_eq!(told(&mut client, &run("i", 8), 1), "2 C ZI ");
+    for becomes in ["bigint", "real", "int"] {
+        other.query(&format!("alter table mine alter a type {becomes}")).unwrap();
+        assert_eq!(told(&mut client, &run("i", 9), 1), "2 C ZI ", "{becomes}");
+        assert_eq!(told(&mut client, &run("s", 8), 1), "2 Dfound C ZI ", "{becomes}");
+    }
+    let sum = "select sum(a)::int from mine";
+    assert_eq!(other.one(sum).as_deref(), Ok("35"), "8 + 3 * 9");
+    world.assert_no_panic();
 }

@@ -117,6 +117,19 @@ impl Prepared {
         self.subject.as_ref().and_then(Subject::executed)
     }
 
+    /// Whether its Parse gave its parameters these types: the body of a ParameterDescription, which
+    /// is as Parse has them.
+    pub fn has_types(&self, described: &[u8]) -> bool {
+        self.body.strip_suffix(described).is_some_and(|text| text.last() == Some(&0))
+    }
+
+    /// The same statement, whose Parse gives its parameters the types of this ParameterDescription.
+    pub fn typed(&self, described: &[u8]) -> Arc<Self> {
+        let end = self.body.iter().position(|byte| *byte == 0).map_or(self.body.len(), |at| at + 1);
+        let body = [&self.body[..end], described].concat();
+        Self::about(self.subject.clone(), &body, self.salt, self.notes)
+    }
+
     /// The same statement, read under something else.
     pub fn under(&self, salt: u64) -> Arc<Self> {
         Self::about(self.subject.clone(), &self.body, salt, self.notes)

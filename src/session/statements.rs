@@ -12,6 +12,9 @@ type Named = HashMap<Box<[u8]>, Entry>;
 struct Entry {
     prepared: Arc<Prepared>,
     told: Told,
+    /// What types PostgreSQL has given its parameters, where its Parse left that open: the client sends
+    /// their values as such from then on.
+    types: Types,
     read: Read,
     /// When the client prepared it.
     asked: u64,
@@ -69,6 +72,17 @@ pub(super) enum Told {
     /// A description with this hash.
     Description(u64),
     /// A description too long to be looked at.
+    Unknown,
+}
+
+/// What the client was told of a statement's parameters.
+#[derive(Debug)]
+enum Types {
+    /// Nothing, or what its Parse said itself.
+    AsParsed,
+    /// This, the body of a ParameterDescription: at most twice as long as its text, which names each.
+    Described(Box<[u8]>),
+    /// A description too long to be kept.
     Unknown,
 }
 
@@ -146,19 +160,53 @@ impl ClientStatements {
         entries.filter(|entry| entry.prepared.id == id).for_each(|entry| entry.told = what);
     }
 
+    /// The client was told what a statement's parameters are: the body of the ParameterDescription;
+    /// `None`: it is too long to be looked at.
+    pub(super) fn described(&mut self, id: StatementId, types: Option<&[u8]>) {
+        let entries = self.named.iter_mut().flat_map(|map| map.values_mut());
+        for entry in entries.filter(|entry| entry.prepared.id == id) {
+            entry.types = match types {
+                Some(types) if entry.prepared.has_types(types) => Types::AsParsed,
+                Some(types) if types.len() / 2 <= entry.prepared.body.len() => {
+                    Types::Described(types.into())
+                }
+                _ => Types::Unknown,
+            };
+        }
+    }
+
     /// What the client was told that a statement returns.
     pub(super) fn told_of(&self, id: StatementId) -> Told {
+        match self.entry_of(id) {
+            Some(Entry { types: Types::Unknown, .. }) => Told::Unknown,
+            Some(entry) => entry.told,
+            None => Told::Nothing,
+        }
+    }
+
+    /// The statement `old`, read anew under `salt`: with the parameters that the client was told of, as
+    /// PostgreSQL keeps them.
+    pub(super) fn anew(&self, old: &Prepared, salt: u64) -> Arc<Prepared> {
+        match self.entry_of(old.id) {
+            Some(Entry { types: Types::Described(types), .. }) => old.typed(types).under(salt),
+            _ => old.under(salt),
+        }
+    }
+
+    fn entry_of(&self, id: StatementId) -> Option<&Entry> {
         let mut entries = self.named.iter().flat_map(|map| map.values());
-        entries.find(|entry| entry.prepared.id == id).map_or(Told::Nothing, |entry| entry.told)
+        entries.find(|entry| entry.prepared.id == id)
     }
 
     /// Puts `fresh` in the place of the statement `old`, under all its names; what was told of it
     /// stays true.
     pub(super) fn renew(&mut self, old: StatementId, fresh: &Arc<Prepared>) {
         let entries = self.named.iter_mut().flat_map(|map| map.values_mut());
-        entries
-            .filter(|entry| entry.prepared.id == old)
-            .for_each(|entry| entry.prepared = Arc::clone(fresh));
+        for entry in entries.filter(|entry| entry.prepared.id == old) {
+            self.bytes = self.bytes - entry.prepared.bytes() + fresh.bytes();
+            entry.prepared = Arc::clone(fresh);
+            entry.types = Types::AsParsed;
+        }
     }
 
     /// How many bytes the named ones take.
@@ -205,7 +253,7 @@ impl ClientStatements {
         if let Some(entry) = self.named.as_mut().and_then(|map| map.get_mut(name)) {
             self.bytes = self.bytes - entry.prepared.bytes() + fresh.bytes();
             entry.prepared = Arc::clone(fresh);
-            entry.told = Told::Nothing;
+            (entry.told, entry.types) = (Told::Nothing, Types::AsParsed);
         }
     }
 
@@ -238,7 +286,7 @@ impl ClientStatements {
         self.bytes += name.len() + prepared.bytes();
         self.about |= prepared.subject.is_some();
         let (told, asked, bound) = (Told::Nothing, moment(), false);
-        let entry = Entry { prepared, told, read, asked, bound };
+        let entry = Entry { prepared, told, types: Types::AsParsed, read, asked, bound };
         let replaced = self.named.get_or_insert_default().insert(name.into(), entry);
         if let Some(old) = replaced {
             self.bytes -= name.len() + old.prepared.bytes();

@@ -260,7 +260,7 @@ impl Live {
     /// told as PostgreSQL tells it, and asks again. `false` when the lease is over.
     async fn renew(&mut self, relay: &mut Relay, old: &Arc<Prepared>) -> Result<bool, End> {
         let salt = self.schema.salt(&self.settings, &mut self.salted);
-        let fresh = old.under(salt);
+        let fresh = self.statements.anew(old, salt);
         let outlives = self.outlives(relay.is_busy());
         let Some(lease) = &mut self.held else { return Ok(false) };
         let card = self.entry.card();

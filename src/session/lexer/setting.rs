@@ -9,7 +9,7 @@ pub(super) const NAMES_MAX: usize = 16;
 
 /// What PostgreSQL reads a text by: where its names are looked up, and what its literals become. An
 /// untyped literal is a constant from then on, `'2024-01-01 00:00'` an instant of that time zone.
-pub const PARSED_BY: [&str; 12] = [
+pub const PARSED_BY: [&str; 13] = [
     "search_path",
     "role",
     "TimeZone",
@@ -22,6 +22,8 @@ pub const PARSED_BY: [&str; 12] = [
     "lc_monetary",
     "array_nulls",
     "timezone_abbreviations",
+    // Constants are made text of when a plan is made.
+    "extra_float_digits",
 ];
 
 /// Whether a text is read by this setting, or by who the session is, which `"$user"` in a

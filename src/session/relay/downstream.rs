@@ -147,10 +147,8 @@ impl Downstream {
             }
             let here = self.buffer.unparsed().len();
             let small = header.body <= SMALL_BYTES_MAX;
-            let inspected = !matches!(
-                header.tag,
-                tag::NOTICE_RESPONSE | tag::FUNCTION_CALL_RESPONSE | tag::PARAMETER_DESCRIPTION
-            );
+            let inspected =
+                !matches!(header.tag, tag::NOTICE_RESPONSE | tag::FUNCTION_CALL_RESPONSE);
             if inspected && small && here < header.total() {
                 if header.total() > self.buffer.capacity() {
                     self.buffer.resize(header.total());
@@ -185,6 +183,12 @@ impl Downstream {
             with.client.told(id, told.map_or(Told::Unknown, Told::Description));
         }
         match header.tag {
+            tag::PARAMETER_DESCRIPTION => {
+                if let Some(id) = with.exchange.describing() {
+                    let whole = (body.len() == header.body).then_some(body);
+                    with.client.described(id, whole);
+                }
+            }
             tag::PARAMETER_STATUS => {
                 with.server.report(body).map_err(|_| Broken::Malformed)?;
                 *with.params = with.server.params.clone();

@@ -238,6 +238,14 @@ impl Exchange {
         })
     }
 
+    /// The renamed statement that is being described.
+    pub(super) fn describing(&self) -> Option<StatementId> {
+        match self.owed.front() {
+            Some((Sent::Describe(id), _)) => *id,
+            _ => None,
+        }
+    }
+
     /// The renamed statement that the last message described.
     pub(super) fn take_described(&mut self) -> Option<StatementId> {
         self.described.take()
