@@ -21,8 +21,8 @@ pub(super) async fn watch(built: Arc<Built>) {
         step.tick().await;
         let mut seen = HashMap::with_capacity(known.len());
         for room in built.pools.rooms() {
-            // What is not remembered is read again, once for all who ask.
             let before = known.get(&room.tenant).copied();
+            // What is not remembered is read again, once for all who ask.
             let Ok(tenant) = built.directory.tenant(&room.tenant).await else {
                 seen.extend(before.map(|before| (room.tenant.clone(), before)));
                 continue;

@@ -123,11 +123,12 @@ impl Prepared {
         self.body.strip_suffix(described).is_some_and(|text| text.last() == Some(&0))
     }
 
-    /// The same statement, whose Parse gives its parameters the types of this ParameterDescription.
-    pub fn typed(&self, described: &[u8]) -> Arc<Self> {
+    /// The same statement, read under something else, whose Parse gives its parameters the types of this
+    /// ParameterDescription.
+    pub fn typed(&self, described: &[u8], salt: u64) -> Arc<Self> {
         let end = self.body.iter().position(|byte| *byte == 0).map_or(self.body.len(), |at| at + 1);
         let body = [&self.body[..end], described].concat();
-        Self::about(self.subject.clone(), &body, self.salt, self.notes)
+        Self::about(self.subject.clone(), &body, salt, self.notes)
     }
 
     /// The same statement, read under something else.

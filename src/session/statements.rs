@@ -39,6 +39,17 @@ impl Entry {
         let told = self.told != Told::Nothing;
         Use { prepared: Arc::clone(&self.prepared), told, asked: self.asked, first: false }
     }
+
+    /// `fresh`, whose Parse gives its parameters what types the client goes by, takes its place.
+    fn take_on(&mut self, fresh: &Arc<Prepared>) {
+        (self.prepared, self.types) = (Arc::clone(fresh), Types::AsParsed);
+    }
+}
+
+/// That statement, under all its names.
+fn of(named: &mut Option<Box<Named>>, id: StatementId) -> impl Iterator<Item = &mut Entry> {
+    let entries = named.iter_mut().flat_map(|map| map.values_mut());
+    entries.filter(move |entry| entry.prepared.id == id)
 }
 
 /// What the text of a statement says, and which reading of the tenant's functions that goes by.
@@ -156,15 +167,13 @@ impl ClientStatements {
 
     /// The client was told what a statement returns.
     pub(super) fn told(&mut self, id: StatementId, what: Told) {
-        let entries = self.named.iter_mut().flat_map(|map| map.values_mut());
-        entries.filter(|entry| entry.prepared.id == id).for_each(|entry| entry.told = what);
+        of(&mut self.named, id).for_each(|entry| entry.told = what);
     }
 
     /// The client was told what a statement's parameters are: the body of the ParameterDescription;
     /// `None`: it is too long to be looked at.
     pub(super) fn described(&mut self, id: StatementId, types: Option<&[u8]>) {
-        let entries = self.named.iter_mut().flat_map(|map| map.values_mut());
-        for entry in entries.filter(|entry| entry.prepared.id == id) {
+        for entry in of(&mut self.named, id) {
             entry.types = match types {
                 Some(types) if entry.prepared.has_types(types) => Types::AsParsed,
                 Some(types) if types.len() / 2 <= entry.prepared.body.len() => {
@@ -188,7 +197,7 @@ impl ClientStatements {
     /// PostgreSQL keeps them.
     pub(super) fn anew(&self, old: &Prepared, salt: u64) -> Arc<Prepared> {
         match self.entry_of(old.id) {
-            Some(Entry { types: Types::Described(types), .. }) => old.typed(types).under(salt),
+            Some(Entry { types: Types::Described(types), .. }) => old.typed(types, salt),
             _ => old.under(salt),
         }
     }
@@ -201,11 +210,9 @@ impl ClientStatements {
     /// Puts `fresh` in the place of the statement `old`, under all its names; what was told of it
     /// stays true.
     pub(super) fn renew(&mut self, old: StatementId, fresh: &Arc<Prepared>) {
-        let entries = self.named.iter_mut().flat_map(|map| map.values_mut());
-        for entry in entries.filter(|entry| entry.prepared.id == old) {
+        for entry in of(&mut self.named, old) {
             self.bytes = self.bytes - entry.prepared.bytes() + fresh.bytes();
-            entry.prepared = Arc::clone(fresh);
-            entry.types = Types::AsParsed;
+            entry.take_on(fresh);
         }
     }
 
@@ -252,8 +259,8 @@ impl ClientStatements {
     pub(super) fn replace(&mut self, name: &[u8], fresh: &Arc<Prepared>) {
         if let Some(entry) = self.named.as_mut().and_then(|map| map.get_mut(name)) {
             self.bytes = self.bytes - entry.prepared.bytes() + fresh.bytes();
-            entry.prepared = Arc::clone(fresh);
-            (entry.told, entry.types) = (Told::Nothing, Types::AsParsed);
+            entry.take_on(fresh);
+            entry.told = Told::Nothing;
         }
     }
 
