@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use super::answer::ANSWER_BYTES_MAX;
 use super::backends::{Backend, Backends};
 use super::login::read_parameter;
-use super::{Account, Answer, CancelGate, DialError, Params, Prepared};
-use super::{ServerStatements, Settings, StatementId, description};
+use super::{Account, Answer, CancelGate, Described, DialError, Params, Prepared};
+use super::{ServerStatements, Settings, StatementId};
 use crate::net::{self, Stream};
 use crate::pool::{Class, Conn, Slot};
 use crate::wire::{HEADER_BYTES, Header, Writer, tag};
@@ -184,21 +184,14 @@ impl Server {
     pub async fn describe(
         &mut self,
         prepared: &Prepared,
-    ) -> Result<(Option<u64>, Vec<u8>), DialError> {
+    ) -> Result<(Option<Described>, Vec<u8>), DialError> {
         let name = prepared.id.server_name();
         let mut packet = Writer::new();
         // What an error or a DEALLOCATE out of sight has left there would be in the way.
         close_statement(&mut packet, prepared.id);
-        packet.message(tag::PARSE, |b| {
-            b.extend_from_slice(&name);
-            b.push(0);
-            b.extend_from_slice(&prepared.body);
-        });
-        packet.message(tag::DESCRIBE, |b| {
-            b.push(b'S');
-            b.extend_from_slice(&name);
-            b.push(0);
-        });
+        let parse = [&name, &b"\0"[..], &prepared.body].concat();
+        packet.message(tag::PARSE, |b| b.extend_from_slice(&parse));
+        packet.message(tag::DESCRIBE, |b| b.extend_from_slice(&[b"S", &name[..], b"\0"].concat()));
         self.synced(packet).await
     }
 
@@ -216,11 +209,14 @@ impl Server {
     }
 
     /// Sends it with a Sync, and reads to the end of the answer.
-    async fn synced(&mut self, mut packet: Writer) -> Result<(Option<u64>, Vec<u8>), DialError> {
+    async fn synced(
+        &mut self,
+        mut packet: Writer,
+    ) -> Result<(Option<Described>, Vec<u8>), DialError> {
         packet.message(tag::SYNC, |_| {});
         self.stream.write_all(packet.bytes()).await?;
         self.stream.flush().await?;
-        let (mut found, mut total) = (None, 0_usize);
+        let (mut types, mut found, mut total) = (None, None, 0_usize);
         let (mut body, mut notifications) = (Vec::new(), Vec::new());
         loop {
             let kind = self.read_message(&mut body).await?;
@@ -229,7 +225,10 @@ impl Server {
                 return Err(DialError::Protocol("answer too long"));
             }
             match kind {
-                tag::ROW_DESCRIPTION | tag::NO_DATA => found = Some(description(kind, &body)),
+                tag::PARAMETER_DESCRIPTION => types = Some(Described::types(&body)),
+                tag::ROW_DESCRIPTION | tag::NO_DATA => {
+                    found = Some(Described::new(types, kind, Some(&body)));
+                }
                 tag::PARAMETER_STATUS => self.report(&body)?,
                 tag::NOTIFICATION_RESPONSE => self.notified(&mut body, &mut notifications),
                 tag::READY_FOR_QUERY => return Ok((found, notifications)),

@@ -13,6 +13,7 @@ mod fail;
 mod gate;
 mod login;
 mod params;
+mod prepared;
 mod resolve;
 mod settings;
 mod statements;
@@ -26,8 +27,7 @@ pub use dial::{Account, DialSettings, Dialer, Endpoint};
 pub use fail::DialError;
 pub use gate::{CancelGate, InFlight};
 pub use params::Params;
+pub use prepared::{Described, Executes, Prepared, StatementId, Subject};
 pub use settings::{Settings, quote_literal, quote_text};
-pub use statements::{
-    Executes, Prepared, ServerStatements, StatementId, Subject, description, moment,
-};
+pub use statements::{ServerStatements, moment};
 pub use told::ToldPid;

@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::lexer::{Facts, Hints};
-use crate::server::{Prepared, StatementId, Subject, moment};
+use crate::server::{Described, Prepared, StatementId, Subject, moment};
 
 type Named = HashMap<Box<[u8]>, Entry>;
 
 #[derive(Debug)]
 struct Entry {
     prepared: Arc<Prepared>,
-    told: Told,
+    /// What the client was told of it, if it asked. Some drivers never ask again.
+    told: Option<Described>,
     /// What types PostgreSQL has given its parameters, where its Parse left that open: the client sends
     /// their values as such from then on.
     types: Types,
@@ -36,8 +37,14 @@ pub(super) struct Use {
 
 impl Entry {
     fn used(&self) -> Use {
-        let told = self.told != Told::Nothing;
+        let told = self.told.is_some();
         Use { prepared: Arc::clone(&self.prepared), told, asked: self.asked, first: false }
+    }
+
+    /// What the client was told of it, if that can be compared.
+    fn told_of(&self) -> Option<Described> {
+        let known = !matches!(self.types, Types::Unknown);
+        self.told.filter(|told| known && *told != Described::TooLong)
     }
 
     /// `fresh`, whose Parse gives its parameters what types the client goes by, takes its place.
@@ -73,17 +80,6 @@ impl Read {
     pub(super) fn later() -> Self {
         Self { facts: None, hints: Hints::NONE, reading: u64::MAX }
     }
-}
-
-/// What the client was told that a statement returns. Some drivers never ask again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
-    /// It never asked.
-    Nothing,
-    /// A description with this hash.
-    Description(u64),
-    /// A description too long to be looked at.
-    Unknown,
 }
 
 /// What the client was told of a statement's parameters.
@@ -150,7 +146,7 @@ impl ClientStatements {
     /// Whether the client was told what the statement of that name returns.
     pub(super) fn was_told(&self, name: &[u8]) -> bool {
         let entry = self.named.as_ref().and_then(|map| map.get(name));
-        entry.is_some_and(|entry| entry.told != Told::Nothing)
+        entry.is_some_and(|entry| entry.told.is_some())
     }
 
     /// The statement of that name, which is bound.
@@ -166,8 +162,8 @@ impl ClientStatements {
     }
 
     /// The client was told what a statement returns.
-    pub(super) fn told(&mut self, id: StatementId, what: Told) {
-        of(&mut self.named, id).for_each(|entry| entry.told = what);
+    pub(super) fn told(&mut self, id: StatementId, what: Described) {
+        of(&mut self.named, id).for_each(|entry| entry.told = Some(what));
     }
 
     /// The client was told what a statement's parameters are: the body of the ParameterDescription;
@@ -184,13 +180,26 @@ impl ClientStatements {
         }
     }
 
-    /// What the client was told that a statement returns.
-    pub(super) fn told_of(&self, id: StatementId) -> Told {
-        match self.entry_of(id) {
-            Some(Entry { types: Types::Unknown, .. }) => Told::Unknown,
-            Some(entry) => entry.told,
-            None => Told::Nothing,
+    /// What the client was told of a statement, if that can be compared.
+    pub(super) fn told_of(&self, id: StatementId) -> Option<Described> {
+        self.entry_of(id).and_then(Entry::told_of)
+    }
+
+    /// The statement of that name and what the client was told of it, if that can be compared.
+    pub(super) fn told_by_name(&self, name: &[u8]) -> Option<(&Arc<Prepared>, Described)> {
+        let entry = self.named.as_ref()?.get(name)?;
+        Some((&entry.prepared, entry.told_of()?))
+    }
+
+    /// From here on the Parse of that statement gives its parameters the types that the client was
+    /// told of, as PostgreSQL keeps them. `false` where it does.
+    pub(super) fn retype(&mut self, old: &Prepared) -> bool {
+        let fresh = self.anew(old, old.salt);
+        let differs = fresh.id != old.id;
+        if differs {
+            self.renew(old.id, &fresh);
         }
+        differs
     }
 
     /// The statement `old`, read anew under `salt`: with the parameters that the client was told of, as
@@ -260,7 +269,7 @@ impl ClientStatements {
         if let Some(entry) = self.named.as_mut().and_then(|map| map.get_mut(name)) {
             self.bytes = self.bytes - entry.prepared.bytes() + fresh.bytes();
             entry.take_on(fresh);
-            entry.told = Told::Nothing;
+            entry.told = None;
         }
     }
 
@@ -292,7 +301,7 @@ impl ClientStatements {
     pub(super) fn insert(&mut self, name: &[u8], prepared: Arc<Prepared>, read: Read) {
         self.bytes += name.len() + prepared.bytes();
         self.about |= prepared.subject.is_some();
-        let (told, asked, bound) = (Told::Nothing, moment(), false);
+        let (told, asked, bound) = (None, moment(), false);
         let entry = Entry { prepared, told, types: Types::AsParsed, read, asked, bound };
         let replaced = self.named.get_or_insert_default().insert(name.into(), entry);
         if let Some(old) = replaced {

@@ -9,8 +9,7 @@ use super::clock::Doing;
 use super::cut::Cut;
 use super::lexer::Hints;
 use super::live::{End, Live, ServerLease, dispose};
-use super::relay::{Ends, Event, Relay, too_many_statements};
-use super::statements::Told;
+use super::relay::{CHANGED, Ends, Event, Relay, too_many_statements};
 use super::taking::LOST_MAX;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net;
@@ -281,16 +280,17 @@ impl Live {
             }
         };
         relay.say().raw(&notifications);
-        if described.is_some() {
+        if let Some(described) = described {
             let max = self.shared.parts.dialer.prepared_statements_max();
             if let Some(oldest) = lease.statements.insert(fresh.id, max) {
                 lease.statements.forget_later(oldest);
             }
+            lease.statements.describe(fresh.id, described);
         } else {
             // Whether it is there depends on what was refused.
             lease.statements.forget_later(fresh.id);
         }
-        if described.map(Told::Description) == Some(self.statements.told_of(old.id)) {
+        if described.is_some() && described == self.statements.told_of(old.id) {
             self.statements.renew(old.id, &fresh);
             return Ok(true);
         }
@@ -299,13 +299,7 @@ impl Live {
             // What came before it in the same write is looked after as ever.
             Box::pin(self.done(relay, false)).await?;
         }
-        relay.say().message(tag::ERROR_RESPONSE, |b| {
-            // With the routine, by which drivers know it.
-            b.extend_from_slice(
-                b"SERROR\0VERROR\0C0A000\0Mcached plan must not change result type\0\
-                  Fplancache.c\0RRevalidateCachedQuery\0\0",
-            );
-        });
+        relay.say().message(tag::ERROR_RESPONSE, |b| b.extend_from_slice(CHANGED));
         self.skip_to_sync(relay, false).await?;
         Ok(pinned)
     }

@@ -8,9 +8,9 @@ use super::repeat::{Ahead, Repeat, is_stale};
 use super::retold::retold;
 use super::sequences::SequenceUse;
 use super::statement_messages::NOTHING;
-use crate::server::{Params, Server, description};
+use crate::server::{Described, Params, Server};
 use crate::session::lexer::Hints;
-use crate::session::statements::{ClientStatements, Read, Told};
+use crate::session::statements::{ClientStatements, Read};
 use crate::wire::{
     Buffer, ErrorFields, HEADER_BYTES, Header, Malformed, SMALL_BYTES_MAX, Writer, tag,
 };
@@ -24,6 +24,8 @@ pub(super) struct Downstream {
     rest: usize,
     /// Whether they are dropped instead of forwarded.
     dropping: bool,
+    /// The parameters of the statement that is being described.
+    types: Option<u64>,
     pub(super) bulk: Bulk,
     /// How often something was sent again since the client was told that the server is ready.
     pub(super) repeats: u8,
@@ -90,7 +92,7 @@ impl Downstream {
     pub(super) fn new(capacity: usize) -> Self {
         let buffer = Buffer::with_capacity(capacity);
         let (outbox, bulk) = (Outbox::default(), Bulk::default());
-        Self { buffer, outbox, rest: 0, dropping: false, bulk, repeats: 0 }
+        Self { buffer, outbox, rest: 0, dropping: false, types: None, bulk, repeats: 0 }
     }
 
     pub(super) fn reset(&mut self) {
@@ -177,15 +179,19 @@ impl Downstream {
         let body = &self.buffer.unparsed()[HEADER_BYTES..here];
         let status = body.first().copied().unwrap_or(0);
         let verdict = with.exchange.received(header.tag, status)?;
+        let whole = (body.len() == header.body).then_some(body);
+        let forwards = verdict == Verdict::Forward;
         if let Some(id) = with.exchange.take_described() {
-            let whole = body.len() == header.body;
-            let told = whole.then(|| description(header.tag, body));
-            with.client.told(id, told.map_or(Told::Unknown, Told::Description));
+            let described = Described::new(self.types.take(), header.tag, whole);
+            with.server.statements.describe(id, described);
+            if forwards {
+                with.client.told(id, described);
+            }
         }
         match header.tag {
             tag::PARAMETER_DESCRIPTION => {
-                if let Some(id) = with.exchange.describing() {
-                    let whole = (body.len() == header.body).then_some(body);
+                self.types = whole.map(Described::types);
+                if let Some(id) = with.exchange.describing().filter(|_| forwards) {
                     with.client.described(id, whole);
                 }
             }
@@ -284,7 +290,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) -> Option<Box<[u8]>> {
             }
             Undo::Placed => with.server.statements.unnamed_is_gone(),
             Undo::Missed(name) => missed = Some(name),
-            Undo::TooLong | Undo::Nothing => {}
+            Undo::TooLong | Undo::Changed | Undo::Nothing => {}
         }
     }
     missed

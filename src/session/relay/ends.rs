@@ -54,3 +54,9 @@ pub(in crate::session) fn too_many_statements() -> Fault {
     Fault::new(Blame::Client, SqlState::PROGRAM_LIMIT_EXCEEDED, text)
         .hint("Close statements you do not need, or use options=-c pgusher.pool_mode=session.")
 }
+
+/// What a client is told that goes by what a statement was described as, where it is another now: in
+/// PostgreSQL's words, with the routine, by which drivers know it.
+pub(in crate::session) const CHANGED: &[u8] =
+    b"SERROR\0VERROR\0C0A000\0Mcached plan must not change result type\0\
+      Fplancache.c\0RRevalidateCachedQuery\0\0";

@@ -23,7 +23,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use downstream::{Downstream, Heard, Listener};
-pub(super) use ends::{Ends, Event, too_many_statements};
+pub(super) use ends::{CHANGED, Ends, Event, too_many_statements};
 use exchange::Exchange;
 pub(super) use sequences::SequenceUse;
 pub use stock::trim_stock;

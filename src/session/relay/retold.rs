@@ -1,7 +1,8 @@
 //! Errors as the client is to read them: by its own names, and by the limit that is behind them.
 
 use super::downstream::Listener;
-use super::ends::too_many_statements;
+use super::ends::{CHANGED, too_many_statements};
+use super::exchange::Behind;
 use super::statement_messages::NOTHING;
 use crate::session::statements::ClientStatements;
 use crate::wire::{ErrorFields, HEADER_BYTES, Writer};
@@ -14,10 +15,14 @@ pub(super) fn retold(
     missed: Option<Box<[u8]>>,
     with: &Listener<'_>,
 ) -> Option<Vec<u8>> {
-    if with.exchange.is_too_long() && fields.code == Some(b"26000") {
-        let mut told = Writer::new();
-        told.error("ERROR", &too_many_statements());
-        return told.bytes().get(HEADER_BYTES..).map(<[u8]>::to_vec);
+    match with.exchange.behind() {
+        Behind::TooLong if fields.code == Some(b"26000") => {
+            let mut told = Writer::new();
+            told.error("ERROR", &too_many_statements());
+            return told.bytes().get(HEADER_BYTES..).map(<[u8]>::to_vec);
+        }
+        Behind::Changed if fields.code == Some(b"26000") => return Some(CHANGED.to_vec()),
+        _ => {}
     }
     original_name(body, missed, with.client)
 }

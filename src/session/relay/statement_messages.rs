@@ -88,6 +88,13 @@ pub(super) fn describe(name: &[u8], out: &mut Writer) {
     named(tag::DESCRIBE, name, out);
 }
 
+/// Asks what a statement is described as, and for the answer at once.
+pub(super) fn ask_for(prepared: &Prepared, out: &mut Writer, desk: &mut Desk<'_>) {
+    describe(&prepared.id.server_name(), out);
+    desk.exchange.sent(Sent::Describe(Some(prepared.id)), Reply::Drop);
+    out.message(tag::FLUSH, |_| {});
+}
+
 /// Makes the statement that is closed in the place of a client's. It is of no text, so it waits for
 /// nothing and cannot fail, in a failed transaction neither.
 pub(super) fn make_nothing(out: &mut Writer, desk: &mut Desk<'_>, undo: Option<Undo>) {

@@ -67,10 +67,10 @@ impl Exchange {
     pub(in crate::session::relay) fn may_repeat(&self) -> Option<usize> {
         let kept = self.kept.iter().find(|kept| kept.number == self.numbers.1)?;
         let mut told = kept.free;
-        for (at, (sent, _)) in self.owed.iter().enumerate() {
+        for (at, (sent, reply)) in self.owed.iter().enumerate() {
             match sent {
-                Sent::Describe(_) => told = true,
-                Sent::Parse(_) | Sent::Bind | Sent::Execute | Sent::Close => {}
+                Sent::Describe(_) if *reply == Reply::Forward => told = true,
+                Sent::Describe(_) | Sent::Parse(_) | Sent::Bind | Sent::Execute | Sent::Close => {}
                 Sent::Sync if at + 1 == self.owed.len() => {}
                 _ => return None,
             }

@@ -12,10 +12,13 @@ mod words;
 use std::collections::VecDeque;
 
 use kept::Kept;
-pub(super) use words::{Doubt, Own, Reply, Retaken, Sent, Undo, Verdict};
+pub(super) use words::{Behind, Doubt, Own, Reply, Retaken, Sent, Undo, Verdict};
 
 use crate::server::StatementId;
 use crate::wire::tag;
+
+/// How far back it is looked whether a statement is being described.
+const DESCRIBES_MAX: usize = 64;
 
 /// The outstanding answers of one lease, in order.
 #[derive(Debug)]
@@ -57,8 +60,8 @@ pub(super) struct Exchange {
     kept: Vec<Kept>,
     /// The number of an EXECUTE whose statement could not be prepared: the client has been told.
     echo: Option<u64>,
-    /// The last error is of a message about an unnamed statement that there was no room to keep.
-    too_long: bool,
+    /// Of the last error.
+    behind: Behind,
     own: Own,
     /// How often the server has refused.
     refusals: u32,
@@ -100,7 +103,7 @@ impl Default for Exchange {
             retaken: None,
             kept: Vec::new(),
             echo: None,
-            too_long: false,
+            behind: Behind::Nothing,
             own: Own::Settled,
             refusals: 0,
         }
@@ -244,6 +247,15 @@ impl Exchange {
             Some((Sent::Describe(id), _)) => *id,
             _ => None,
         }
+    }
+
+    /// Who asked for the description of this statement, that is yet to come, in the group that is being
+    /// sent. Looks no further than [`DESCRIBES_MAX`] messages back.
+    pub(super) fn asked_for(&self, id: StatementId) -> Option<Reply> {
+        let ends = |sent: &Sent| matches!(sent, Sent::Sync | Sent::Query | Sent::Function);
+        let group = self.owed.iter().rev().take(DESCRIBES_MAX).take_while(|(sent, _)| !ends(sent));
+        let mut asked = group.filter(|(sent, _)| *sent == Sent::Describe(Some(id)));
+        asked.next().map(|(_, reply)| *reply)
     }
 
     /// The renamed statement that the last message described.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Exchange, Reply, Retaken, Sent, Undo};
+use super::{Behind, Exchange, Reply, Retaken, Sent, Undo};
 use crate::server::StatementId;
 use crate::session::statements::Unnamed;
 
@@ -153,14 +153,16 @@ impl Exchange {
 
     /// The message answered now fails.
     pub(super) fn fail_use(&mut self) {
-        let front = self.undo.front().filter(|(number, _)| *number == self.numbers.1);
-        self.too_long = matches!(front, Some((_, Undo::TooLong)));
+        self.behind = match self.undo.front().filter(|(number, _)| *number == self.numbers.1) {
+            Some((_, Undo::TooLong)) => Behind::TooLong,
+            Some((_, Undo::Changed)) => Behind::Changed,
+            _ => Behind::Nothing,
+        };
     }
 
-    /// Whether the message that has just failed was about an unnamed statement that there was no
-    /// room to keep.
-    pub(in crate::session::relay) fn is_too_long(&self) -> bool {
-        self.too_long
+    /// What is behind the last error, should it say that there is no such statement.
+    pub(in crate::session::relay) fn behind(&self) -> Behind {
+        self.behind
     }
 
     /// The query answered now fails: one that was to close a statement has not.

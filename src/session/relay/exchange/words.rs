@@ -74,6 +74,8 @@ pub(in crate::session::relay) enum Undo {
     Missed(Box<[u8]>),
     /// An unnamed statement was used that there was no room to keep.
     TooLong,
+    /// One that is not there was used, in the place of one that is not what the client was told.
+    Changed,
     /// What had to be taken back is gone.
     Nothing,
 }
@@ -90,6 +92,7 @@ impl Undo {
             | Self::Forgotten(_)
             | Self::Placed
             | Self::TooLong
+            | Self::Changed
             | Self::Nothing => 0,
         }
     }
@@ -117,6 +120,17 @@ pub(in crate::session::relay) enum Own {
     Asked,
     /// The server refused: a cancel or a timeout hit it.
     Refused,
+}
+
+/// Why the server has not the statement that it was to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session::relay) enum Behind {
+    /// It was never made, as far as pgusher knows.
+    Nothing,
+    /// See [`Undo::TooLong`].
+    TooLong,
+    /// See [`Undo::Changed`].
+    Changed,
 }
 
 /// The server said what it cannot be saying. The connection must be closed.

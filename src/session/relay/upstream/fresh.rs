@@ -6,11 +6,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Desk, Upstream};
 use crate::server::Prepared;
 use crate::session::lexer::Hints;
+use crate::session::relay::exchange::Reply;
+use crate::session::relay::statement_messages as own;
 use crate::session::statements::Use;
 
 /// Behind these it is not known what a statement is read under.
 pub(super) const UNCERTAIN: Hints =
     Hints::of(&[Hints::SET, Hints::READ_BY, Hints::TEMP, Hints::EXECUTE, Hints::UNSURE]);
+
+/// Whether what a client was told of a statement is true on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agreement {
+    /// It is, or the client goes by nothing.
+    Agrees,
+    /// It is not.
+    Differs,
+    /// The server has been asked.
+    Awaited,
+}
 
 impl Upstream {
     /// What a statement prepared now is read under. Where that is not certain it is shared with
@@ -42,6 +55,41 @@ impl Upstream {
         let prepared = desk.client.named(name)?;
         self.outdated(prepared, desk)?;
         desk.client.was_told(name).then(|| Arc::clone(prepared))
+    }
+
+    /// Whether what the client was told of its statement is true on this server, which may have read it
+    /// behind a change of the schema: then PostgreSQL has nothing to compare it with. What is not
+    /// known is asked for, and waited for.
+    pub(super) fn agrees(&mut self, name: &[u8], desk: &mut Desk<'_>) -> Agreement {
+        // Nothing is read, or PostgreSQL says that the transaction has failed.
+        if desk.exchange.is_skipping() || desk.exchange.status() == b'E' {
+            return Agreement::Agrees;
+        }
+        loop {
+            let Some((prepared, told)) = desk.client.told_by_name(name) else {
+                return Agreement::Agrees;
+            };
+            let prepared = Arc::clone(prepared);
+            match desk.server.described(prepared.id) {
+                Some(here) if here == told => return Agreement::Agrees,
+                // Its parameters' types may be what differs.
+                Some(_) if desk.client.retype(&prepared) => {}
+                Some(_) => return Agreement::Differs,
+                None => match desk.exchange.asked_for(prepared.id) {
+                    // It is about to be told.
+                    Some(Reply::Forward) => return Agreement::Agrees,
+                    asked => {
+                        if asked.is_none() {
+                            let out = self.outbox.after(&mut self.buffer);
+                            own::ensure(&prepared, out, desk);
+                            own::ask_for(&prepared, out, desk);
+                        }
+                        self.waits = true;
+                        return Agreement::Awaited;
+                    }
+                },
+            }
+        }
     }
 
     /// The statement to be used where the client uses its own, and the place of this message if it

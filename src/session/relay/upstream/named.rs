@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::admit::{Manner, UNREAD, is_odd};
 use super::execute::{Executing, Renaming, executing, look_up};
+use super::fresh::Agreement;
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
 use crate::server::{Prepared, Subject};
 use crate::session::lexer::Hints;
@@ -61,13 +62,21 @@ impl Upstream {
                         self.waits = true;
                         return Ok(Some(Stop::Starved));
                     }
+                    let agreement = self.agrees(&name, desk);
+                    if agreement == Agreement::Awaited {
+                        return Ok(Some(Stop::Starved));
+                    }
                     let bound = self.bound(&name, desk);
                     match self.admit(bound, desk) {
                         Admission::Go(_) => {}
                         Admission::Wait => return Ok(Some(Stop::Starved)),
                         Admission::Never => return Ok(Some(Stop::Never)),
                     }
-                    self.bind(header, &portal, &name, desk);
+                    if agreement == Agreement::Differs {
+                        self.bind_changed(header, &portal, &name, desk);
+                    } else {
+                        self.bind(header, &portal, &name, desk);
+                    }
                     Ok(None)
                 }
                 Err(_) => self.starve_unless(whole, header.total().min(NAMED_PARSE_BYTES_MAX)),
@@ -219,6 +228,19 @@ impl Upstream {
             self.buffer.pass(HEADER_BYTES + names);
         }
         Self::sent_use(Sent::Bind, name, desk);
+        (self.rest, self.body) = (header.body - names, Body::Forward);
+    }
+
+    /// A Bind of a statement that is not what the client was told: PostgreSQL is made to refuse it, so
+    /// that it does with the transaction and what follows what it would.
+    fn bind_changed(&mut self, header: Header, portal: &[u8], name: &[u8], desk: &mut Desk<'_>) {
+        let names = portal.len() + name.len() + 2;
+        let out = self.outbox.after(&mut self.buffer);
+        own::close_nothing(out);
+        desk.exchange.sent(Sent::Close, Reply::Drop);
+        own::bind_head(own::NOTHING, portal, header.body - names, out);
+        desk.exchange.sent_undoable(Sent::Bind, Reply::Forward, Undo::Changed);
+        self.buffer.skip(HEADER_BYTES + names);
         (self.rest, self.body) = (header.body - names, Body::Forward);
     }
 
