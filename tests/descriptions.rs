@@ -140,3 +140,118 @@ fn parameters_keep_the_types_that_were_told() {
     assert_eq!(other.one(sum).as_deref(), Ok("25"), "7 + 2 * 9");
     world.assert_no_panic();
 }
+
+/// What is no part of a statement's result is not compared: the table behind it may be another.
+#[test]
+fn a_table_made_anew_is_served_as_ever() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("2");
+    let [mut client, mut other, mut third] = [(); 3].map(|()| world.session(0));
+    let temporary = "begin; create temp table passing on commit drop as select 7 as a";
+    other.query("begin").unwrap();
+    client.query(temporary).unwrap();
+    prepare(&mut client, "t", "select a from passing");
+    client.query("commit").unwrap();
+    prepare(&mut client, "s", "select a from shape");
+    third.query("begin").unwrap();
+    let swap = "create table fresh (a int); insert into fresh values (8); drop table shape;
+                alter table fresh rename to shape; grant all on shape to public";
+    outside(&world, swap);
+    other.query("commit").unwrap();
+    client.query(temporary).unwrap();
+    assert_eq!(told(&mut client, &sync(run("t")), 1), "2 D7 C ZT ");
+    assert_eq!(told(&mut client, &sync(run("s")), 1), "2 D8 C ZT ");
+    client.query("commit").unwrap();
+    assert_eq!(told(&mut client, &sync(run("s")), 1), "2 D8 C ZI ");
+    world.assert_no_panic();
+}
+
+/// A server may have read the text before a change that the client was told of.
+#[test]
+fn who_was_told_since_is_served_by_a_server_that_read_it_before() {
+    if bare::wanted() {
+        return;
+    }
+    for described in [true, false] {
+        let world = small("2");
+        let [mut client, mut other, mut third] = [(); 3].map(|()| world.session(0));
+        // One server has it of before, the other reads it behind the change.
+        third.query("begin").unwrap();
+        if described {
+            prepare(&mut other, "s", "select * from shape");
+        } else {
+            told(&mut other, &[wire::parse("s", "select * from shape"), wire::sync()], 1);
+        }
+        assert_eq!(told(&mut other, &sync(run("s")), 1), "2 D7 C ZI ");
+        other.query("begin").unwrap();
+        third.query("commit").unwrap();
+        outside(&world, "alter table shape alter a type bigint");
+        client.query("begin").unwrap();
+        prepare(&mut client, "s", "select * from shape");
+        client.query("commit").unwrap();
+        third.query("begin").unwrap();
+        other.query("commit").unwrap();
+        for _ in 0..2 {
+            client.query("begin").unwrap();
+            assert_eq!(told(&mut client, &sync(run("s")), 1), "2 D7 C ZT ", "{described}");
+            client.query("commit").unwrap();
+        }
+        assert_eq!(told(&mut client, &sync(run("s")), 1), "2 D7 C ZI ");
+        world.assert_no_panic();
+    }
+}
+
+/// One text under two names: what is told of the one says nothing of the other.
+#[test]
+fn every_name_is_told_of_by_itself() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("1");
+    let mut client = world.session(0);
+    for turn in 0..8 {
+        // Nobody asked about the second: that is nothing to the first.
+        prepare(&mut client, &format!("a{turn}"), "select * from shape");
+        told(
+            &mut client,
+            &[wire::parse(&format!("b{turn}"), "select * from shape"), wire::sync()],
+            1,
+        );
+        world.session(0).query("create table unrelated (n int); drop table unrelated").unwrap();
+        assert_eq!(told(&mut client, &sync(run(&format!("a{turn}"))), 1), "2 D7 C ZI ");
+    }
+    prepare(&mut client, "old", "select * from shape");
+    outside(&world, "alter table shape alter a type bigint");
+    client.query("begin").unwrap();
+    prepare(&mut client, "new", "select * from shape");
+    assert_eq!(told(&mut client, &sync(run("new")), 1), "2 D7 C ZT ");
+    // Asked about in the same write, too.
+    let said = [describe("new"), run("old"), wire::sync()];
+    assert_eq!(told(&mut client, &said, 1), format!("t T {CHANGED}ZE "));
+    client.query("rollback").unwrap();
+    world.assert_no_panic();
+}
+
+/// What PostgreSQL refuses for another reason is told with that reason.
+#[test]
+fn what_cannot_be_read_anew_is_refused_as_by_postgresql() {
+    if bare::wanted() {
+        return;
+    }
+    let world = small("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    prepare(&mut client, "s", "select * from shape");
+    let said = [wire::query("rollback"), run("s"), wire::sync()];
+    client.query("begin").unwrap();
+    assert!(client.query("select 1 / 0").is_err());
+    outside(&world, "alter table shape alter a type bigint");
+    // A failed transaction that ends in the same write hides nothing.
+    assert_eq!(told(&mut client, &said, 2), format!("C ZI {CHANGED}ZI "));
+    prepare(&mut client, "again", "select * from shape");
+    other.query("drop table shape").unwrap();
+    assert_eq!(told(&mut client, &sync(run("again")), 1), "E42P01 ZI ");
+    other.query("begin").unwrap();
+    world.assert_no_panic();
+}

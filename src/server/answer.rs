@@ -1,9 +1,25 @@
 //! The answer to a query pgusher itself asked on a server connection.
 
+use super::Described;
 use crate::wire::{ErrorFields, Malformed};
 
 /// More than any question of pgusher's brings; a server that sends more is not believed.
 pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// What a statement is described as.
+#[derive(Debug)]
+pub struct Description {
+    /// That, or the body of the error by which PostgreSQL refuses it.
+    pub described: Result<Described, Vec<u8>>,
+    /// Notifications that came meanwhile, as whole messages: they are the session's.
+    pub notifications: Vec<u8>,
+}
+
+impl Default for Description {
+    fn default() -> Self {
+        Self { described: Err(Vec::new()), notifications: Vec::new() }
+    }
+}
 
 /// Rows in text format, and how the query ended.
 #[derive(Debug, Default)]

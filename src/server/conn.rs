@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::answer::ANSWER_BYTES_MAX;
+use super::answer::{ANSWER_BYTES_MAX, Description};
 use super::backends::{Backend, Backends};
 use super::login::read_parameter;
 use super::{Account, Answer, CancelGate, Described, DialError, Params, Prepared};
@@ -176,15 +176,11 @@ impl Server {
         notifications.extend_from_slice(whole.bytes());
     }
 
-    /// Prepares `prepared` and asks what it returns; `None` when PostgreSQL refuses it. With it
-    /// come notifications that are the session's. As [`Self::ask`], not cancel-safe.
+    /// Prepares `prepared` and asks what it is described as. As [`Self::ask`], not cancel-safe.
     ///
     /// # Errors
     /// As [`Self::ask`].
-    pub async fn describe(
-        &mut self,
-        prepared: &Prepared,
-    ) -> Result<(Option<Described>, Vec<u8>), DialError> {
+    pub async fn describe(&mut self, prepared: &Prepared) -> Result<Description, DialError> {
         let name = prepared.id.server_name();
         let mut packet = Writer::new();
         // What an error or a DEALLOCATE out of sight has left there would be in the way.
@@ -205,19 +201,16 @@ impl Server {
             close_statement(&mut packet, *id);
         }
         let closed = tokio::time::timeout(ASK_PATIENCE, self.synced(packet)).await;
-        closed.map_err(|_| DialError::Timeout)?.map(|(_, notifications)| notifications)
+        closed.map_err(|_| DialError::Timeout)?.map(|answer| answer.notifications)
     }
 
     /// Sends it with a Sync, and reads to the end of the answer.
-    async fn synced(
-        &mut self,
-        mut packet: Writer,
-    ) -> Result<(Option<Described>, Vec<u8>), DialError> {
+    async fn synced(&mut self, mut packet: Writer) -> Result<Description, DialError> {
         packet.message(tag::SYNC, |_| {});
         self.stream.write_all(packet.bytes()).await?;
         self.stream.flush().await?;
-        let (mut types, mut found, mut total) = (None, None, 0_usize);
-        let (mut body, mut notifications) = (Vec::new(), Vec::new());
+        let (mut types, mut total) = (None, 0_usize);
+        let (mut body, mut answer) = (Vec::new(), Description::default());
         loop {
             let kind = self.read_message(&mut body).await?;
             total = total.saturating_add(body.len());
@@ -225,13 +218,16 @@ impl Server {
                 return Err(DialError::Protocol("answer too long"));
             }
             match kind {
-                tag::PARAMETER_DESCRIPTION => types = Some(Described::types(&body)),
+                tag::PARAMETER_DESCRIPTION => types = Some(body.clone()),
                 tag::ROW_DESCRIPTION | tag::NO_DATA => {
-                    found = Some(Described::new(types, kind, Some(&body)));
+                    answer.described = Ok(Described::new(types.as_deref(), kind, Some(&body)));
                 }
                 tag::PARAMETER_STATUS => self.report(&body)?,
-                tag::NOTIFICATION_RESPONSE => self.notified(&mut body, &mut notifications),
-                tag::READY_FOR_QUERY => return Ok((found, notifications)),
+                tag::ERROR_RESPONSE => answer.described = Err(body.clone()),
+                tag::NOTIFICATION_RESPONSE => {
+                    self.notified(&mut body, &mut answer.notifications);
+                }
+                tag::READY_FOR_QUERY => return Ok(answer),
                 _ => {}
             }
         }

@@ -1,6 +1,6 @@
 //! Prepared statements: by content, so that clients who prepare the same text share it.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -181,16 +181,23 @@ pub enum Described {
 impl Described {
     /// By the bodies of its ParameterDescription and of its RowDescription or NoData, whose tag this
     /// is. `None` stands for one that did not come whole.
-    pub fn new(types: Option<u64>, tag: u8, rows: Option<&[u8]>) -> Self {
-        match (types, rows) {
-            (Some(types), Some(rows)) => Self::As(HASHES.0.hash_one((types, tag, rows))),
-            _ => Self::TooLong,
+    ///
+    /// Of a column only what PostgreSQL compares (`RevalidateCachedQuery`) goes in: a table that was
+    /// made anew has other object ids. Names are told in the client's encoding: they go in where that
+    /// is the same in all.
+    pub fn new(types: Option<&[u8]>, tag: u8, rows: Option<&[u8]>) -> Self {
+        let (Some(types), Some(rows)) = (types, rows) else { return Self::TooLong };
+        let mut hash = HASHES.0.build_hasher();
+        (types, tag).hash(&mut hash);
+        let mut rest = rows.get(2..).unwrap_or_default();
+        while let Some(end) = memchr::memchr(0, rest) {
+            // Behind the name: table and attribute, type, its length, its modifier, the format.
+            let Some((fields, behind)) = rest[end + 1..].split_at_checked(18) else { break };
+            let name = Some(&rest[..end]).filter(|name| name.is_ascii());
+            (name, &fields[6..16]).hash(&mut hash);
+            rest = behind;
         }
-    }
-
-    /// A hash of a ParameterDescription.
-    pub fn types(body: &[u8]) -> u64 {
-        HASHES.0.hash_one(body)
+        Self::As(hash.finish())
     }
 }
 

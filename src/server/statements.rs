@@ -67,9 +67,10 @@ impl ServerStatements {
         }
     }
 
-    /// It is described so here, for as long as it is there: PostgreSQL refuses it when that changes.
-    pub fn describe(&mut self, id: StatementId, described: Described) {
-        if let Some(known) = self.known.get_mut(&id) {
+    /// It is described so, as was asked at that [`moment`]. That holds for as long as it is there:
+    /// PostgreSQL refuses it when it changes.
+    pub fn describe(&mut self, id: StatementId, asked: u64, described: Described) {
+        if let Some(known) = self.known.get_mut(&id).filter(|known| known.made < asked) {
             known.described = Some(described);
         }
     }

@@ -41,22 +41,10 @@ impl Entry {
         Use { prepared: Arc::clone(&self.prepared), told, asked: self.asked, first: false }
     }
 
-    /// What the client was told of it, if that can be compared.
-    fn told_of(&self) -> Option<Described> {
-        let known = !matches!(self.types, Types::Unknown);
-        self.told.filter(|told| known && *told != Described::TooLong)
-    }
-
     /// `fresh`, whose Parse gives its parameters what types the client goes by, takes its place.
     fn take_on(&mut self, fresh: &Arc<Prepared>) {
         (self.prepared, self.types) = (Arc::clone(fresh), Types::AsParsed);
     }
-}
-
-/// That statement, under all its names.
-fn of(named: &mut Option<Box<Named>>, id: StatementId) -> impl Iterator<Item = &mut Entry> {
-    let entries = named.iter_mut().flat_map(|map| map.values_mut());
-    entries.filter(move |entry| entry.prepared.id == id)
 }
 
 /// What the text of a statement says, and which reading of the tenant's functions that goes by.
@@ -91,6 +79,16 @@ enum Types {
     Described(Box<[u8]>),
     /// A description too long to be kept.
     Unknown,
+}
+
+/// A question what a statement is described as.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) id: StatementId,
+    /// The name its client gave it; empty where pgusher asks.
+    pub(super) name: Box<[u8]>,
+    /// When it was asked: see [`moment`].
+    pub(super) at: u64,
 }
 
 /// An unnamed statement, or none.
@@ -161,65 +159,52 @@ impl ClientStatements {
         self.named.as_ref()?.get(name).map(Entry::used)
     }
 
-    /// The client was told what a statement returns.
-    pub(super) fn told(&mut self, id: StatementId, what: Described) {
-        of(&mut self.named, id).for_each(|entry| entry.told = Some(what));
-    }
-
-    /// The client was told what a statement's parameters are: the body of the ParameterDescription;
-    /// `None`: it is too long to be looked at.
-    pub(super) fn described(&mut self, id: StatementId, types: Option<&[u8]>) {
-        for entry in of(&mut self.named, id) {
-            entry.types = match types {
-                Some(types) if entry.prepared.has_types(types) => Types::AsParsed,
-                Some(types) if types.len() / 2 <= entry.prepared.body.len() => {
-                    Types::Described(types.into())
-                }
-                _ => Types::Unknown,
-            };
-        }
-    }
-
-    /// What the client was told of a statement, if that can be compared.
-    pub(super) fn told_of(&self, id: StatementId) -> Option<Described> {
-        self.entry_of(id).and_then(Entry::told_of)
+    /// The client was told what its statement of that name is described as, if that is the one it asked
+    /// about at that moment, and what its parameters are: the body of the ParameterDescription.
+    pub(super) fn told(&mut self, asked: &Asked, described: Described, types: Option<Box<[u8]>>) {
+        let entry = self.named.as_mut().and_then(|map| map.get_mut(&asked.name));
+        let is_it = |entry: &&mut Entry| entry.prepared.id == asked.id && entry.asked < asked.at;
+        let Some(entry) = entry.filter(is_it) else { return };
+        entry.told = Some(described);
+        entry.types = match types {
+            Some(types) if entry.prepared.has_types(&types) => Types::AsParsed,
+            Some(types) if types.len() / 2 <= entry.prepared.body.len() => Types::Described(types),
+            _ => Types::Unknown,
+        };
     }
 
     /// The statement of that name and what the client was told of it, if that can be compared.
-    pub(super) fn told_by_name(&self, name: &[u8]) -> Option<(&Arc<Prepared>, Described)> {
+    pub(super) fn told_of(&self, name: &[u8]) -> Option<(&Arc<Prepared>, Described)> {
         let entry = self.named.as_ref()?.get(name)?;
-        Some((&entry.prepared, entry.told_of()?))
+        let known = !matches!(entry.types, Types::Unknown);
+        let told = entry.told.filter(|told| known && *told != Described::TooLong);
+        Some((&entry.prepared, told?))
     }
 
-    /// From here on the Parse of that statement gives its parameters the types that the client was
-    /// told of, as PostgreSQL keeps them. `false` where it does.
-    pub(super) fn retype(&mut self, old: &Prepared) -> bool {
-        let fresh = self.anew(old, old.salt);
-        let differs = fresh.id != old.id;
-        if differs {
-            self.renew(old.id, &fresh);
+    /// The statement of that name, read under `salt`: with the parameters that the client was told of,
+    /// as PostgreSQL keeps them.
+    pub(super) fn anew(&self, name: &[u8], salt: u64) -> Option<Arc<Prepared>> {
+        let entry = self.named.as_ref()?.get(name)?;
+        Some(match &entry.types {
+            Types::Described(types) => entry.prepared.typed(types, salt),
+            _ => entry.prepared.under(salt),
+        })
+    }
+
+    /// From here on the Parse of the statement of that name gives its parameters the types that the
+    /// client was told of, as PostgreSQL keeps them. `false` where it does.
+    pub(super) fn retype(&mut self, name: &[u8]) -> bool {
+        let Some(old) = self.named(name).map(Arc::clone) else { return false };
+        let fresh = self.anew(name, old.salt).filter(|fresh| fresh.id != old.id);
+        if let Some(fresh) = &fresh {
+            self.renew(name, fresh);
         }
-        differs
+        fresh.is_some()
     }
 
-    /// The statement `old`, read anew under `salt`: with the parameters that the client was told of, as
-    /// PostgreSQL keeps them.
-    pub(super) fn anew(&self, old: &Prepared, salt: u64) -> Arc<Prepared> {
-        match self.entry_of(old.id) {
-            Some(Entry { types: Types::Described(types), .. }) => old.typed(types, salt),
-            _ => old.under(salt),
-        }
-    }
-
-    fn entry_of(&self, id: StatementId) -> Option<&Entry> {
-        let mut entries = self.named.iter().flat_map(|map| map.values());
-        entries.find(|entry| entry.prepared.id == id)
-    }
-
-    /// Puts `fresh` in the place of the statement `old`, under all its names; what was told of it
-    /// stays true.
-    pub(super) fn renew(&mut self, old: StatementId, fresh: &Arc<Prepared>) {
-        for entry in of(&mut self.named, old) {
+    /// Puts `fresh` in the place of the named statement; what was told of it stays true.
+    pub(super) fn renew(&mut self, name: &[u8], fresh: &Arc<Prepared>) {
+        if let Some(entry) = self.named.as_mut().and_then(|map| map.get_mut(name)) {
             self.bytes = self.bytes - entry.prepared.bytes() + fresh.bytes();
             entry.take_on(fresh);
         }
@@ -266,9 +251,8 @@ impl ClientStatements {
 
     /// Puts `fresh`, of the same text as its client wrote it, in the place of the named statement.
     pub(super) fn replace(&mut self, name: &[u8], fresh: &Arc<Prepared>) {
+        self.renew(name, fresh);
         if let Some(entry) = self.named.as_mut().and_then(|map| map.get_mut(name)) {
-            self.bytes = self.bytes - entry.prepared.bytes() + fresh.bytes();
-            entry.take_on(fresh);
             entry.told = None;
         }
     }

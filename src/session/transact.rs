@@ -14,7 +14,7 @@ use super::taking::LOST_MAX;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net;
 use crate::pool::{Asker, Pin};
-use crate::server::{DialError, Prepared};
+use crate::server::{DialError, moment};
 use crate::tenant::PoolMode;
 use crate::wire::tag;
 
@@ -127,8 +127,8 @@ impl Live {
                 Event::ClientGone => return Err(End::Silent),
                 Event::ClientBroke(malformed) => return Err(malformed.into()),
                 Event::TooManyStatements => return Err(End::Fatal(too_many_statements())),
-                Event::Stale(prepared) => {
-                    if !self.renew(relay, &prepared).await? {
+                Event::Stale(name) => {
+                    if !self.renew(relay, &name).await? {
                         return Ok(());
                     }
                 }
@@ -254,14 +254,14 @@ impl Live {
         lent.unwrap_or_else(Instant::now)
     }
 
-    /// The schema has changed since the client prepared a statement and was told what it returns.
-    /// If it returns the same now it is prepared anew and nobody notices; if not, the client is
-    /// told as PostgreSQL tells it, and asks again. `false` when the lease is over.
-    async fn renew(&mut self, relay: &mut Relay, old: &Arc<Prepared>) -> Result<bool, End> {
+    /// The schema has changed since the client prepared its statement of that name and was told what it
+    /// returns. If it returns the same now it is prepared anew and nobody notices; if not, the client
+    /// is told as PostgreSQL tells it, and asks again. `false` when the lease is over.
+    async fn renew(&mut self, relay: &mut Relay, name: &[u8]) -> Result<bool, End> {
         let salt = self.schema.salt(&self.settings, &mut self.salted);
-        let fresh = self.statements.anew(old, salt);
+        let fresh = self.statements.anew(name, salt);
         let outlives = self.outlives(relay.is_busy());
-        let Some(lease) = &mut self.held else { return Ok(false) };
+        let (Some(lease), Some(fresh)) = (&mut self.held, fresh) else { return Ok(false) };
         let card = self.entry.card();
         let mut describing = Box::pin(lease.describe(&fresh));
         // It may wait for a lock, as the client's own would.
@@ -271,7 +271,7 @@ impl Live {
         });
         let answer = answer.await;
         drop(describing);
-        let (described, notifications) = match answer {
+        let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.lose(error)),
             Err(why) => {
@@ -279,27 +279,33 @@ impl Live {
                 return Err(End::Fatal(why.fault()));
             }
         };
-        relay.say().raw(&notifications);
-        if let Some(described) = described {
-            let max = self.shared.parts.dialer.prepared_statements_max();
-            if let Some(oldest) = lease.statements.insert(fresh.id, max) {
-                lease.statements.forget_later(oldest);
+        relay.say().raw(&answer.notifications);
+        let refusal = match answer.described {
+            Ok(described) => {
+                let max = self.shared.parts.dialer.prepared_statements_max();
+                if let Some(oldest) = lease.statements.insert(fresh.id, max) {
+                    lease.statements.forget_later(oldest);
+                }
+                lease.statements.describe(fresh.id, moment(), described);
+                let told = self.statements.told_of(name).map(|(_, told)| told);
+                if told == Some(described) {
+                    self.statements.renew(name, &fresh);
+                    return Ok(true);
+                }
+                CHANGED.to_vec()
             }
-            lease.statements.describe(fresh.id, described);
-        } else {
-            // Whether it is there depends on what was refused.
-            lease.statements.forget_later(fresh.id);
-        }
-        if described.is_some() && described == self.statements.told_of(old.id) {
-            self.statements.renew(old.id, &fresh);
-            return Ok(true);
-        }
+            Err(refusal) => {
+                // Whether it is there depends on what was refused.
+                lease.statements.forget_later(fresh.id);
+                refusal
+            }
+        };
         let pinned = !lease.pins().is_empty();
         if !pinned {
             // What came before it in the same write is looked after as ever.
             Box::pin(self.done(relay, false)).await?;
         }
-        relay.say().message(tag::ERROR_RESPONSE, |b| b.extend_from_slice(CHANGED));
+        relay.say().message(tag::ERROR_RESPONSE, |b| b.extend_from_slice(&refusal));
         self.skip_to_sync(relay, false).await?;
         Ok(pinned)
     }

@@ -25,7 +25,7 @@ pub(super) struct Downstream {
     /// Whether they are dropped instead of forwarded.
     dropping: bool,
     /// The parameters of the statement that is being described.
-    types: Option<u64>,
+    types: Option<Box<[u8]>>,
     pub(super) bulk: Bulk,
     /// How often something was sent again since the client was told that the server is ready.
     pub(super) repeats: u8,
@@ -180,21 +180,14 @@ impl Downstream {
         let status = body.first().copied().unwrap_or(0);
         let verdict = with.exchange.received(header.tag, status)?;
         let whole = (body.len() == header.body).then_some(body);
-        let forwards = verdict == Verdict::Forward;
-        if let Some(id) = with.exchange.take_described() {
-            let described = Described::new(self.types.take(), header.tag, whole);
-            with.server.statements.describe(id, described);
-            if forwards {
-                with.client.told(id, described);
-            }
+        if let Some(asked) = with.exchange.take_described() {
+            let types = self.types.take();
+            let described = Described::new(types.as_deref(), header.tag, whole);
+            with.server.statements.describe(asked.id, asked.at, described);
+            with.client.told(&asked, described, types);
         }
         match header.tag {
-            tag::PARAMETER_DESCRIPTION => {
-                self.types = whole.map(Described::types);
-                if let Some(id) = with.exchange.describing().filter(|_| forwards) {
-                    with.client.described(id, whole);
-                }
-            }
+            tag::PARAMETER_DESCRIPTION => self.types = whole.map(Box::from),
             tag::PARAMETER_STATUS => {
                 with.server.report(body).map_err(|_| Broken::Malformed)?;
                 *with.params = with.server.params.clone();
@@ -290,7 +283,7 @@ pub(super) fn take_back(with: &mut Listener<'_>) -> Option<Box<[u8]>> {
             }
             Undo::Placed => with.server.statements.unnamed_is_gone(),
             Undo::Missed(name) => missed = Some(name),
-            Undo::TooLong | Undo::Changed | Undo::Nothing => {}
+            Undo::TooLong | Undo::Changed | Undo::Asked(_) | Undo::Nothing => {}
         }
     }
     missed

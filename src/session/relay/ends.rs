@@ -1,10 +1,8 @@
 //! What a relay is lent, and what it asks to have decided.
 
-use std::sync::Arc;
-
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::Stream;
-use crate::server::{Params, Prepared, Server};
+use crate::server::{Params, Server};
 use crate::session::lexer::Hints;
 use crate::session::statements::ClientStatements;
 use crate::wire::Malformed;
@@ -22,7 +20,7 @@ pub(in crate::session) enum Event {
     /// The client prepares more, or longer, than it may.
     TooManyStatements,
     /// The client binds this statement, which was described to it under another schema.
-    Stale(Arc<Prepared>),
+    Stale(Box<[u8]>),
     /// The server's stream has ended; `true` when it said why and the client has heard it.
     ServerGone(bool),
     /// The server broke the protocol.

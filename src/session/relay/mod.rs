@@ -313,7 +313,7 @@ impl Relay {
             // Asked about on a server that says and is told nothing else.
             Stop::Stale(_) if !self.up.is_flushed() || self.down.is_inside_message() => None,
             Stop::Never => Some(Event::ServerGone(false)),
-            Stop::Stale(prepared) => Some(Event::Stale(prepared)),
+            Stop::Stale(name) => Some(Event::Stale(name)),
         }
     }
 

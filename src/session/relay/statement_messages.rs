@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::exchange::{Reply, Sent, Undo};
 use super::upstream::Desk;
-use crate::server::Prepared;
+use crate::server::{Prepared, moment};
+use crate::session::statements::Asked;
 use crate::wire::{Writer, tag};
 
 /// A statement that is made only to be closed: closing it is a question the server answers with
@@ -16,6 +17,8 @@ pub(super) fn ensure(prepared: &Arc<Prepared>, out: &mut Writer, desk: &mut Desk
     let other = prepared.executes().filter(|other| !desk.server.touch(other.id));
     if let Some(other) = other {
         prepare(other, None, out, desk);
+        // What it was read as goes by what that was.
+        desk.server.remove(prepared.id);
     }
     let here = desk.server.touch(prepared.id);
     if !here {
@@ -88,10 +91,15 @@ pub(super) fn describe(name: &[u8], out: &mut Writer) {
     named(tag::DESCRIBE, name, out);
 }
 
-/// Asks what a statement is described as, and for the answer at once.
+/// Asks what a statement is described as.
 pub(super) fn ask_for(prepared: &Prepared, out: &mut Writer, desk: &mut Desk<'_>) {
     describe(&prepared.id.server_name(), out);
-    desk.exchange.sent(Sent::Describe(Some(prepared.id)), Reply::Drop);
+    let asked = Asked { id: prepared.id, name: Box::default(), at: moment() };
+    desk.exchange.sent_undoable(Sent::Describe(Some(prepared.id)), Reply::Drop, Undo::Asked(asked));
+}
+
+/// What has been asked is to be answered at once.
+pub(super) fn flush(out: &mut Writer) {
     out.message(tag::FLUSH, |_| {});
 }
 

@@ -15,6 +15,7 @@ use kept::Kept;
 pub(super) use words::{Behind, Doubt, Own, Reply, Retaken, Sent, Undo, Verdict};
 
 use crate::server::StatementId;
+use crate::session::statements::Asked;
 use crate::wire::tag;
 
 /// How far back it is looked whether a statement is being described.
@@ -54,7 +55,7 @@ pub(super) struct Exchange {
     /// What has to be taken back now.
     undone: Vec<Undo>,
     /// The renamed statement whose description has just come.
-    described: Option<StatementId>,
+    described: Option<Asked>,
     retaken: Option<Box<Retaken>>,
     /// What may be sent again, oldest first.
     kept: Vec<Kept>,
@@ -217,9 +218,6 @@ impl Exchange {
         if ends {
             self.pop();
             self.drop_copy_ends();
-            if let Sent::Describe(id) = front {
-                self.described = id;
-            }
         }
         Ok(match reply {
             Reply::Forward => Verdict::Forward,
@@ -241,25 +239,16 @@ impl Exchange {
         })
     }
 
-    /// The renamed statement that is being described.
-    pub(super) fn describing(&self) -> Option<StatementId> {
-        match self.owed.front() {
-            Some((Sent::Describe(id), _)) => *id,
-            _ => None,
-        }
-    }
-
-    /// Who asked for the description of this statement, that is yet to come, in the group that is being
-    /// sent. Looks no further than [`DESCRIBES_MAX`] messages back.
-    pub(super) fn asked_for(&self, id: StatementId) -> Option<Reply> {
+    /// Whether a description of this statement is yet to come, in the group that is being sent. Looks
+    /// no further than [`DESCRIBES_MAX`] messages back.
+    pub(super) fn is_asked_for(&self, id: StatementId) -> bool {
         let ends = |sent: &Sent| matches!(sent, Sent::Sync | Sent::Query | Sent::Function);
         let group = self.owed.iter().rev().take(DESCRIBES_MAX).take_while(|(sent, _)| !ends(sent));
-        let mut asked = group.filter(|(sent, _)| *sent == Sent::Describe(Some(id)));
-        asked.next().map(|(_, reply)| *reply)
+        group.into_iter().any(|(sent, _)| *sent == Sent::Describe(Some(id)))
     }
 
-    /// The renamed statement that the last message described.
-    pub(super) fn take_described(&mut self) -> Option<StatementId> {
+    /// What the last message has answered: what a renamed statement is described as.
+    pub(super) fn take_described(&mut self) -> Option<Asked> {
         self.described.take()
     }
 

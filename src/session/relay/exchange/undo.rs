@@ -65,8 +65,10 @@ impl Exchange {
 
     pub(super) fn pop(&mut self) -> Option<(Sent, Reply)> {
         let popped = self.owed.pop_front()?;
-        if let Some(Undo::Retaken(retaken)) = self.take_undo() {
-            self.retaken = Some(retaken);
+        match self.take_undo() {
+            Some(Undo::Retaken(retaken)) => self.retaken = Some(retaken),
+            Some(Undo::Asked(asked)) => self.described = Some(asked),
+            _ => {}
         }
         self.numbers.1 += 1;
         Some(popped)

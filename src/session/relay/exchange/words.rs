@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::server::{Prepared, StatementId};
-use crate::session::statements::Unnamed;
+use crate::session::statements::{Asked, Unnamed};
 
 /// A message sent to the server, as far as its answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub(in crate::session::relay) enum Undo {
     TooLong,
     /// One that is not there was used, in the place of one that is not what the client was told.
     Changed,
+    /// A statement is described to the client that calls it this, or to pgusher.
+    Asked(Asked),
     /// What had to be taken back is gone.
     Nothing,
 }
@@ -87,6 +89,7 @@ impl Undo {
             Self::Made(name, _) | Self::Missed(name) => name.len(),
             Self::Closed(name, prepared) => name.len().saturating_add(prepared.bytes()),
             Self::Unnamed(before) => before.as_ref().map_or(0, Unnamed::bytes),
+            Self::Asked(asked) => asked.name.len(),
             Self::Retaken(retaken) => retaken.name.len().saturating_add(retaken.prepared.bytes()),
             Self::Prepared(_)
             | Self::Forgotten(_)

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Desk, Upstream};
-use crate::server::Prepared;
+use crate::server::{Prepared, StatementId};
 use crate::session::lexer::Hints;
-use crate::session::relay::exchange::Reply;
 use crate::session::relay::statement_messages as own;
 use crate::session::statements::Use;
 
@@ -50,46 +49,55 @@ impl Upstream {
         desk.exchange.is_between().then_some(salt)
     }
 
-    /// An outdated statement whose description the client goes by: it has to be compared first.
-    pub(super) fn stale(&self, name: &[u8], desk: &Desk<'_>) -> Option<Arc<Prepared>> {
-        let prepared = desk.client.named(name)?;
-        self.outdated(prepared, desk)?;
-        desk.client.was_told(name).then(|| Arc::clone(prepared))
+    /// Whether it is an outdated statement whose description the client goes by: it has to be compared
+    /// first.
+    pub(super) fn is_stale(&self, name: &[u8], desk: &Desk<'_>) -> bool {
+        let named = desk.client.named(name);
+        let outdated = named.is_some_and(|prepared| self.outdated(prepared, desk).is_some());
+        outdated && desk.client.was_told(name)
     }
 
     /// Whether what the client was told of its statement is true on this server, which may have read it
-    /// behind a change of the schema: then PostgreSQL has nothing to compare it with. What is not
-    /// known is asked for, and waited for.
+    /// before a change of the schema that the client was told of, or behind one it was not: then
+    /// PostgreSQL has nothing to compare it with. Where it is not known to be true the statement is
+    /// made anew, and its description asked for and waited for.
     pub(super) fn agrees(&mut self, name: &[u8], desk: &mut Desk<'_>) -> Agreement {
+        let asked = self.question.take();
+        let failed = desk.exchange.status() == b'E' && desk.exchange.is_quiet();
         // Nothing is read, or PostgreSQL says that the transaction has failed.
-        if desk.exchange.is_skipping() || desk.exchange.status() == b'E' {
+        if desk.exchange.is_skipping() || failed && !desk.exchange.is_unsynced() {
             return Agreement::Agrees;
         }
-        loop {
-            let Some((prepared, told)) = desk.client.told_by_name(name) else {
-                return Agreement::Agrees;
-            };
-            let prepared = Arc::clone(prepared);
-            match desk.server.described(prepared.id) {
-                Some(here) if here == told => return Agreement::Agrees,
-                // Its parameters' types may be what differs.
-                Some(_) if desk.client.retype(&prepared) => {}
-                Some(_) => return Agreement::Differs,
-                None => match desk.exchange.asked_for(prepared.id) {
-                    // It is about to be told.
-                    Some(Reply::Forward) => return Agreement::Agrees,
-                    asked => {
-                        if asked.is_none() {
-                            let out = self.outbox.after(&mut self.buffer);
-                            own::ensure(&prepared, out, desk);
-                            own::ask_for(&prepared, out, desk);
-                        }
-                        self.waits = true;
-                        return Agreement::Awaited;
-                    }
-                },
+        let Some((prepared, told)) = desk.client.told_of(name) else { return Agreement::Agrees };
+        let id = prepared.id;
+        let awaited = desk.exchange.is_asked_for(id);
+        match desk.server.described(id) {
+            Some(here) if here == told => return Agreement::Agrees,
+            // Its parameters' types may be what differs.
+            Some(_) if asked == Some(id) && !awaited && !desk.client.retype(name) => {
+                return Agreement::Differs;
             }
+            None if asked == Some(id) && !awaited => return Agreement::Agrees,
+            _ => {}
         }
+        self.ask(name, asked, desk);
+        Agreement::Awaited
+    }
+
+    /// Asks what the client's statement of that name is described as, unless that has been `asked`.
+    fn ask(&mut self, name: &[u8], asked: Option<StatementId>, desk: &mut Desk<'_>) {
+        let Some(prepared) = desk.client.named(name).map(Arc::clone) else { return };
+        let awaited = desk.exchange.is_asked_for(prepared.id);
+        let out = self.outbox.after(&mut self.buffer);
+        if !awaited {
+            desk.server.remove(prepared.id);
+            own::ensure(&prepared, out, desk);
+            own::ask_for(&prepared, out, desk);
+        }
+        if !awaited || asked != Some(prepared.id) {
+            own::flush(out);
+        }
+        (self.question, self.waits) = (Some(prepared.id), true);
     }
 
     /// The statement to be used where the client uses its own, and the place of this message if it

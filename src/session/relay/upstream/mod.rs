@@ -20,7 +20,7 @@ use memchr::memchr2_iter;
 use super::bulk::Bulk;
 use super::exchange::{Exchange, Reply, Sent};
 use super::outbox::Outbox;
-use crate::server::{Params, Prepared, ServerStatements};
+use crate::server::{Params, ServerStatements, StatementId};
 use crate::session::lexer::{Facts, Hints, Lexer, Recall};
 use crate::session::schema::Reading;
 use crate::session::statements::ClientStatements;
@@ -54,6 +54,8 @@ pub(super) struct Upstream {
     unnamed: Option<Vec<u8>>,
     /// A message waits for answers of the server's.
     waits: bool,
+    /// The statement whose description the Bind that comes next waits for.
+    question: Option<StatementId>,
     /// The portals bound to what closes a statement.
     closing: Vec<Closing>,
 }
@@ -96,8 +98,9 @@ pub(super) enum Stop {
     TooManyStatements,
     /// The server knows what the client must not see, and cannot be made to forget it.
     Never,
-    /// The client binds a statement that was read, and described, under another schema.
-    Stale(Arc<Prepared>),
+    /// The client binds its statement of this name, which was read, and described, under another
+    /// schema.
+    Stale(Box<[u8]>),
 }
 
 /// The longest Parse of a named statement: it is kept whole to be prepared again elsewhere.
@@ -121,6 +124,7 @@ impl Upstream {
             settings: Vec::new(),
             unnamed: None,
             waits: false,
+            question: None,
             closing: Vec::new(),
         }
     }
@@ -141,6 +145,7 @@ impl Upstream {
         (self.latent, self.runs, self.unnamed_was_read) = (Hints::default(), false, false);
         self.settings.clear();
         self.closing = Vec::new();
+        self.question = None;
     }
 
     /// Whether some statement may have called functions of the tenant's.

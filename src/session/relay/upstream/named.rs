@@ -7,11 +7,11 @@ use super::admit::{Manner, UNREAD, is_odd};
 use super::execute::{Executing, Renaming, executing, look_up};
 use super::fresh::Agreement;
 use super::{Admission, Body, Desk, NAMED_PARSE_BYTES_MAX, Stop, Upstream, read};
-use crate::server::{Prepared, Subject};
+use crate::server::{Prepared, Subject, moment};
 use crate::session::lexer::Hints;
 use crate::session::relay::exchange::{Reply, Retaken, Sent, Undo};
 use crate::session::relay::statement_messages as own;
-use crate::session::statements::Read;
+use crate::session::statements::{Asked, Read};
 use crate::wire::{HEADER_BYTES, Header, Malformed, bind_names, describe_target, parse_name, tag};
 
 /// Behind these there may be statements that were prepared by SQL.
@@ -54,16 +54,12 @@ impl Upstream {
                         return Ok(Some(Stop::Starved));
                     }
                     look_up(&name, desk);
-                    if let Some(stale) = self.stale(&name, desk) {
+                    if self.is_stale(&name, desk) {
                         // Asked about once the server has answered what pgusher put before it.
                         if desk.exchange.is_done() {
-                            return Ok(Some(Stop::Stale(stale)));
+                            return Ok(Some(Stop::Stale(name.into())));
                         }
                         self.waits = true;
-                        return Ok(Some(Stop::Starved));
-                    }
-                    let agreement = self.agrees(&name, desk);
-                    if agreement == Agreement::Awaited {
                         return Ok(Some(Stop::Starved));
                     }
                     let bound = self.bound(&name, desk);
@@ -72,10 +68,10 @@ impl Upstream {
                         Admission::Wait => return Ok(Some(Stop::Starved)),
                         Admission::Never => return Ok(Some(Stop::Never)),
                     }
-                    if agreement == Agreement::Differs {
-                        self.bind_changed(header, &portal, &name, desk);
-                    } else {
-                        self.bind(header, &portal, &name, desk);
+                    match self.agrees(&name, desk) {
+                        Agreement::Agrees => self.bind(header, &portal, &name, desk),
+                        Agreement::Differs => self.bind_changed(header, &portal, &name, desk),
+                        Agreement::Awaited => return Ok(Some(Stop::Starved)),
                     }
                     Ok(None)
                 }
@@ -307,8 +303,11 @@ impl Upstream {
         } else {
             self.buffer.pass(header.total());
         }
-        if kind == b'S' {
-            Self::sent_use(Sent::Describe(described), name, desk);
+        if let Some(id) = described {
+            let asked = Undo::Asked(Asked { id, name: name.into(), at: moment() });
+            desk.exchange.sent_undoable(Sent::Describe(described), Reply::Forward, asked);
+        } else if kind == b'S' {
+            Self::sent_use(Sent::Describe(None), name, desk);
         } else {
             desk.exchange.sent(Sent::Describe(None), Reply::Forward);
         }
