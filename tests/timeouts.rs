@@ -84,6 +84,24 @@ fn a_tenant_s_own_timeouts_are_changed_live() {
     eventually(Duration::from_secs(20), "the timeout is gone", || {
         client.query("select pg_sleep(1)").ok()
     });
+    // Those of what is under way as well.
+    for mode in ["transaction", "session"] {
+        let mut conns = [(); 3].map(|()| session(&world, mode));
+        let [busy, inside, outside] = &mut conns;
+        inside.query("begin").unwrap();
+        busy.say(&wire::query("select pg_sleep(60)")).unwrap();
+        let flags = ["--query-timeout", "--idle-in-transaction-timeout"];
+        let limits = flags.iter().flat_map(|flag| [*flag, "1s"]);
+        let said = ["tenant", "limits", id].into_iter().chain(limits).collect::<Vec<_>>();
+        world.cli(&said);
+        assert_eq!(last_words(inside).code, "25P03", "{mode}");
+        assert_eq!(code(busy.rows()), "57014", "{mode}");
+        assert_eq!(outside.one("select 1").as_deref(), Ok("1"));
+        world.cli(&["tenant", "limits", id, "--reset"]);
+        eventually(Duration::from_secs(20), "the timeouts are gone", || {
+            outside.query("select pg_sleep(2)").ok()
+        });
+    }
     let shown = world.cli(&["tenant", "limits", id, "--client-idle-timeout", "90s", "--json"]);
     assert!(shown.contains("90000"), "{shown}");
 }
@@ -111,6 +129,26 @@ fn a_server_whose_question_is_given_up_ends() {
     assert_eq!(last_words(&mut client).code, "08006");
     holder.query("rollback").unwrap();
     assert_eq!(world.session(0).one("select 1").as_deref(), Ok("1"));
+}
+
+/// A server that waits to be read reads nothing itself: it takes the end of its session all the same.
+#[test]
+fn a_server_left_in_the_middle_of_both_ways_ends() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::tenants(1).set("limits.server_max", "1"));
+    let mut client = world.session(0);
+    // While it sleeps the next question fills what there is of buffers towards it; then it answers, and
+    // nobody reads that.
+    let answer = wire::query("select pg_sleep(2), repeat('x', 200000000)");
+    let next = wire::query(&format!("select length('{}')", "y".repeat(60_000_000)));
+    client.pipe.tcp().set_write_timeout(Some(Duration::from_secs(4))).unwrap();
+    let said = client.say(&[answer, next].concat());
+    assert!(said.is_err(), "more is buffered than was thought");
+    drop(client);
+    let mut other = world.session(0);
+    assert_eq!(other.one("select 'served'").as_deref(), Ok("served"));
 }
 
 #[test]

@@ -46,7 +46,10 @@ impl Revocation {
     /// A token that does not say when it was issued is stopped by every instant.
     pub fn covers(&self, identity: &Identity) -> bool {
         match self {
-            Self::Token { id, .. } => id == identity.token_id(),
+            Self::Token { id, tenant } => {
+                id == identity.token_id()
+                    && tenant.as_ref().is_none_or(|tenant| tenant == identity.tenant())
+            }
             Self::Subject { tenant, subject, issued_until } => {
                 tenant == identity.tenant()
                     && **subject == *identity.subject()

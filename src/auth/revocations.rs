@@ -43,13 +43,13 @@ struct TenantCuts {
     /// Of all tokens, API keys aside.
     floor: Option<Cut>,
     subjects: HashMap<Box<str>, Cut>,
-    /// How many single tokens are held for it.
-    tokens: usize,
+    /// Its tokens and API keys, and until when they are remembered.
+    tokens: HashMap<TokenId, SystemTime>,
 }
 
 impl TenantCuts {
     fn single(&self) -> usize {
-        self.subjects.len() + self.tokens
+        self.subjects.len() + self.tokens.len()
     }
 
     fn held(&self) -> usize {
@@ -57,15 +57,10 @@ impl TenantCuts {
     }
 }
 
-#[derive(Debug)]
-struct TokenCut {
-    after: SystemTime,
-    tenant: Option<TenantId>,
-}
-
 #[derive(Debug, Default)]
 struct Inner {
-    tokens: HashMap<TokenId, TokenCut>,
+    /// Those of which it is not known whose they are, and operators'.
+    tokens: HashMap<TokenId, SystemTime>,
     tenants: HashMap<TenantId, TenantCuts>,
     floor: Option<SystemTime>,
     held: usize,
@@ -128,7 +123,8 @@ impl Revocations {
         (is_token && inner.floor.is_some_and(|floor| issued_by(identity, floor)))
             || inner.tokens.contains_key(identity.token_id())
             || inner.tenants.get(identity.tenant()).is_some_and(|cuts| {
-                cuts.all.as_ref().is_some_and(stops)
+                cuts.tokens.contains_key(identity.token_id())
+                    || cuts.all.as_ref().is_some_and(stops)
                     || (is_token && cuts.floor.as_ref().is_some_and(stops))
                     || cuts.subjects.get(identity.subject()).is_some_and(stops)
             })
@@ -156,15 +152,16 @@ impl Inner {
     fn add(&mut self, revocation: Revocation, after: SystemTime) -> Option<TenantId> {
         let tenant = match revocation {
             Revocation::Token { id, tenant } => {
-                if let Some(known) = self.tokens.get_mut(&id) {
-                    known.after = known.after.max(after);
-                    return None;
+                let tokens = match &tenant {
+                    Some(tenant) => &mut self.tenants.entry(tenant.clone()).or_default().tokens,
+                    None => &mut self.tokens,
+                };
+                let before = tokens.insert(id.clone(), after);
+                self.held += usize::from(before.is_none());
+                if let Some(before) = before {
+                    tokens.insert(id, before.max(after));
                 }
-                self.held += 1;
-                self.tokens.insert(id, TokenCut { after, tenant: tenant.clone() });
-                let tenant = tenant?;
-                self.tenants.entry(tenant.clone()).or_default().tokens += 1;
-                return Some(tenant);
+                return tenant;
             }
             Revocation::Subject { tenant, subject, issued_until } => {
                 let cuts = self.tenants.entry(tenant.clone()).or_default();
@@ -197,28 +194,17 @@ impl Inner {
         };
         tracing::error!(%tenant, held = cuts.single(),
             "too many revocations of a tenant: all its tokens are stopped");
-        let mut after = cuts.subjects.drain().map(|(_, cut)| cut.after).max().unwrap_or(now);
-        self.tokens.retain(|_, token| {
-            let own = token.tenant.as_ref() == Some(tenant);
-            after = if own { after.max(token.after) } else { after };
-            !own
-        });
-        cuts.tokens = 0;
+        let subjects = cuts.subjects.drain().map(|(_, cut)| cut.after);
+        let after = subjects.chain(cuts.tokens.drain().map(|(_, after)| after)).max();
+        let after = after.unwrap_or(now);
         Cut::merge(&mut cuts.floor, Cut { issued_until: now, after });
         self.count();
     }
 
     fn sweep(&mut self, now: SystemTime) {
-        let tenants = &mut self.tenants;
-        self.tokens.retain(|_, token| {
-            let stays = token.after > now;
-            let cuts = token.tenant.as_ref().filter(|_| !stays).and_then(|id| tenants.get_mut(id));
-            if let Some(cuts) = cuts {
-                cuts.tokens = cuts.tokens.saturating_sub(1);
-            }
-            stays
-        });
-        tenants.retain(|_, cuts| {
+        self.tokens.retain(|_, after| *after > now);
+        self.tenants.retain(|_, cuts| {
+            cuts.tokens.retain(|_, after| *after > now);
             cuts.all = cuts.all.filter(|cut| cut.after > now);
             cuts.floor = cuts.floor.filter(|cut| cut.after > now);
             cuts.subjects.retain(|_, cut| cut.after > now);
@@ -228,8 +214,7 @@ impl Inner {
     }
 
     fn count(&mut self) {
-        let nobodys = self.tokens.values().filter(|token| token.tenant.is_none()).count();
-        self.held = nobodys + self.tenants.values().map(TenantCuts::held).sum::<usize>();
+        self.held = self.tokens.len() + self.tenants.values().map(TenantCuts::held).sum::<usize>();
     }
 }
 
@@ -270,9 +255,13 @@ mod tests {
         let set = set();
         assert!(!set.cover(&identity("acme", "ann", "1", Some(50))));
         let one = Revocation::Token { id: TokenId::new("1"), tenant: Some(acme.clone()) };
-        set.add(one, at(1_000), at(60));
+        set.add(one.clone(), at(1_000), at(60));
         assert!(set.cover(&identity("acme", "ann", "1", Some(50))));
         assert!(!set.cover(&identity("acme", "ann", "2", Some(50))));
+        // Other issuers may count their tokens from 1, too.
+        let others = identity("other", "ann", "1", Some(50));
+        assert!(!set.cover(&others) && !one.covers(&others));
+        assert!(!set.cover_token(&TokenId::new("1")), "an operator's");
 
         let subject = "bob".into();
         let bob = Revocation::Subject { tenant: acme.clone(), subject, issued_until: at(60) };

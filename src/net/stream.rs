@@ -168,6 +168,16 @@ impl Stream {
         let _ = self.socket().options().map(|options| options.set_tcp_user_timeout(Some(patience)));
     }
 
+    /// Sends nothing more: the end of the stream comes behind what the kernel has, for which nobody waits.
+    /// TLS says no goodbye.
+    pub async fn end_writing(&mut self) {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.get_mut().0,
+        };
+        let _ = poll_fn(|cx| Pin::new(&mut *socket).poll_shutdown(cx)).await;
+    }
+
     /// Asks for a wake-up when something may be read, without a buffer to read it into. `Ready`
     /// when something may be, or when only reading tells.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -363,7 +363,10 @@ impl Server {
             let _ = self.stream.write_all(goodbye.bytes()).await;
             let _ = self.stream.shutdown().await;
         };
-        let _ = tokio::time::timeout(CLOSE_PATIENCE, write).await;
+        if tokio::time::timeout(CLOSE_PATIENCE, write).await.is_err() {
+            // It waits itself to be read. The end of the stream comes behind what it was sent.
+            self.stream.end_writing().await;
+        }
         let mut thrown = vec![0; DRAIN_BYTES];
         while !matches!(self.stream.read(&mut thrown).await, Ok(0) | Err(_)) {}
     }

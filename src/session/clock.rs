@@ -22,8 +22,9 @@ pub(super) enum Doing {
 
 /// Milliseconds of this process, and in the lowest bits what has been done since then.
 ///
-/// Written by the session when that changes, and only where its tenant has a timeout; read by the
-/// one task that looks over all sessions. So nobody has a timer.
+/// Written by the session when that changes, with the time only where its tenant has a timeout; read by
+/// the one task that looks over all sessions, which tells the time of what was begun before there was
+/// one. So nobody has a timer.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     since: AtomicU64,
@@ -67,6 +68,16 @@ impl Clock {
         }
     }
 
+    /// As [`Self::turn`], where it need not be known since when.
+    pub(super) fn untimed(&self, doing: Doing) {
+        self.since.store(doing as u64, Ordering::Relaxed);
+    }
+
+    /// The query was not cancelled after all.
+    pub(super) fn not_cancelled(&self) {
+        self.cancelled.store(0, Ordering::Relaxed);
+    }
+
     /// One transaction has ended; if the next is in hand, it begins now.
     pub(super) fn transaction_ended(&self) {
         self.transaction.store(0, Ordering::Relaxed);
@@ -79,11 +90,15 @@ impl Clock {
 
     fn overdue_at(&self, now: u64, timeouts: &Timeouts) -> Option<Overdue> {
         let stamp = self.since.load(Ordering::Relaxed);
-        if stamp == 0 {
+        let doing = stamp & ((1 << BITS) - 1);
+        if stamp >> BITS == 0 {
             // The timeout is newer than what the session is at: from here on it counts.
-            let idle = now << BITS | Doing::Idle as u64;
             let order = Ordering::Relaxed;
-            let _ = self.since.compare_exchange(0, idle, order, order);
+            let timed = self.since.compare_exchange(stamp, now << BITS | doing, order, order);
+            let is_open = [Doing::Query as u64, Doing::IdleInTransaction as u64].contains(&doing);
+            if timed.is_ok() && is_open {
+                let _ = self.transaction.compare_exchange(0, now, order, order);
+            }
             return None;
         }
         let lasted = now.saturating_sub(stamp >> BITS);
@@ -92,7 +107,6 @@ impl Clock {
         if began > 0 && timeouts.is_over(Timeout::Transaction, now.saturating_sub(began)) {
             return Some(Overdue::Session(Timeout::Transaction));
         }
-        let doing = stamp & ((1 << BITS) - 1);
         if doing == Doing::Idle as u64 && over(Timeout::ClientIdle) {
             return Some(Overdue::Session(Timeout::ClientIdle));
         }

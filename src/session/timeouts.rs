@@ -47,11 +47,15 @@ impl Shared {
     }
 
     /// A real cancel, as a client would send it: PostgreSQL ends the statement with 57014.
-    fn cancel_overdue(self: &Arc<Self>, card: &Card) {
+    fn cancel_overdue(self: &Arc<Self>, card: &Arc<Card>) {
         let Some((gate, in_flight)) = card.begin_cancel() else { return };
-        let shared = Arc::clone(self);
+        let (shared, card) = (Arc::clone(self), Arc::clone(card));
         net::spawn(async move {
             let sent = send_cancel(&shared.parts.dialer, &gate, in_flight).await;
+            if sent.is_err() {
+                // It is tried again.
+                card.clock().not_cancelled();
+            }
             let label = if sent.is_ok() { "timeout" } else { "failed" };
             shared.parts.metrics.cancels.with_label_values(&[label]).inc();
         });
@@ -59,12 +63,16 @@ impl Shared {
 }
 
 impl Live {
-    /// Tells the time by what the session is at now. Costs nothing for tenants without timeouts.
+    /// Tells the time by what the session is at now. Costs next to nothing for tenants without
+    /// timeouts.
     pub(super) fn now_at(&mut self, doing: Doing) {
         if self.doing != doing {
             self.doing = doing;
+            let clock = self.entry.card().clock();
             if self.membership.room().timeouts().any() {
-                self.entry.card().clock().turn(doing);
+                clock.turn(doing);
+            } else {
+                clock.untimed(doing);
             }
         }
     }
