@@ -68,6 +68,8 @@ pub struct Account {
     pub user: String,
     /// Its password.
     pub password: Secret,
+    /// Whether the server may be shown the password, where it asks for that in place of a proof (SCRAM).
+    pub shows_password: bool,
     /// Which clients may share the connection.
     pub class: Class,
     /// Settings for the startup packet: what `RESET` will return to. Those of a client that has

@@ -50,6 +50,11 @@ async fn authenticate(
         let mut packet = Writer::new();
         match kind {
             0 => return Ok(()),
+            // Somebody else may be there who asks for it.
+            3 | 5 if !account.shows_password => {
+                let why = "it asks for the password itself: pg_hba.conf must say scram-sha-256";
+                return Err(DialError::Login(why.to_owned()));
+            }
             3 => put_password(&mut packet, password.as_bytes()),
             5 => {
                 let salt = body.get(..4).ok_or(DialError::Protocol("md5 salt"))?;
@@ -223,4 +228,45 @@ pub(super) fn read_parameter(body: &[u8], params: &mut Params) -> Result<(), Dia
     let name = str::from_utf8(name).map_err(|_| DialError::Protocol("ParameterStatus"))?;
     params.set(name, &String::from_utf8_lossy(value));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dial::DialSettings;
+    use super::*;
+    use crate::net::Socket;
+    use crate::net::tls::{ClientTls, ClientTlsSettings};
+    use crate::pool::Class;
+    use crate::server::Settings;
+    use crate::units::Secret;
+
+    #[tokio::test]
+    async fn a_password_is_shown_to_who_may_see_it() {
+        let dialer = Dialer::new(
+            DialSettings::default(),
+            ClientTls::new(ClientTlsSettings::default()).expect("TLS"),
+        )
+        .expect("a dialler");
+        for (kind, shows_password) in [(3_u8, true), (3, false), (5, true), (5, false)] {
+            let (mut server, here) = tokio::io::duplex(1_000);
+            let mut stream = Stream::Plain(Socket::Pipe(here));
+            let account = Account {
+                database: "d".to_owned(),
+                user: "u".to_owned(),
+                password: Secret::from("in the clear"),
+                shows_password,
+                class: Class::new(0),
+                startup: Settings::default(),
+            };
+            let asked = [b"R\0\0\0\x0c\0\0\0", &[kind][..], b"salt"].concat();
+            server.write_all(&asked).await.expect("room");
+            server.write_all(b"R\0\0\0\x08\0\0\0\0").await.expect("room");
+            let answer = authenticate(&dialer, &mut stream, &account).await;
+            assert_eq!(answer.is_ok(), shows_password, "{answer:?}");
+            drop(stream);
+            let mut heard = Vec::new();
+            server.read_to_end(&mut heard).await.expect("the end");
+            assert_eq!(heard.is_empty(), !shows_password);
+        }
+    }
 }

@@ -165,6 +165,8 @@ fn account(tenant: &Tenant, role: Role, class: Class, startup: Settings) -> Acco
         database: tenant.database.to_string(),
         user: login.user,
         password: login.password,
+        // A managed login has a SCRAM verifier, always.
+        shows_password: tenant.adopted,
         class,
         startup,
     }
