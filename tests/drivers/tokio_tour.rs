@@ -9,9 +9,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt, TryStreamExt, stream};
 use rustls::ClientConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutStream};
+use tokio_postgres::config::Host;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, SimpleQueryMessage};
 
@@ -299,12 +302,28 @@ async fn cancel(
         let sought = "select count(*) from pg_stat_activity where state = 'active' \
                       and query like '%cancel-tokio%' and pid <> pg_backend_pid()";
         while watch.query_one(sought, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+        let Host::Tcp(host) = &config.get_hosts()[0] else { panic!("a name or an address") };
+        let stream = std::net::TcpStream::connect((host.as_str(), config.get_ports()[0])).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let end = TcpStream::from_std(stream.try_clone().unwrap()).unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
         match tls {
-            Some(tls) => token.cancel_query(Rustls(tls)).await.unwrap(),
-            None => token.cancel_query(NoTls).await.unwrap(),
+            Some(tls) => {
+                let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut Rustls(tls), host);
+                token.cancel_query_raw(stream, tls.unwrap()).await.unwrap();
+            }
+            None => token.cancel_query_raw(stream, NoTls).await.unwrap(),
         }
+        ended(end).await;
     };
     let (slept, ()) = tokio::join!(sleeping, cancelling);
     writeln!(out, "cancelled {}", outcome(slept)).unwrap();
     writeln!(out, "alive {}", outcome(client.batch_execute("select 1").await)).unwrap();
+}
+
+/// As libpq does: PostgreSQL signals a process and then its group, and the second signal may hit the
+/// statement after the one it was meant for. Both are sent when it closes the request's connection.
+async fn ended(mut stream: TcpStream) {
+    let mut left = [0; 1024];
+    while stream.read(&mut left).await.is_ok_and(|read| read > 0) {}
 }
