@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::progress::Progress;
+
 /// A stream whose writes fail when the other end takes nothing of them for a while. How long it
 /// says nothing is another's to judge.
 #[derive(Debug)]
@@ -16,12 +18,13 @@ pub(super) struct Patient<S> {
     patience: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    progress: Progress,
 }
 
 impl<S> Patient<S> {
     /// `stream`, whose reader may take nothing for as long as `patience`.
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None }
+    pub(super) fn new(stream: S, patience: Duration, progress: Progress) -> Self {
+        Self { stream, patience, stalled: None, progress }
     }
 
     /// What the stream says to a write, or that it said nothing for too long.
@@ -30,6 +33,7 @@ impl<S> Patient<S> {
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        self.progress.stalls(written.is_pending());
         if written.is_ready() {
             self.stalled = None;
             return written;
