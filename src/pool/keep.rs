@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::deeds::Deeds;
+use super::till::Till;
 use super::{Conn, Pools};
 
 /// How often idle servers are looked over.
@@ -13,8 +14,9 @@ const TICK: Duration = Duration::from_millis(5);
 
 impl<S: Conn> Pools<S> {
     /// Runs the housekeeping until it is dropped: ends the pauses of failed dials, refuses those who
-    /// have waited too long, moves idle servers to waiting tenants once they may be, closes what is
-    /// dead or has had its time. One such task must run, on the runtime that owns the sockets.
+    /// have waited too long, takes back promises that are not kept, moves idle servers to waiting
+    /// tenants once they may be, closes what is dead or has had its time. One such task must run, on
+    /// the runtime that owns the sockets.
     pub async fn keep(&self) {
         let common = &self.0.common;
         let mut sweep_at = super::now() + SWEEP_EVERY;
@@ -27,11 +29,12 @@ impl<S: Conn> Pools<S> {
             }
             // Said before it is looked, so that whoever becomes pressed after the look rings.
             common.is_ticking.store(false, Ordering::SeqCst);
-            let pressed = self.tills().iter().any(|till| till.is_pressed() || till.is_over());
-            common.is_ticking.store(pressed, Ordering::SeqCst);
+            let busy = |till: &Till<S>| till.is_pressed() || till.owes() || till.is_over();
+            let ticks = self.tills().iter().any(|till| busy(till));
+            common.is_ticking.store(ticks, Ordering::SeqCst);
             let mut wake = common.next_alarm().map_or(sweep_at, |at| at.min(sweep_at));
             wake = self.tills().iter().filter_map(|till| till.tries_at()).fold(wake, Instant::min);
-            if pressed {
+            if ticks {
                 wake = wake.min(now + TICK);
             }
             let sleep = tokio::time::sleep_until(tokio::time::Instant::from_std(wake));

@@ -12,6 +12,7 @@
 mod asker;
 mod budget;
 mod class;
+mod closes;
 mod common;
 mod conn;
 mod counters;

@@ -13,7 +13,8 @@ use crate::fault::Fault;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Dialing,
-    Closing,
+    /// Since then.
+    Closing(Instant),
 }
 
 /// For whom a slot was granted.
@@ -40,8 +41,8 @@ impl<S: Conn> Slot<S> {
         Self { room: Some(room), phase: Phase::Dialing, class, order: Some(order), stamp }
     }
 
-    pub(super) fn closing(room: Arc<Room<S>>, class: Class, stamp: Stamp) -> Self {
-        Self { room: Some(room), phase: Phase::Closing, class, order: None, stamp }
+    pub(super) fn closing(room: Arc<Room<S>>, class: Class, stamp: Stamp, began: Instant) -> Self {
+        Self { room: Some(room), phase: Phase::Closing(began), class, order: None, stamp }
     }
 
     /// When it was granted.

@@ -24,6 +24,8 @@ pub(super) struct Till<S: Conn> {
     /// How many tenants wait for a connection that must be taken from another. The fast paths
     /// read it without the lock; a stale answer costs at most one tick of the housekeeping.
     pressed: AtomicUsize,
+    /// Whether somebody counts on a close to end: looked after by the housekeeping.
+    owes: AtomicBool,
     /// Less than half of the budget is in use, and nobody waits. Read and kept as `pressed` is.
     is_roomy: AtomicBool,
     /// Whether more is held than this process's part of the budget.
@@ -43,6 +45,7 @@ impl<S: Conn> Till<S> {
             key,
             books: Mutex::new(books),
             pressed: AtomicUsize::new(0),
+            owes: AtomicBool::new(false),
             is_roomy: AtomicBool::new(true),
             over: AtomicBool::new(false),
         }
@@ -54,6 +57,11 @@ impl<S: Conn> Till<S> {
 
     pub(super) fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a slot was promised that has not come free yet.
+    pub(super) fn owes(&self) -> bool {
+        self.owes.load(Ordering::SeqCst)
     }
 
     /// Whether a session may have a server of its own rather than one another session left.
@@ -97,6 +105,7 @@ impl<S: Conn> Till<S> {
         let mut books = lock(&self.books);
         let done = act(&mut books.budget, &mut grants);
         self.pressed.store(books.budget.pressed(), Ordering::SeqCst);
+        self.owes.store(books.budget.owes(), Ordering::SeqCst);
         self.is_roomy.store(books.budget.is_roomy(), Ordering::Relaxed);
         self.over.store(books.budget.is_over(), Ordering::SeqCst);
         for seat in grants {

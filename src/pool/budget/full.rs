@@ -45,9 +45,9 @@ impl Budget {
         self.ticked.is_none_or(|now| now < full.until).then_some(full.until)
     }
 
-    /// Looks again: a pause may be over.
+    /// Looks again: a pause may be over, or a close may take too long.
     pub(in crate::pool) fn look(&mut self, now: Instant, grants: &mut Vec<super::Seat>) {
-        if self.full.is_some() {
+        if self.full.is_some() || self.owes() {
             self.tick(now);
             self.settle(grants);
         }

@@ -25,8 +25,9 @@
 //! tenant behind it after a turn: a client that thinks for a millisecond keeps its server.
 //!
 //! **Promises.** A slot whose connection is being closed is promised at once to the tenant it will
-//! go to, so that no more connections are closed than are wanted. And no idle one is taken before its
-//! slot can be dialled with: until then its own tenant may want it again.
+//! go to, so that no more connections are closed than are wanted. One that has not ended within a turn
+//! may never end: its promise is taken back, and the tenant waits in its old place for another. And no
+//! idle one is taken before its slot can be dialled with: until then its own tenant may want it again.
 //!
 //! **Guarantees.** A tenant below its `server_min` goes before all others and is not made to
 //! yield; its idle servers are taken only after a second, since it would get them back first. A
@@ -37,13 +38,16 @@ mod order;
 mod pins;
 mod seat;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use full::Full;
-use order::Order;
+use order::{Order, Promise};
 pub(super) use pins::{PinsFull, Totals};
 use seat::Stool;
 pub(super) use seat::{Seat, Share};
+
+use super::closes::Closes;
 
 /// How a budget is shared; from `[pool]` and `[pins]`.
 #[derive(Debug, Clone)]
@@ -69,8 +73,8 @@ pub(super) enum Was {
     Dialing,
     /// PostgreSQL had refused its dial: the whole server is full.
     Refused,
-    /// Its connection was being closed.
-    Closing,
+    /// Its connection was being closed, since then.
+    Closing(Instant),
 }
 
 /// The books of one server. See the module's text.
@@ -81,13 +85,13 @@ pub(super) struct Budget {
     /// Seats with `used > 0`, in no order.
     holders: Vec<Seat>,
     order: Order,
-    /// Seats that were promised a slot, oldest first.
-    promises: std::collections::VecDeque<Seat>,
+    /// To whom a slot was promised, oldest first.
+    promises: VecDeque<Promise>,
     /// When idle servers were last taken from their tenants, oldest first.
-    taken: std::collections::VecDeque<Instant>,
+    taken: VecDeque<Instant>,
     used: u32,
     dialing: u32,
-    closing: u32,
+    closes: Closes,
     pinned: u32,
     min_sum: u64,
     /// Time passed while somebody waited.
@@ -123,11 +127,11 @@ impl Budget {
             vacant: Vec::new(),
             holders: Vec::new(),
             order: Order::default(),
-            promises: std::collections::VecDeque::new(),
-            taken: std::collections::VecDeque::new(),
+            promises: VecDeque::new(),
+            taken: VecDeque::new(),
             used: 0,
             dialing: 0,
-            closing: 0,
+            closes: Closes::default(),
             pinned: 0,
             min_sum: 0,
             clock: Duration::ZERO,
@@ -228,7 +232,7 @@ impl Budget {
     /// A connection of the tenant is about to be closed; its slot is promised on.
     pub(super) fn closing(&mut self, seat: Seat, now: Instant, grants: &mut Vec<Seat>) {
         self.tick(now);
-        self.begin_close(seat);
+        self.begin_close(seat, now);
         self.settle(grants);
     }
 
@@ -244,7 +248,7 @@ impl Budget {
         self.tick(now);
         match was {
             Was::Dialing | Was::Refused => self.end_dial(seat),
-            Was::Closing => self.end_close(seat),
+            Was::Closing(began) => self.end_close(seat, began),
         }
         self.give_back(seat);
         if was == Was::Refused {
@@ -266,11 +270,11 @@ impl Budget {
 
     /// Whether more connections are held than the rules allow: they allowed more before.
     pub(super) fn is_over(&self) -> bool {
-        self.used - self.closing > self.rules.total
+        self.used - self.closes.all() > self.rules.total
     }
 
     /// How many tenants wait for a slot that has to be taken from another. Zero: nobody needs to
-    /// think of the budget.
+    /// think of the budget, but for [`Budget::look`] while there are promises.
     pub(super) fn pressed(&self) -> usize {
         if self.spare() > self.promised() { 0 } else { self.order.len() }
     }
@@ -308,7 +312,7 @@ impl Budget {
         if best.rank != 0 && (age < turn || !leads) {
             return false;
         }
-        self.begin_close(seat);
+        self.begin_close(seat, now);
         self.settle(grants);
         true
     }

@@ -16,6 +16,13 @@ pub(super) struct Key {
     pub seat: Seat,
 }
 
+/// A slot that a tenant gets when it comes free, and when that tenant came for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Promise {
+    pub seat: Seat,
+    pub came: u64,
+}
+
 /// The waiting tenants. A stored pass may lag behind the account, never run ahead of it: the
 /// smallest is found by bringing the smallest stored one up to date until it stays.
 #[derive(Default)]
@@ -107,7 +114,7 @@ impl Budget {
             let stool = self.stool(seat);
             stool.want < stool.transit + stool.promised
         } {
-            let at = self.promises.iter().rposition(|s| *s == seat);
+            let at = self.promises.iter().rposition(|p| p.seat == seat);
             self.promises.remove(at.expect("invariant: every promise is in the list"));
             self.unpromise(seat);
         }
@@ -137,8 +144,8 @@ impl Budget {
 
     /// Takes the oldest promise to a tenant that may dial now.
     fn next_promised(&mut self) -> Option<Seat> {
-        let at = (0..self.promises.len()).find(|at| self.may_dial(self.promises[*at]))?;
-        self.promises.remove(at)
+        let at = (0..self.promises.len()).find(|at| self.may_dial(self.promises[*at].seat))?;
+        self.promises.remove(at).map(|promise| promise.seat)
     }
 
     /// The first in the order that `fits`. Those passed over are few: only tenants that have half
@@ -165,6 +172,10 @@ impl Budget {
 
     /// Grants what is free and promises what will be.
     pub(super) fn settle(&mut self, grants: &mut Vec<Seat>) {
+        let turn = self.turn();
+        if let Some(now) = self.ticked {
+            self.closes.age(now, turn);
+        }
         while self.used < self.total() && self.dialing < self.rules.dial_max.max(1) {
             if let Some(seat) = self.next_promised() {
                 self.stool(seat).promised -= 1;
@@ -179,23 +190,29 @@ impl Budget {
             }
         }
         while self.promised() > self.spare() {
-            let seat = self.promises.pop_back().expect("invariant: promised counts the list");
-            self.unpromise(seat);
-            self.rekey(seat);
+            let last = self.promises.pop_back().expect("invariant: promised counts the list");
+            self.unpromise(last.seat);
+            self.rekey(last.seat);
+            self.restore(last);
         }
         // Free slots wait for a dial to end, and are given then; closing ones are promised now.
         while self.used >= self.total() && self.promised() < self.spare() {
             let Some(key) = self.best() else { break };
             self.prepay(key.seat);
             self.stool(key.seat).promised += 1;
-            self.promises.push_back(key.seat);
+            self.promises.push_back(Promise { seat: key.seat, came: key.came });
             self.requeue(key.seat);
         }
     }
 
-    /// Slots that are free or will be.
+    /// Slots that are free or will soon be.
     pub(super) fn spare(&self) -> u32 {
-        (self.total() + self.closing).saturating_sub(self.used)
+        (self.total() + self.closes.soon()).saturating_sub(self.used)
+    }
+
+    /// Whether somebody counts on a close to end.
+    pub(in crate::pool) fn owes(&self) -> bool {
+        !self.promises.is_empty()
     }
 
     pub(super) fn promised(&self) -> u32 {
@@ -222,7 +239,7 @@ impl Budget {
         self.used -= 1;
         let stool = self.stool(seat);
         stool.used -= 1;
-        stool.prepaid = stool.prepaid.min(turn * stool.used);
+        stool.prepaid = stool.prepaid.min(turn * (stool.used + stool.promised));
         if stool.used == 0
             && let Some(at) = self.holders.iter().position(|s| *s == seat)
         {
@@ -238,15 +255,15 @@ impl Budget {
         self.stool(seat).dialing -= 1;
     }
 
-    pub(super) fn begin_close(&mut self, seat: Seat) {
+    pub(super) fn begin_close(&mut self, seat: Seat, now: Instant) {
         self.charge(seat);
-        self.closing += 1;
+        self.closes.begin(now);
         self.stool(seat).closing += 1;
     }
 
-    pub(super) fn end_close(&mut self, seat: Seat) {
+    pub(super) fn end_close(&mut self, seat: Seat, began: Instant) {
         self.charge(seat);
-        self.closing -= 1;
+        self.closes.end(began);
         self.stool(seat).closing -= 1;
     }
 
@@ -262,11 +279,26 @@ impl Budget {
     }
 
     fn unpromise(&mut self, seat: Seat) {
+        self.charge(seat);
         let turn = self.turn();
         let stool = self.stool(seat);
         stool.promised -= 1;
-        stool.pass = stool.pass.saturating_sub(stool.cost(turn));
-        stool.prepaid = stool.prepaid.saturating_sub(turn);
+        // What its other slots have used of it meanwhile stays paid.
+        let left = stool.prepaid.min(turn);
+        stool.pass = stool.pass.saturating_sub(stool.cost(left));
+        stool.prepaid -= left;
+    }
+
+    /// A promise was taken back: the tenant stands no later than where it stood before it.
+    fn restore(&mut self, promise: Promise) {
+        let key = self.stool(promise.seat).key.as_mut().filter(|key| promise.came < key.came);
+        if let Some(key) = key {
+            let before = *key;
+            key.came = promise.came;
+            let after = *key;
+            self.order.remove(Some(before));
+            self.order.keys.insert(after);
+        }
     }
 
     /// Puts the seat behind those with an equal pass: it has just been served.

@@ -39,7 +39,7 @@ impl Budget {
         Totals {
             used: self.used,
             dialing: self.dialing,
-            closing: self.closing,
+            closing: self.closes.all(),
             pinned: self.pinned,
             waiting: self.order.len(),
             min_sum: self.min_sum,

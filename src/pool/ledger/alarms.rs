@@ -10,14 +10,16 @@ use super::{Dials, Ledger, Waiter, WaiterId};
 
 impl<W, V> Ledger<W, V> {
     /// When something may come for the line by itself: a pause of the dials is over, a server is no
-    /// longer held for its session, or one may be closed to make way.
+    /// longer held for its session, or one may be closed to make way, or instead of one that does not
+    /// end.
     pub(in crate::pool) fn wakes(&self, now: Instant) -> Option<Instant> {
         if self.line.is_empty() || self.is_paused {
             return None;
         }
         let resumes = self.dials.resumes().filter(|at| *at > now);
         let opens = self.clearing.opens().filter(|at| *at > now);
-        let times = resumes.into_iter().chain(opens).chain(self.idle.releases(now));
+        let ages = self.closes.ages(now, super::CLOSE);
+        let times = resumes.into_iter().chain(opens).chain(ages).chain(self.idle.releases(now));
         times.chain(self.rivals.ends(now)).min()
     }
 

@@ -98,14 +98,14 @@ impl<W, V> Ledger<W, V> {
 
     /// Takes the server idle for longest, but none that a client of `except` may have, to be
     /// closed.
-    pub(super) fn shut_coldest(&mut self, except: Option<Class>) -> Option<Kept<V>> {
+    pub(super) fn shut_coldest(&mut self, except: Option<Class>, now: Instant) -> Option<Kept<V>> {
         let (at, _) = self.idle.coldest(except, except.is_none())?;
-        self.shut_at(at)
+        self.shut_at(at, now)
     }
 
-    fn shut_at(&mut self, at: u32) -> Option<Kept<V>> {
+    fn shut_at(&mut self, at: u32, now: Instant) -> Option<Kept<V>> {
         let kept = self.idle.take_at(at)?;
-        self.closing += 1;
+        self.closes.begin(now);
         Some(kept)
     }
 
@@ -138,7 +138,7 @@ impl<W, V> Ledger<W, V> {
         if now.saturating_duration_since(parked) < least {
             return None;
         }
-        self.shut_at(at)
+        self.shut_at(at, now)
     }
 
     /// Its last server is no longer put aside for a session that asks for something else.
@@ -147,9 +147,9 @@ impl<W, V> Ledger<W, V> {
     }
 
     /// A session has ended: its last server is for others, or, worn, to be closed.
-    pub(in crate::pool) fn forget(&mut self, asker: &Asker) -> Option<Kept<V>> {
+    pub(in crate::pool) fn forget(&mut self, asker: &Asker, now: Instant) -> Option<Kept<V>> {
         let at = self.idle.release(asker, true)?;
-        self.shut_at(at)
+        self.shut_at(at, now)
     }
 
     /// Takes every idle server that is dead, too old, idle for too long or of an old epoch.
@@ -167,7 +167,9 @@ impl<W, V> Ledger<W, V> {
                 || idle_max.is_some_and(|d| now.saturating_duration_since(kept.parked) >= d)
                 || !is_alive(&mut kept.server)
         });
-        self.closing += u32::try_from(spent.len()).unwrap_or(u32::MAX);
+        for _ in &spent {
+            self.closes.begin(now);
+        }
         spent
     }
 }

@@ -34,6 +34,7 @@ pub use rivals::{Claim, Holder};
 pub(super) use shelf::HOLD;
 use shelf::Shelf;
 
+use super::closes::Closes;
 use super::pin::{Pin, Pins};
 use super::{Class, Limits};
 
@@ -59,6 +60,9 @@ pub(super) enum Next<W, V> {
 /// For how long after clients of different flavours met in a full room its new servers have none.
 const CLASH: Duration = Duration::from_secs(60);
 
+/// How long a close takes at most, but for those that may never end.
+const CLOSE: Duration = Duration::from_millis(250);
+
 /// See the module's text.
 pub(super) struct Ledger<W, V> {
     limits: Limits,
@@ -76,7 +80,7 @@ pub(super) struct Ledger<W, V> {
     pinned: u32,
     pins: [u32; Pin::ALL.len()],
     dialing: u32,
-    closing: u32,
+    closes: Closes,
     line: Line<W>,
     /// When a server was last closed for a client that could not have its flavour.
     clashed: Option<Instant>,
@@ -111,7 +115,7 @@ impl<W, V> Ledger<W, V> {
             pinned: 0,
             pins: [0; Pin::ALL.len()],
             dialing: 0,
-            closing: 0,
+            closes: Closes::default(),
             line: Line::new(),
             clashed: None,
             clearing: Clearing::default(),
@@ -136,7 +140,7 @@ impl<W, V> Ledger<W, V> {
             leased: self.leased,
             pinned: self.pinned,
             dialing: self.dialing,
-            closing: self.closing,
+            closing: self.closes.all(),
         }
     }
 
@@ -163,7 +167,13 @@ impl<W, V> Ledger<W, V> {
 
     /// Slots taken.
     pub(super) fn used(&self) -> u32 {
-        self.idle.len() + self.leased + self.dialing + self.closing
+        self.idle.len() + self.leased + self.dialing + self.closes.all()
+    }
+
+    /// Servers being closed whose slots are about to come free.
+    pub(super) fn closing_soon(&mut self, now: Instant) -> u32 {
+        self.closes.age(now, CLOSE);
+        self.closes.soon()
     }
 
     /// Whether a server that may be lent again has nobody to go to.
@@ -223,9 +233,9 @@ impl<W, V> Ledger<W, V> {
         if self.idle.len() == 0 {
             return Next::Rest;
         }
-        let excess = (self.used() - self.closing) > self.cap();
+        let excess = (self.used() - self.closes.all()) > self.cap();
         if excess || !self.lends() {
-            return self.shut_coldest(None).map_or(Next::Rest, Next::Shut);
+            return self.shut_coldest(None, now).map_or(Next::Rest, Next::Shut);
         }
         if self.is_paused {
             return Next::Rest;
@@ -245,9 +255,9 @@ impl<W, V> Ledger<W, V> {
         let bound = is_full || self.headroom() == 0 || starved;
         let bound = bound && (!is_careful || self.clearing.is_open(now));
         let hopeless = matches!(self.dials, Dials::Failing { .. });
-        if bound && !hopeless && self.closing < self.line.len() {
+        if bound && !hopeless && self.closing_soon(now) < self.line.len() {
             self.idle.settle_all(now);
-            let Some(shut) = self.shut_coldest(Some(class)) else { return Next::Rest };
+            let Some(shut) = self.shut_coldest(Some(class), now) else { return Next::Rest };
             self.clashed = Some(now);
             if is_careful {
                 self.clearing.made(now);
@@ -295,19 +305,20 @@ impl<W, V> Ledger<W, V> {
         !self.lends()
             || stamp.epoch != self.epoch
             || stamp.retires.is_some_and(|at| at <= now)
-            || self.used() - self.closing > self.cap()
+            || self.used() - self.closes.all() > self.cap()
     }
 
     /// A lease ended, and its server is being closed.
     pub(super) fn shut_leased(&mut self, now: Instant) {
         self.leased -= 1;
-        self.closing += 1;
+        self.closes.begin(now);
         self.note_rest(now);
     }
 
-    /// A server's end of file has come. If PostgreSQL was full, it has room now.
-    pub(super) fn closed(&mut self) {
-        self.closing -= 1;
+    /// A server that was being closed since `began` has come to its end of file. If PostgreSQL was
+    /// full, it has room now.
+    pub(super) fn closed(&mut self, began: Instant) {
+        self.closes.end(began);
         if matches!(self.dials, Dials::Full { .. }) {
             self.dials = Dials::Open;
         }

@@ -44,6 +44,8 @@ impl<S: Conn> Room<S> {
         if self.till.is_pressed() && want > 0 {
             self.serve(book, true, now, deeds);
             self.seek(deeds);
+        } else if self.till.owes() {
+            self.common.stir();
         }
         if let Some(at) = book.set_alarm(now) {
             deeds.push(Deed::Alarm(Arc::clone(self), at));
@@ -91,11 +93,17 @@ impl<S: Conn> Room<S> {
         deeds: &mut Deeds<S>,
     ) {
         self.till.with(deeds, |b, grants| b.closing(self.seat, now, grants));
-        self.shut_promised(server, stamp, deeds);
+        self.shut_promised(server, stamp, now, deeds);
     }
 
-    fn shut_promised(self: &Arc<Self>, server: S, stamp: Stamp, deeds: &mut Deeds<S>) {
-        let slot = Slot::closing(Arc::clone(self), server.class(), stamp);
+    fn shut_promised(
+        self: &Arc<Self>,
+        server: S,
+        stamp: Stamp,
+        now: Instant,
+        deeds: &mut Deeds<S>,
+    ) {
+        let slot = Slot::closing(Arc::clone(self), server.class(), stamp, now);
         deeds.push(Deed::Shut(server, slot));
     }
 
@@ -160,12 +168,12 @@ impl<S: Conn> Room<S> {
                 book.dial_unknown(now);
                 Was::Dialing
             }
-            Phase::Closing => {
-                book.closed();
+            Phase::Closing(began) => {
+                book.closed(began);
                 if book.has_rivals() {
                     self.common.tell(News::Freed(self.tenant.clone()));
                 }
-                Was::Closing
+                Was::Closing(began)
             }
         };
         self.free(&mut book, was, now, deeds);
@@ -279,13 +287,13 @@ impl<S: Conn> Room<S> {
             self.shut(server, stamp, now, &mut deeds);
         } else if over && self.till.with(&mut deeds, |b, grants| b.sheds(self.seat, now, grants)) {
             book.shut_leased(now);
-            self.shut_promised(server, stamp, &mut deeds);
+            self.shut_promised(server, stamp, now, &mut deeds);
             self.common.counters.moved("split");
         } else if pressed
             && self.till.with(&mut deeds, |b, grants| b.yields(self.seat, age, now, grants))
         {
             book.shut_leased(now);
-            self.shut_promised(server, stamp, &mut deeds);
+            self.shut_promised(server, stamp, now, &mut deeds);
             self.common.counters.moved("turn");
         } else {
             let kept = Kept { server, stamp, parked: now, session: end.session };

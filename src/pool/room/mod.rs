@@ -222,7 +222,7 @@ impl<S: Conn> Room<S> {
         }
         let mut deeds = Deeds::new();
         let mut book = self.book();
-        if let Some(kept) = book.forget(asker) {
+        if let Some(kept) = book.forget(asker, now) {
             self.shut(kept.server, kept.stamp, now, &mut deeds);
         }
         self.pump(&mut book, now, &mut deeds);

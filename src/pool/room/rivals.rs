@@ -32,7 +32,7 @@ impl<S: Conn> Room<S> {
         let mut book = self.book();
         book.hear(claim.clone(), now);
         self.pump(&mut book, now, deeds);
-        while book.counts().waiting == 0 && book.counts().closing < claim.wants {
+        while book.counts().waiting == 0 && book.closing_soon(now) < claim.wants {
             let Some(kept) = book.evict(IDLE_LEAST, now) else { break };
             self.shut(kept.server, kept.stamp, now, deeds);
             self.common.counters.moved("process");

@@ -53,7 +53,15 @@ impl Bed {
 
     /// All closing connections reach their end of file.
     pub(super) fn hang_up(&self, ms: u64) -> usize {
-        let ended: Vec<_> = lock(&self.postgres.closing).drain(..).collect();
+        self.hang_up_but(0, ms)
+    }
+
+    /// All but the `stuck` ones that were closed first.
+    pub(super) fn hang_up_but(&self, stuck: usize, ms: u64) -> usize {
+        let mut closing = lock(&self.postgres.closing);
+        let stuck = stuck.min(closing.len());
+        let ended = closing.split_off(stuck);
+        drop(closing);
         let count = ended.len();
         for (hold, slot) in ended {
             drop(hold);

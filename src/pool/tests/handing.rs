@@ -23,7 +23,7 @@ fn serve(books: &mut Books, now: Instant, served: &mut Vec<(u32, u32)>) {
     loop {
         match books.next(false, now) {
             Next::Serve(waiter, kept) => served.push((waiter.reach, kept.server)),
-            Next::Shut(_) => books.closed(),
+            Next::Shut(_) => books.closed(now),
             Next::Rest => return,
         }
     }

@@ -4,6 +4,7 @@ mod ages;
 mod bed;
 mod bench;
 mod clients;
+mod closes;
 mod fair;
 mod fake;
 mod handing;

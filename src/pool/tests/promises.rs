@@ -152,28 +152,6 @@ fn an_idle_server_of_the_tenant_furthest_above_its_share_is_evicted() {
     assert_eq!((figures(0), figures(1)), (2, 1));
 }
 
-/// A backend may never end: its query traps the cancel. The slot stays its tenant's, and nobody
-/// else's move waits for it.
-#[test]
-fn servers_that_never_end_hold_up_no_other_s_move() {
-    let bed = Bed::new(20);
-    let (stuck, calm) = (bed.enter(0, &cap(20)), bed.enter(1, &cap(20)));
-    let held: Vec<_> = (0..16).map(|_| bed.dialed(&stuck, 0)).collect();
-    let lent: Vec<_> = (0..4).map(|_| bed.dialed(&calm, 0)).collect();
-    for lease in held {
-        lease.destroy();
-    }
-    for lease in lent {
-        lease.finish_at(bed.at(1));
-    }
-    assert_eq!(bed.closing(), 16);
-    let others: Vec<_> = (2..20).map(|n| bed.enter(n, &cap(5))).collect();
-    let tickets: Vec<_> = others.iter().map(|other| waits(other, bed.at(100))).collect();
-    bed.pools.tick(bed.at(5_000));
-    assert_eq!(bed.closing(), 18, "two of the calm tenant's are moved");
-    drop(tickets);
-}
-
 #[test]
 fn a_guaranteed_share_is_left_alone_and_is_given_first() {
     let bed = Bed::new(2);
