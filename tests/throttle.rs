@@ -1,4 +1,4 @@
-//! What an address's failed logins cost: whoever fails there, and nobody else.
+//! What an address's failed logins, and the keys it makes up, cost: whoever is there, and nobody else.
 #![allow(clippy::unwrap_used)]
 #![allow(unreachable_pub, missing_docs)]
 
@@ -7,8 +7,8 @@ mod world;
 use std::time::{Duration, Instant};
 
 use world::served::Served;
-use world::wire::{Conn, Login};
-use world::{World, bare, eventually, http};
+use world::wire::{Conn, Login, Pipe, message};
+use world::{Plan, World, bare, eventually, http, tools};
 
 /// What the failures below wait for their answers.
 const PENALTY: Duration = Duration::from_secs(30);
@@ -57,4 +57,57 @@ fn behind_an_address_that_failed_often_a_valid_token_or_key_gets_in_at_once() {
     // Whoever fails now is dropped without an answer.
     let refused = Conn::login(listen, &wrong).err().expect("refused");
     assert_ne!(refused.code, "28P01", "{refused:?}");
+}
+
+/// How many lookups of keys may be under way and wait, and how many more come.
+const LOOKUPS: usize = 2 + 1_024;
+const MORE: usize = 20;
+
+#[test]
+fn keys_that_one_network_makes_up_keep_no_other_s_key_waiting() {
+    if bare::wanted() {
+        return;
+    }
+    tools::allow_files(8_192);
+    let world = World::start(Plan::default());
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join(".s.PGSQL.6432");
+    let listen = format!("[listen]\nhalf_open_max = 9_999\nunix_socket = '{}'", socket.display());
+    let served = Served::beside(&world, &listen);
+    let turned_away = || {
+        let page = http::call(served.ops, "GET", "/metrics", &[], "").text;
+        let count = "pgusher_tenant_lookups_total{result=\"busy\"} ";
+        page.lines().find_map(|line| line.strip_prefix(count)?.parse::<usize>().ok())
+    };
+    // The registry answers about no key until it is let go.
+    let mut registry = world.superuser(&world.registry_database());
+    registry.one("begin").unwrap();
+    registry.one("lock table pgusher.api_keys").unwrap();
+    let first = message(b'p', b"SCRAM-SHA-256\0\0\0\0\x0en,,n=,r=abcdef");
+    let flood: Vec<_> = (0..LOOKUPS + MORE)
+        .map(|n| {
+            let mut conn = Conn::dial(served.listen);
+            conn.say(&Login::new(&format!("key_none{n}"), "", "app").startup()).unwrap();
+            conn.hear().unwrap();
+            conn.say(&first).unwrap();
+            conn
+        })
+        .collect();
+    let patience = Duration::from_secs(20);
+    eventually(patience, "more than may wait", || turned_away().filter(|n| *n == MORE));
+    // From this machine itself: another network.
+    let tenant = &world.tenants[0];
+    let login = Login::new(&tenant.key_user, &tenant.key_secret, &tenant.database());
+    let other = std::thread::spawn(move || {
+        let unix = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        unix.set_read_timeout(Some(patience)).unwrap();
+        let mut conn = Conn::on(Pipe::Unix(unix));
+        conn.say(&login.startup())?;
+        conn.authenticate(&login.password)?;
+        conn.one("select current_database()")
+    });
+    eventually(patience, "one makes room", || turned_away().filter(|n| *n == MORE + 1));
+    registry.one("rollback").unwrap();
+    assert_eq!(other.join().unwrap(), Ok(tenant.database()));
+    drop(flood);
 }

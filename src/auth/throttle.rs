@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hash};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::AuthMetrics;
+use crate::net::network;
 use crate::units::Span;
 
 /// `[auth.throttle]`: what failed logins cost.
@@ -114,7 +115,7 @@ impl Throttle {
         if !self.settings.enabled {
             return Penalty::None;
         }
-        let address = address.map(|ip| self.fill(Source::Address(block(ip)), now));
+        let address = address.map(|ip| self.fill(Source::Address(network(ip)), now));
         // The key's bucket slows a guesser who has many addresses.
         let key = key.map(|id| self.fill(Source::Key(self.hasher.hash_one(id)), now));
         let wait = address.max(key).unwrap_or_default();
@@ -174,16 +175,6 @@ impl Throttle {
             && let Some(victim) = shard.keys().next().cloned()
         {
             shard.remove(&victim);
-        }
-    }
-}
-
-fn block(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
     }
 }

@@ -33,16 +33,16 @@ pub struct LostCancel {
 pub struct LostCancels {
     sender: mpsc::Sender<LostCancel>,
     all: Pace,
-    by_address: Vec<Pace>,
+    by_network: Vec<Pace>,
     hash: RandomState,
     began: Instant,
 }
 
 /// Lost cancels that wait to be handed on.
 const WAITING_MAX: usize = 256;
-/// Addresses are kept apart by their hash, in so many classes.
+/// Networks are kept apart by their hash, in so many classes.
 const CLASSES: u64 = 256;
-/// From all addresses together: one every so often in the long run, so many at once.
+/// From all networks together: one every so often in the long run, so many at once.
 const ALL: (Duration, u64) = (Duration::from_millis(5), 200);
 /// How long the process a session lives in may take to say that PostgreSQL has its cancel.
 const ELSEWHERE_PATIENCE: Duration = Duration::from_secs(1);
@@ -53,16 +53,17 @@ impl LostCancels {
     /// A way to those who hand them on.
     pub fn new() -> (Self, mpsc::Receiver<LostCancel>) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let by_address = (0..CLASSES).map(|_| Pace::default()).collect();
+        let by_network = (0..CLASSES).map(|_| Pace::default()).collect();
         let (all, hash) = (Pace::default(), RandomState::new());
-        (Self { sender, all, by_address, hash, began: Instant::now() }, receiver)
+        (Self { sender, all, by_network, hash, began: Instant::now() }, receiver)
     }
 
     /// `false`: there are too many.
     fn hand_on(&self, from: Option<IpAddr>, lost: LostCancel) -> bool {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let class = usize::try_from(self.hash.hash_one(from) % CLASSES).unwrap_or(0);
-        let pace = &self.by_address[class];
+        let class =
+            usize::try_from(self.hash.hash_one(from.map(net::network)) % CLASSES).unwrap_or(0);
+        let pace = &self.by_network[class];
         pace.allows(now, EACH) && self.all.allows(now, ALL) && self.sender.try_send(lost).is_ok()
     }
 }

@@ -3,6 +3,7 @@
 //! Until the token is proven a stranger learns nothing about who exists: every refusal of a token
 //! or key reads the same.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -167,7 +168,8 @@ async fn by_key(
     send(&mut greeted.stream, &packet).await?;
     let body = read_password(&mut greeted.stream, SASL_BYTES_MAX).await?;
     let (mechanism, first) = sasl_initial(&body).ok_or_else(|| Refused::Plainly(bad_packet()))?;
-    let key = find_key(shared, id).await.map_err(Refused::Plainly)?;
+    let from = greeted.stream.peer().map(|peer| peer.ip());
+    let key = find_key(shared, id, from).await.map_err(Refused::Plainly)?;
     let failed = |fault| Refused::of(fault, Some(id.to_owned()));
     let began = KeyLogin::begin((id, key), &shared.parts.mock, binding, (mechanism, first));
     let (challenge, login) = began.map_err(failed)?;
@@ -187,8 +189,12 @@ async fn by_key(
 }
 
 /// The key's row, if there is one that may still be used.
-async fn find_key(shared: &Arc<Shared>, id: &str) -> Result<Option<Arc<ApiKey>>, Fault> {
-    let Some(row) = shared.parts.directory.api_key(id).await? else { return Ok(None) };
+async fn find_key(
+    shared: &Arc<Shared>,
+    id: &str,
+    from: Option<IpAddr>,
+) -> Result<Option<Arc<ApiKey>>, Fault> {
+    let Some(row) = shared.parts.directory.named_key(id, from).await? else { return Ok(None) };
     if row.revoked {
         return Ok(None);
     }

@@ -1,5 +1,6 @@
 //! Who lives where: the cache every session asks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -7,15 +8,18 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::cache::{Bounds, Found, Remembered};
+use super::turns::Turns;
 use super::{DirectorySettings, KeyRow, Registry, Tenant, TenantMetrics};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ident::TenantId;
+use crate::net;
 
 /// The registry, remembered. Asks once however many wait for the answer, remembers "no such
 /// tenant" for a moment, is bounded, and serves the tenants it knows while the registry is away.
 pub struct Directory {
     tenants: Remembered<TenantId, Tenant>,
     keys: Remembered<String, KeyRow>,
+    strangers: Arc<Turns>,
     metrics: TenantMetrics,
 }
 
@@ -26,12 +30,12 @@ const KEY_ID_BYTES_MAX: usize = 64;
 /// proven, have the other connections of the registry.
 const KEY_QUESTIONS_MAX: usize = 2;
 
-/// So many keys wait to be asked for.
-const KEYS_WAITING_MAX: usize = 1_024;
+/// So many strangers wait for the key they named to be asked for.
+const STRANGERS_WAITING_MAX: usize = 1_024;
 
-/// Told to who names a key while so many others are asked for.
+/// Told to who names a key while so many others of its network do.
 fn busy() -> Fault {
-    Fault::new(Blame::Control, SqlState::CANNOT_CONNECT_NOW, "too many API keys are looked up")
+    Fault::new(Blame::Client, SqlState::CANNOT_CONNECT_NOW, "too many API keys are looked up")
         .hint("Try again.")
 }
 
@@ -59,22 +63,21 @@ impl Directory {
         );
         let (source, timed) = (registry.clone(), metrics.clone());
         let turns = Arc::new(Semaphore::new(KEY_QUESTIONS_MAX));
-        let places = Arc::new(Semaphore::new(KEYS_WAITING_MAX));
         let keys = Remembered::new(
             bounds,
             control.clone(),
             Box::new(move |id: String| {
                 let (source, timed) = (source.clone(), timed.clone());
-                let (turns, places) = (Arc::clone(&turns), Arc::clone(&places));
+                let turns = Arc::clone(&turns);
                 async move {
-                    let _place = places.try_acquire_owned().map_err(|_| busy())?;
                     let _turn = turns.acquire_owned().await.map_err(|_| busy())?;
                     timed.query(source.api_key(&id)).await
                 }
                 .boxed()
             }),
         );
-        Self { tenants, keys, metrics }
+        let strangers = Turns::new(KEY_QUESTIONS_MAX, STRANGERS_WAITING_MAX);
+        Self { tenants, keys, strangers, metrics }
     }
 
     /// The tenant. Ask only with an id a proven token named: the answer tells who exists.
@@ -94,7 +97,7 @@ impl Directory {
         self.tenants.cached(id)
     }
 
-    /// The API key, or `None` when there is none of that id.
+    /// The API key that was proven, or `None` when there is none of that id any more.
     ///
     /// # Errors
     /// 57P03 when the registry cannot be asked and the key was not seen before.
@@ -103,6 +106,27 @@ impl Directory {
             return Ok(None);
         }
         self.settled(self.keys.find(&id.to_owned()).await)
+    }
+
+    /// As [`Directory::api_key`], for a stranger at this address (`None`: on this machine) who has
+    /// named it: networks are served in turn, so that one that names thousands keeps nobody out.
+    ///
+    /// # Errors
+    /// And 57P03 when too many of its network wait.
+    pub async fn named_key(
+        &self,
+        id: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Option<Arc<KeyRow>>, Fault> {
+        if let Some(key) = self.keys.cached(&id.to_owned()) {
+            self.metrics.lookups.with_label_values(&["hit"]).inc();
+            return Ok(Some(key));
+        }
+        let Ok(_turn) = self.strangers.take(from.map(net::network)).await else {
+            self.metrics.lookups.with_label_values(&["busy"]).inc();
+            return Err(busy());
+        };
+        self.api_key(id).await
     }
 
     /// Drops a tenant: its row changed.

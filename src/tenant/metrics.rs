@@ -5,7 +5,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Regist
 /// The room's metrics.
 #[derive(Debug, Clone)]
 pub struct TenantMetrics {
-    /// Cache answers by kind: hit, load, stale, unknown, failed.
+    /// Cache answers by kind: hit, load, stale, unknown, failed, busy.
     pub(super) lookups: IntCounterVec,
     /// How long the registry took.
     pub(super) query: Histogram,

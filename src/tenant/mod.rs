@@ -15,6 +15,7 @@ mod record;
 mod registry;
 mod settings;
 mod standing;
+mod turns;
 mod url;
 mod words;
 
