@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use socket2::{SockAddr, SockRef};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
@@ -132,6 +132,16 @@ impl Socket {
         matches!(seen, Ok(1)).then_some(first[0])
     }
 
+    /// Ready when the other end has nothing more to say, and has said nothing that is not read yet.
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut first = [0];
+        let Self::Polled(polled, _) = self else { return Poll::Pending };
+        let seen = ready!(polled.poll_other(cx, Side::Read, |fd| {
+            recv(fd, &mut first, RecvFlags::PEEK).map(|(_, n)| n)
+        }));
+        if matches!(seen, Ok(1)) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
     /// Its options; `None`: it has none.
     pub fn options(&self) -> Option<SockRef<'_>> {
         match self {
@@ -189,6 +199,19 @@ impl Stream {
         };
         // An error is told by the read.
         ready.map(drop)
+    }
+
+    /// Waits until the other end is gone. What it says first is left to be read, and the wait is
+    /// for ever then; so it is where there is no data thread. Cancel-safe.
+    pub async fn ended(&mut self) {
+        poll_fn(|cx| match self {
+            Self::Plain(socket) => socket.poll_end(cx),
+            Self::Tls(tls) => match ready!(Pin::new(&mut **tls).poll_fill_buf(cx)) {
+                Ok(said) if !said.is_empty() => Poll::Pending,
+                _ => Poll::Ready(()),
+            },
+        })
+        .await;
     }
 
     /// Whether the bytes are encrypted on the way.

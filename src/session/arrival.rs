@@ -37,9 +37,14 @@ const LONG_SECRET_BYTES: usize = 32;
 
 /// Brings a proven client into its tenant's room.
 pub(super) async fn arrive(shared: &Arc<Shared>, proven: Proven) -> Result<Live, Farewell> {
-    let Proven { greeted, identity, prelude } = proven;
+    let Proven { mut greeted, identity, prelude } = proven;
     let hears_pins = greeted.wish.hears_pins;
-    let settled = settle(shared, &identity, greeted.wish).await;
+    let settled = tokio::select! {
+        biased;
+        settled = settle(shared, &identity, greeted.wish) => settled,
+        // A place in line, or a server, is for those who are still there.
+        () = greeted.stream.ended() => return Err(Farewell::silent(greeted.stream)),
+    };
     let settled = match settled {
         Ok(settled) => settled,
         Err(fault) => return Err(Farewell::fatal(greeted.stream, fault)),
