@@ -65,6 +65,12 @@ fn a_pin_beyond_its_share_is_53400_with_the_figures() {
     says(&refused, "FATAL", &["budget_share: 2 of 2"]);
     let mut fourth = world.session(0);
     assert_eq!(fourth.one("select 4").as_deref(), Ok("4"), "servers are shared on");
+    // In session mode no server is dialled for who would not be given it.
+    let login = world.tenants[0].login().with("options", "-c pgusher.pool_mode=session");
+    let dials = || world.figure("pgusher_pool_dials_total{outcome=\"opened\"}");
+    let before = dials();
+    says(&world.login(&login).err().unwrap(), "FATAL", &["budget_share: 2 of 2"]);
+    assert_eq!(dials().to_bits(), before.to_bits());
     drop(pinned);
     world::eventually(Duration::from_secs(5), "there is room for a pin", || {
         third = world.session(0);

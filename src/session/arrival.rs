@@ -111,6 +111,7 @@ async fn settle(shared: &Arc<Shared>, identity: &Identity, wish: Wish) -> Result
     let mode = pool_mode.or(tenant.pool_mode).unwrap_or(default_mode);
     if mode == PoolMode::Session {
         let seat = own_seat(&tenant, role, &settings);
+        membership.room().may_pin()?;
         let mut lease = take(shared, &membership, &seat).await?;
         lease.pin(Pin::Session)?;
         let params = lease.params.clone();

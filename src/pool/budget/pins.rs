@@ -14,11 +14,15 @@ pub(in crate::pool) struct PinsFull {
 }
 
 impl Budget {
-    /// Counts one more pinned slot (or session-mode session on its way to one).
+    /// Whether one more slot may be pinned.
+    pub(in crate::pool) fn may_pin(&self) -> Result<(), PinsFull> {
+        let (pinned, most) = (self.pinned, self.rules.pin_max);
+        if pinned < most { Ok(()) } else { Err(PinsFull { pinned, most }) }
+    }
+
+    /// Counts one more pinned slot.
     pub(in crate::pool) fn pin(&mut self, seat: Seat, now: Instant) -> Result<(), PinsFull> {
-        if self.pinned >= self.rules.pin_max {
-            return Err(PinsFull { pinned: self.pinned, most: self.rules.pin_max });
-        }
+        self.may_pin()?;
         self.tick(now);
         self.charge(seat);
         self.pinned += 1;

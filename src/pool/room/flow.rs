@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::{Book, Room};
 use crate::fault::Fault;
-use crate::pool::budget::{PinsFull, Was};
+use crate::pool::budget::Was;
 use crate::pool::deeds::{Deed, Deeds};
 use crate::pool::lease::Lease;
 use crate::pool::ledger::{FullOf, Gate, Kept, Next, Stamp, Waiter, WaiterId};
-use crate::pool::pin::Pins;
 use crate::pool::reach::{self, Reach};
-use crate::pool::settings::PinSettings;
 use crate::pool::slot::{Order, Phase, Slot};
 use crate::pool::ticket::Ticket;
 use crate::pool::{Class, Conn, Grant, News, refusal};
@@ -347,34 +345,5 @@ impl<S: Conn> Room<S> {
         drop(book);
         drop(gone);
         deeds.perform(now);
-    }
-
-    /// Counts a lease's reasons to be pinned from `before` to `after`.
-    pub(in crate::pool) fn repin(
-        &self,
-        before: Pins,
-        after: Pins,
-        now: Instant,
-    ) -> Result<(), Fault> {
-        let mut book = self.book();
-        if before.is_empty() && !after.is_empty() {
-            let limits = book.limits();
-            let most = PinSettings::of(self.common.pins.tenant_share, limits.server_max);
-            let pinned = book.counts().pinned;
-            if pinned >= most {
-                let fault = refusal::pins_of_tenant(pinned, most, limits.server_max);
-                return Err(self.refused(fault, "pins_tenant"));
-            }
-            let mut deeds = Deeds::new();
-            let pinned = self.till.with(&mut deeds, |b, _| b.pin(self.seat, now));
-            if let Err(PinsFull { pinned, most }) = pinned {
-                return Err(self.refused(refusal::pins_of_budget(pinned, most), "pins_budget"));
-            }
-        } else if !before.is_empty() && after.is_empty() {
-            let mut deeds = Deeds::new();
-            self.till.with(&mut deeds, |b, _| b.unpin(self.seat, now));
-        }
-        book.repin(before, after);
-        Ok(())
     }
 }

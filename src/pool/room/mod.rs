@@ -7,6 +7,7 @@
 mod flow;
 mod late;
 mod live;
+mod pins;
 mod rivals;
 
 pub(super) use flow::Return;
@@ -25,7 +26,7 @@ use super::reach::{self, Reach};
 use super::refusal;
 use super::ticket::Ticket;
 use super::till::Till;
-use super::{Asker, Attempt, Class, Conn, Grant, Limits, News, PinSettings, Timeouts, lock};
+use super::{Asker, Attempt, Class, Conn, Grant, Limits, News, Timeouts, lock};
 use crate::fault::Fault;
 use crate::ident::{ServerKey, TenantId};
 
@@ -92,13 +93,6 @@ impl<S: Conn> Room<S> {
     /// How long its clients may take.
     pub fn timeouts(&self) -> &Arc<Timeouts> {
         &self.timeouts
-    }
-
-    /// Servers pinned, and how many may be.
-    pub fn pin_use(&self) -> (u32, u32) {
-        let book = self.book();
-        let most = PinSettings::of(self.common.pins.tenant_share, book.limits().server_max);
-        (book.counts().pinned, most)
     }
 
     /// Counts transactions that ended, for the statistics.
