@@ -9,7 +9,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 use world::http::{Answer, call};
-use world::{Plan, World, bare};
+use world::wire::Login;
+use world::{Plan, World, bare, operator, tools};
 
 /// The code of the step `off` steps from now, as an authenticator app computes it.
 fn code(secret: &str, off: i64) -> String {
@@ -74,6 +75,38 @@ fn within_a_step() {
     }
 }
 
+/// What the manual has for who does not trust `app` tokens: logins are decided as before below.
+fn take_logins_away(world: &World) {
+    let tenant = &world.tenants[0];
+    let manual = std::fs::read_to_string(tools::root().join("docs/OPERATING.md")).unwrap();
+    let recipe = manual.split("```sql\n-- Logins are decided by these").nth(1).unwrap();
+    let recipe = format!("--{}", recipe.split("```").next().unwrap());
+    let config = operator::config(world, "");
+    let session = |role: &str| {
+        let issue = ["token", "issue", "--config", &config, "--tenant", &tenant.id, "--role", role];
+        let (_, issued) = tools::pgusher(&issue);
+        let token = issued["token"].as_str().unwrap();
+        world.login(&Login::new("x", token, &tenant.database())).unwrap()
+    };
+    let taken = [
+        r#"UPDATE "Admin" SET "role" = "role""#,
+        r#"INSERT INTO "Admin" SELECT FROM "Admin" WHERE false"#,
+        r#"DELETE FROM "AdminMFA""#,
+        r#"DELETE FROM "MFARecoveryCode""#,
+    ];
+    for sql in taken {
+        session("app").query(sql).unwrap();
+    }
+    session("owner").query(&recipe).unwrap();
+    for role in ["app", "readonly"] {
+        let mut inside = session(role);
+        for sql in [&taken[..], &[r#"SELECT "password" FROM "Admin""#]].concat() {
+            assert_eq!(world::code(inside.query(sql)), "42501", "{role}: {sql}");
+        }
+        assert_eq!(inside.one(r#"SELECT "email" FROM "Admin""#).unwrap(), tenant.email);
+    }
+}
+
 #[test]
 fn a_second_factor_from_enrolment_to_its_end() {
     if bare::wanted() {
@@ -81,6 +114,7 @@ fn a_second_factor_from_enrolment_to_its_end() {
     }
     let world = World::start(Plan::default());
     let tenant = &world.tenants[0];
+    take_logins_away(&world);
     let admin = Admin {
         world: &world,
         email: &tenant.email,
