@@ -55,3 +55,23 @@ fn a_client_that_leaves_while_it_is_let_in_stands_in_no_line() {
     }
     world.assert_no_panic();
 }
+
+#[test]
+fn who_finds_every_server_held_in_session_mode_waits_for_one() {
+    let plan = Plan::default()
+        .set("limits.server_max", "1")
+        .set("pins.budget_share", "1.0")
+        .set(keys::QUEUE_TIMEOUT, "10m");
+    let world = World::start(plan);
+    let login = world.tenants[0].login().with("options", "-c pgusher.pool_mode=session");
+    let holder = world.login(&login).unwrap();
+    std::thread::scope(|scope| {
+        let next = scope.spawn(|| world.login(&login).map(|mut s| s.one("select 'next'")));
+        let waits = "pgusher_pool_waiting_clients_by_limit{limit=\"server_max\"}";
+        eventually(Duration::from_secs(20), "it waits", || {
+            (next.is_finished() || world.figure(waits) > 0.5).then_some(())
+        });
+        drop(holder);
+        assert_eq!(next.join().unwrap().unwrap().unwrap(), "next");
+    });
+}

@@ -14,15 +14,20 @@ pub(in crate::pool) struct PinsFull {
 }
 
 impl Budget {
-    /// Whether one more slot may be pinned.
-    pub(in crate::pool) fn may_pin(&self) -> Result<(), PinsFull> {
+    /// Whether a slot that comes free may be pinned: the pins have something left, or may have
+    /// everything, and then whoever frees a slot frees a pin.
+    pub(in crate::pool) fn may_be_pinned(&self) -> Result<(), PinsFull> {
+        if self.rules.pin_max >= self.rules.total { Ok(()) } else { self.has_pin_left() }
+    }
+
+    fn has_pin_left(&self) -> Result<(), PinsFull> {
         let (pinned, most) = (self.pinned, self.rules.pin_max);
         if pinned < most { Ok(()) } else { Err(PinsFull { pinned, most }) }
     }
 
     /// Counts one more pinned slot.
     pub(in crate::pool) fn pin(&mut self, seat: Seat, now: Instant) -> Result<(), PinsFull> {
-        self.may_pin()?;
+        self.has_pin_left()?;
         self.tick(now);
         self.charge(seat);
         self.pinned += 1;

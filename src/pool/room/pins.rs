@@ -17,13 +17,20 @@ impl<S: Conn> Room<S> {
         (book.counts().pinned, self.pins_max(&book))
     }
 
-    /// Whether one more server might be pinned now: to be asked before one is dialled that would be
-    /// of no use unpinned.
+    /// Whether a server that comes free might be pinned: to be asked before one is dialled, or
+    /// waited for, that would be of no use unpinned. Where pins may take all servers, who finds
+    /// them all pinned stands in line like anybody: whoever ends makes room for a pin as well.
     ///
     /// # Errors
-    /// 53400 when pins have taken their share of the tenant's servers or of the budget.
+    /// 53400 when pins have taken their share of the tenant's servers or of the budget, and that
+    /// is less than all of them.
     pub fn may_pin(&self) -> Result<(), Fault> {
-        self.try_pin(&self.book(), |budget| budget.may_pin())
+        let book = self.book();
+        let pins_may_take_all = self.pins_max(&book) >= book.limits().server_max;
+        if !pins_may_take_all {
+            self.has_pin_left(&book)?;
+        }
+        self.in_budget(|budget| budget.may_be_pinned())
     }
 
     /// Counts a lease's reasons to be pinned from `before` to `after`.
@@ -35,7 +42,8 @@ impl<S: Conn> Room<S> {
     ) -> Result<(), Fault> {
         let mut book = self.book();
         if before.is_empty() && !after.is_empty() {
-            self.try_pin(&book, |budget| budget.pin(self.seat, now))?;
+            self.has_pin_left(&book)?;
+            self.in_budget(|budget| budget.pin(self.seat, now))?;
         } else if !before.is_empty() && after.is_empty() {
             let mut deeds = Deeds::new();
             self.till.with(&mut deeds, |b, _| b.unpin(self.seat, now));
@@ -44,16 +52,19 @@ impl<S: Conn> Room<S> {
         Ok(())
     }
 
-    fn try_pin(
+    fn has_pin_left(&self, book: &Book<S>) -> Result<(), Fault> {
+        let (pinned, most) = (book.counts().pinned, self.pins_max(book));
+        if pinned < most {
+            return Ok(());
+        }
+        let fault = refusal::pins_of_tenant(pinned, most, book.limits().server_max);
+        Err(self.refused(fault, "pins_tenant"))
+    }
+
+    fn in_budget(
         &self,
-        book: &Book<S>,
         pin: impl FnOnce(&mut Budget) -> Result<(), PinsFull>,
     ) -> Result<(), Fault> {
-        let (pinned, most) = (book.counts().pinned, self.pins_max(book));
-        if pinned >= most {
-            let fault = refusal::pins_of_tenant(pinned, most, book.limits().server_max);
-            return Err(self.refused(fault, "pins_tenant"));
-        }
         // No slot moves by it.
         let mut deeds = Deeds::new();
         self.till.with(&mut deeds, |budget, _| pin(budget)).map_err(|full| {
