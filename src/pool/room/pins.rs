@@ -18,18 +18,17 @@ impl<S: Conn> Room<S> {
     }
 
     /// Whether a server that comes free might be pinned: to be asked before one is dialled, or
-    /// waited for, that would be of no use unpinned. Where pins may take all servers, who finds
-    /// them all pinned stands in line like anybody: whoever ends makes room for a pin as well.
+    /// waited for, that would be of no use unpinned. A tenant whose pins hold all its servers
+    /// stands in line for one of them: whoever ends makes room for a pin as well.
     ///
     /// # Errors
-    /// 53400 when pins have taken their share of the tenant's servers or of the budget, and that
-    /// is less than all of them.
+    /// 53400 when pins have taken their share of the tenant's servers or of the budget.
     pub fn may_pin(&self) -> Result<(), Fault> {
         let book = self.book();
-        let pins_may_take_all = self.pins_max(&book) >= book.limits().server_max;
-        if !pins_may_take_all {
-            self.has_pin_left(&book)?;
+        if book.counts().pinned >= book.limits().server_max {
+            return Ok(());
         }
+        self.has_pin_left(&book)?;
         self.in_budget(|budget| budget.may_be_pinned())
     }
 
