@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use world::served::Served;
@@ -59,6 +60,23 @@ fn behind_an_address_that_failed_often_a_valid_token_or_key_gets_in_at_once() {
     assert_ne!(refused.code, "28P01", "{refused:?}");
 }
 
+/// The registry answers about no key until this is let go.
+fn silent_about_keys(world: &World) -> Conn {
+    let mut registry = world.superuser(&world.registry_database());
+    registry.one("begin").unwrap();
+    registry.one("lock table pgusher.api_keys").unwrap();
+    registry
+}
+
+/// A client that has named a key which is nobody's.
+fn naming(served: &Served, n: usize) -> Conn {
+    let mut conn = Conn::dial(served.listen);
+    conn.say(&Login::new(&format!("key_none{n}"), "", "app").startup()).unwrap();
+    conn.hear().unwrap();
+    conn.say(&message(b'p', b"SCRAM-SHA-256\0\0\0\0\x0en,,n=,r=abcdef")).unwrap();
+    conn
+}
+
 /// How many lookups of keys may be under way and wait, and how many more come.
 const LOOKUPS: usize = 2 + 1_024;
 const MORE: usize = 20;
@@ -79,20 +97,8 @@ fn keys_that_one_network_makes_up_keep_no_other_s_key_waiting() {
         let count = "pgusher_tenant_lookups_total{result=\"busy\"} ";
         page.lines().find_map(|line| line.strip_prefix(count)?.parse::<usize>().ok())
     };
-    // The registry answers about no key until it is let go.
-    let mut registry = world.superuser(&world.registry_database());
-    registry.one("begin").unwrap();
-    registry.one("lock table pgusher.api_keys").unwrap();
-    let first = message(b'p', b"SCRAM-SHA-256\0\0\0\0\x0en,,n=,r=abcdef");
-    let flood: Vec<_> = (0..LOOKUPS + MORE)
-        .map(|n| {
-            let mut conn = Conn::dial(served.listen);
-            conn.say(&Login::new(&format!("key_none{n}"), "", "app").startup()).unwrap();
-            conn.hear().unwrap();
-            conn.say(&first).unwrap();
-            conn
-        })
-        .collect();
+    let mut registry = silent_about_keys(&world);
+    let flood: Vec<_> = (0..LOOKUPS + MORE).map(|n| naming(&served, n)).collect();
     let patience = Duration::from_secs(20);
     eventually(patience, "more than may wait", || turned_away().filter(|n| *n == MORE));
     // From this machine itself: another network.
@@ -110,4 +116,41 @@ fn keys_that_one_network_makes_up_keep_no_other_s_key_waiting() {
     registry.one("rollback").unwrap();
     assert_eq!(other.join().unwrap(), Ok(tenant.database()));
     drop(flood);
+}
+
+/// How many clients name a key and go, and how many are there at once.
+const GONE: usize = 200;
+const HERE: usize = 4;
+
+#[test]
+fn keys_named_by_clients_that_have_gone_are_looked_up_for_nobody() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    // The oldest goes when one more comes.
+    let served = Served::beside(&world, &format!("[listen]\nhalf_open_max = {HERE}"));
+    let asked = || {
+        let page = http::call(served.ops, "GET", "/metrics", &[], "").text;
+        let count = "pgusher_tenant_registry_query_seconds_count ";
+        page.lines().find_map(|line| line.strip_prefix(count)?.parse::<usize>().ok()).unwrap()
+    };
+    let mut registry = silent_about_keys(&world);
+    let before = asked();
+    let mut here = VecDeque::new();
+    for n in 0..GONE {
+        here.push_back(naming(&served, n));
+        if here.len() > HERE {
+            let mut oldest = here.pop_front().unwrap();
+            while oldest.hear().is_ok() {}
+        }
+    }
+    drop(here);
+    registry.one("rollback").unwrap();
+    let tenant = &world.tenants[0];
+    let login = Login::new(&tenant.key_user, &tenant.key_secret, &tenant.database());
+    let mut session = Conn::login(served.listen, &login).unwrap();
+    assert_eq!(session.one("select current_database()"), Ok(tenant.database()));
+    let asked = asked() - before;
+    assert!(asked < GONE / 10, "{asked} questions");
 }

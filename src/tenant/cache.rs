@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
@@ -95,12 +95,27 @@ where
         self.0.fresh(key)?.value
     }
 
+    /// Whether looking it up begins no load, or the load of a row that is remembered: whoever asks,
+    /// there are no more such loads than rows.
+    pub(super) fn knows(&self, key: &K) -> bool {
+        self.0.fresh(key).is_some()
+            || self.0.entries.get(key).is_some_and(|entry| entry.value.is_some())
+            || self.0.flights().contains_key(key)
+    }
+
     /// The row, from memory or from the source.
     pub(super) async fn find(&self, key: &K) -> Found<V> {
+        self.find_with(key, ()).await
+    }
+
+    /// As [`Remembered::find`]. What the load is made with is kept until it has ended, though who
+    /// asked goes away.
+    pub(super) async fn find_with(&self, key: &K, with: impl Send + 'static) -> Found<V> {
         if let Some(entry) = self.0.fresh(key) {
             return Found::Hit(entry.value);
         }
-        match self.0.flight(key).await {
+        let flight = self.0.flight(key, with);
+        match flight.await {
             Ok(value) => Found::Loaded(value),
             // A remembered "no" is not served stale: the tenant may have been made since.
             Err(()) => match self.0.entries.get(key).and_then(|entry| entry.value) {
@@ -138,20 +153,25 @@ where
     }
 
     /// Joins the load of `key` that is under way, or begins one.
-    fn flight(self: &Arc<Self>, key: &K) -> Flight<V> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+    fn flight(self: &Arc<Self>, key: &K, with: impl Send + 'static) -> Flight<V> {
+        let mut flights = self.flights();
         if let Some(flight) = flights.get(key) {
             return flight.clone();
         }
         let (inner, wanted) = (Arc::clone(self), key.clone());
         let task = self.control.spawn(async move {
             // Whatever way the load ends, by panic too, its place is free again.
+            let _with = with;
             let _done = Landing { inner: &inner, key: &wanted };
             inner.loaded(&wanted).await
         });
         let flight = task.map(|joined| joined.unwrap_or(Err(()))).boxed().shared();
         flights.insert(key.clone(), flight.clone());
         flight
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<K, Flight<V>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn loaded(&self, key: &K) -> Result<Option<Arc<V>>, ()> {
@@ -178,14 +198,22 @@ where
     }
 }
 
-struct Landing<'a, K: Hash + Eq, V> {
+struct Landing<'a, K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
     inner: &'a Inner<K, V>,
     key: &'a K,
 }
 
-impl<K: Hash + Eq, V> Drop for Landing<'_, K, V> {
+impl<K, V> Drop for Landing<'_, K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
     fn drop(&mut self) {
-        self.inner.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(self.key);
+        self.inner.flights().remove(self.key);
     }
 }
 
@@ -247,6 +275,33 @@ mod tests {
         assert!(all.iter().all(|found| value(found) == Some(1)));
         assert_eq!(source.asked.load(Ordering::SeqCst), 1);
         assert!(matches!(cache.find(&1).await, Found::Hit(Some(_))));
+    }
+
+    #[tokio::test]
+    async fn what_a_load_is_made_with_is_kept_until_it_ends_whoever_leaves() {
+        let (source, cache) = remembered(Duration::from_secs(60));
+        source.gate.forget_permits(1000);
+        let (with, other) = (Arc::new(()), Arc::new(()));
+        assert!(!cache.knows(&1));
+        assert!(cache.find_with(&1, Arc::clone(&with)).now_or_never().is_none());
+        // Who asked has left. Who comes next joins it, and brings nothing to it.
+        assert!(cache.knows(&1));
+        let joined = cache.find_with(&1, Arc::clone(&other));
+        let (found, ()) = tokio::join!(joined, async {
+            tokio::task::yield_now().await;
+            assert_eq!((Arc::strong_count(&with), Arc::strong_count(&other)), (2, 1));
+            source.gate.add_permits(1);
+        });
+        assert_eq!(value(&found), Some(1));
+        assert_eq!(Arc::strong_count(&with), 1);
+        // However old.
+        cache.age_all();
+        assert!(cache.knows(&1));
+        source.gate.add_permits(1);
+        cache.find(&404).await;
+        assert!(cache.knows(&404));
+        cache.age_all();
+        assert!(!cache.knows(&404), "an old \"no\" is no row");
     }
 
     #[tokio::test]

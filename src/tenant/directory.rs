@@ -26,6 +26,10 @@ pub struct Directory {
 /// The longest key id worth a question.
 const KEY_ID_BYTES_MAX: usize = 64;
 
+fn is_key_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= KEY_ID_BYTES_MAX
+}
+
 /// So many keys are asked for at once. Anybody may name one that is nobody's: tenants, and what is
 /// proven, have the other connections of the registry.
 const KEY_QUESTIONS_MAX: usize = 2;
@@ -102,14 +106,15 @@ impl Directory {
     /// # Errors
     /// 57P03 when the registry cannot be asked and the key was not seen before.
     pub async fn api_key(&self, id: &str) -> Result<Option<Arc<KeyRow>>, Fault> {
-        if id.is_empty() || id.len() > KEY_ID_BYTES_MAX {
+        if !is_key_id(id) {
             return Ok(None);
         }
         self.settled(self.keys.find(&id.to_owned()).await)
     }
 
     /// As [`Directory::api_key`], for a stranger at this address (`None`: on this machine) who has
-    /// named it: networks are served in turn, so that one that names thousands keeps nobody out.
+    /// named it: networks are served in turn, so that one that names thousands keeps nobody out. A
+    /// key that is remembered needs no turn, however old: nobody makes those up.
     ///
     /// # Errors
     /// And 57P03 when too many of its network wait.
@@ -118,15 +123,18 @@ impl Directory {
         id: &str,
         from: Option<IpAddr>,
     ) -> Result<Option<Arc<KeyRow>>, Fault> {
-        if let Some(key) = self.keys.cached(&id.to_owned()) {
-            self.metrics.lookups.with_label_values(&["hit"]).inc();
-            return Ok(Some(key));
+        if !is_key_id(id) {
+            return Ok(None);
         }
-        let Ok(_turn) = self.strangers.take(from.map(net::network)).await else {
+        let id = id.to_owned();
+        if self.keys.knows(&id) {
+            return self.settled(self.keys.find(&id).await);
+        }
+        let Ok(turn) = self.strangers.take(from.map(net::network)).await else {
             self.metrics.lookups.with_label_values(&["busy"]).inc();
             return Err(busy());
         };
-        self.api_key(id).await
+        self.settled(self.keys.find_with(&id, turn).await)
     }
 
     /// Drops a tenant: its row changed.
