@@ -56,6 +56,25 @@ fn a_slot_that_does_not_come_free_is_promised_for_a_turn_only() {
     drop(slot_of(&mut ticket));
 }
 
+#[test]
+fn where_no_server_ends_few_are_moved_in_vain() {
+    let bed = Bed::new(20);
+    let calm = bed.enter(1, &cap(20));
+    let lent: Vec<_> = (0..20).map(|_| bed.dialed(&calm, 0)).collect();
+    for lease in lent {
+        lease.finish_at(bed.at(1));
+    }
+    let other = bed.enter(2, &Limits { queue_timeout: Span::secs(600), ..cap(5) });
+    let mut ticket = waits(&other, bed.at(200));
+    for ms in (200..10_000).step_by(50) {
+        bed.pools.tick(bed.at(ms));
+    }
+    let closing = bed.closing();
+    assert!((2..=7).contains(&closing), "{closing} in ten seconds");
+    bed.hang_up_but(closing - 1, 10_000);
+    drop(slot_of(&mut ticket));
+}
+
 /// What a tenant's only client is doing.
 enum Client {
     Waits(Ticket<Fake>, u64),
