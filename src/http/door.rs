@@ -90,16 +90,21 @@ async fn attend(
     first_head: Duration,
 ) {
     let (mut connection, mut first_head) = (pin!(connection), pin!(tokio::time::sleep(first_head)));
+    let mut requests = 0;
     loop {
         let end = poll_fn(|cx| {
             if let Poll::Ready(done) = connection.as_mut().poll(cx) {
                 return Poll::Ready(End::Done(done));
             }
             seat.set_busy(progress.is_under_way());
+            if requests != progress.requests() {
+                requests = progress.requests();
+                seat.renew();
+            }
             if seat.poll_asked(cx).is_ready() {
                 return Poll::Ready(End::Asked);
             }
-            if !progress.has_asked() && first_head.as_mut().poll(cx).is_ready() {
+            if requests == 0 && first_head.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(End::Silent);
             }
             Poll::Pending
@@ -114,7 +119,7 @@ async fn attend(
                 if connection.as_mut().now_or_never().is_some() {
                     return;
                 }
-                if !progress.is_under_way() {
+                if requests == progress.requests() && !progress.is_under_way() {
                     return tracing::debug!("an http connection gave way to another");
                 }
             }
@@ -238,6 +243,23 @@ mod tests {
             drop(say(address, b"").await);
         }
         assert!(read(working).await.ends_with("done"));
+    }
+
+    #[tokio::test]
+    async fn who_asked_lately_is_not_the_oldest() {
+        let address = open(2, LONG, LONG).await;
+        let mut kept = say(address, b"").await;
+        let mut answer = [0; 512];
+        let silent = say(address, b"").await;
+        // Each is answered at once: it is never seen to be busy.
+        for _ in 0..5 {
+            kept.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("writes");
+            assert!(kept.read(&mut answer).await.expect("reads") > 0);
+        }
+        assert!(read(say(address, ASK).await).await.starts_with("HTTP/1.1 200 "));
+        assert_eq!(read(silent).await, "");
+        kept.write_all(ASK).await.expect("writes");
+        assert!(read(kept).await.starts_with("HTTP/1.1 200 "));
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Frame, SizeHint};
@@ -13,8 +13,8 @@ pub(super) struct Progress(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// A first head was read.
-    has_asked: AtomicBool,
+    /// So many heads were read.
+    requests: AtomicU64,
     /// Of a request's body something has still to come.
     arriving: AtomicBool,
     /// A request was read and its answer is not written to its end.
@@ -26,7 +26,7 @@ struct Inner {
 impl Progress {
     /// A request's head is read. Its body and the answer's have to be watched.
     pub(super) fn asked(&self) {
-        self.0.has_asked.store(true, Ordering::Relaxed);
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.answering.store(true, Ordering::Relaxed);
         self.0.arriving.store(true, Ordering::Relaxed);
     }
@@ -36,9 +36,9 @@ impl Progress {
         self.0.stalled.store(stalled, Ordering::Relaxed);
     }
 
-    /// Whether there was a request at all.
-    pub(super) fn has_asked(&self) -> bool {
-        self.0.has_asked.load(Ordering::Relaxed)
+    /// How many requests there were.
+    pub(super) fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
     }
 
     /// Whether the client has done its part of a request and the door not yet its own.

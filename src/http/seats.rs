@@ -104,6 +104,18 @@ impl Seat {
         }
     }
 
+    /// A request came, and perhaps its answer went: whoever has nothing to do since then has had it
+    /// for the shortest time.
+    pub(super) fn renew(&mut self) {
+        if let Some(idle) = self.idle.take() {
+            let mut state = self.seats.state();
+            idle.leave(&mut state);
+            self.idle = Some(state.line_up());
+            drop(state);
+            self.seats.changed.notify_one();
+        }
+    }
+
     /// Ready while another connection waits for the seat.
     pub(super) fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(idle) = &mut self.idle else { return Poll::Pending };
