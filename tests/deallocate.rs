@@ -224,6 +224,49 @@ fn what_is_made_behind_a_deallocate_all_of_its_group_stays() {
     world.assert_no_panic();
 }
 
+/// When its server prepared "select 1", the one statement it has of the client.
+fn made(client: &mut Conn) -> String {
+    let sql = "select prepare_time from pg_prepared_statements where statement = 'select 1'";
+    let rows = client.query(sql).unwrap();
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    row[0].clone().unwrap()
+}
+
+/// A temporary table is its client's alone, though its tag is any table's.
+#[test]
+fn who_makes_a_temporary_table_has_nobody_prepare_anew() {
+    let world = small("1");
+    let (mut client, mut other) = (world.session(0), world.session(0));
+    let mine = [wire::parse("mine", "select 1"), wire::sync()];
+    assert_eq!(told(&mut other, &mine, 1), "1 ZI ");
+    // Who goes by no description has its statement made anew behind every change.
+    let undescribed = [wire::bind("mine", &[]), wire::execute(), wire::sync()].concat();
+    let time = |other: &mut Conn| {
+        assert_eq!(told(other, std::slice::from_ref(&undescribed), 1), "2 D1 C ZI ");
+        made(other)
+    };
+    let mut before = time(&mut other);
+    let create = "create temp table passing (a int) on commit drop";
+    let unnamed = [wire::parse("", create), run(""), wire::sync()].concat();
+    for (makes, anew) in [
+        (wire::query(create), false),
+        (unnamed, false),
+        (wire::query("create temp view w as select 1; drop view w"), true),
+        (wire::query(&format!("{create}; create table stays ()")), true),
+        (wire::query("create table pg_temp.other (); drop table pg_temp.other"), true),
+        (wire::query("do 'begin end'; create table more ()"), true),
+    ] {
+        let text = String::from_utf8_lossy(&makes).into_owned();
+        client.say(&makes).unwrap();
+        let heard = client.hear_all().unwrap();
+        assert!(heard.iter().all(|m| m.tag != b'E'), "{text} {heard:?}");
+        let after = time(&mut other);
+        assert_eq!(after != before, anew, "{text}");
+        before = after;
+    }
+    world.assert_no_panic();
+}
+
 /// Whoever prepares a name that is taken is told so, and has nobody's statements made anew.
 #[test]
 fn a_name_that_is_taken_hurts_nobody() {
@@ -231,8 +274,7 @@ fn a_name_that_is_taken_hurts_nobody() {
     let (mut client, mut other) = (world.session(0), world.session(0));
     let mine = [wire::parse("mine", "select 1"), wire::sync()];
     assert_eq!(told(&mut other, &mine, 1), "1 ZI ");
-    let made = "select prepare_time from pg_prepared_statements where name = 'mine'";
-    let before = other.one(made).unwrap();
+    let before = made(&mut other);
     let s1 = [wire::parse("s1", "select 2"), wire::sync()];
     assert_eq!(told(&mut client, &s1, 1), "1 ZI ");
     client.say(&s1.concat()).unwrap();
@@ -242,7 +284,7 @@ fn a_name_that_is_taken_hurts_nobody() {
     assert!(text.contains("42P05 prepared statement \"s1\" already exists"), "{text}");
     assert_eq!(told(&mut client, &[run("s1"), wire::sync()], 1), "2 D2 C ZI ");
     assert_eq!(told(&mut other, &[run("mine"), wire::sync()], 1), "2 D1 C ZI ");
-    assert_eq!(other.one(made).unwrap(), before, "not made anew");
+    assert_eq!(made(&mut other), before, "not made anew");
     world.assert_no_panic();
 }
 

@@ -115,6 +115,8 @@ hints! {
     /// What changes, or may, a setting that texts are read by, be it for the transaction alone: what
     /// is prepared behind it is shared with nobody.
     READ_BY = 43,
+    /// CREATE, ALTER or DROP, but for what is plainly made temporary: what others see changes.
+    DDL = 44,
 }
 
 impl Hints {

@@ -82,6 +82,8 @@ pub(super) struct Listener<'a> {
     pub(super) params: &'a mut Params,
     pub(super) client: &'a mut ClientStatements,
     pub(super) heard: &'a mut Heard,
+    /// What the texts name that have been sent since the account began.
+    pub(super) named: Hints,
     /// What the client sent last is still in its buffer.
     pub(super) keeps: bool,
     /// The server has been sent all that was understood, and whole messages only.
@@ -344,7 +346,7 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
             let mut words = tag.split(|b| *b == b' ');
             let (first, second) = (words.next().unwrap_or_default(), words.next());
             let migrates = matches!(first, b"CREATE" | b"ALTER" | b"DROP");
-            with.heard.migrated |= migrates;
+            with.heard.migrated |= migrates && !makes_temp(tag, with.named);
             with.heard.callers_changed |= migrates;
             with.heard.functions_changed |=
                 matches!(first, b"CREATE" | b"ALTER") && second.is_some_and(is_code);
@@ -361,6 +363,15 @@ fn done(body: &[u8], with: &mut Listener<'_>) {
         }
     };
     with.heard.hints |= hints;
+}
+
+/// Whether it is the tag of something temporary: nobody else's statements are about that. It is any
+/// table's tag; the texts have to be known, and to make nothing else.
+fn makes_temp(tag: &[u8], named: Hints) -> bool {
+    const OTHERS: Hints = Hints::of(&[Hints::DDL, Hints::EXECUTE, Hints::UNSURE]);
+    matches!(tag, b"CREATE TABLE" | b"CREATE VIEW" | b"CREATE SEQUENCE")
+        && named.contains(Hints::TEMP)
+        && !named.intersects(OTHERS)
 }
 
 /// What may run out of a statement's sight. A view may call what touches session state by itself,

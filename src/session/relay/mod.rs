@@ -344,6 +344,7 @@ impl Relay {
             params: ends.params,
             client: ends.statements,
             heard: &mut self.heard,
+            named: self.up.hints,
             keeps: self.up.buffer.is_keeping(),
             whole: self.up.is_flushed() && !self.up.is_inside_message(),
         };

@@ -71,7 +71,10 @@ impl Reader {
     fn pair(&mut self, known: Known) {
         let ddl = matches!(self.verb, Verb::Create | Verb::Alter | Verb::Drop | Verb::Reindex);
         match known {
-            Known::Temp | Known::Temporary if self.makes() => self.add(Hints::TEMP),
+            Known::Temp | Known::Temporary if self.makes() => {
+                self.add(Hints::TEMP);
+                self.temp |= self.verb == Verb::Create;
+            }
             Known::Hold if self.prev.is(Known::With) => self.add(Hints::HOLD),
             Known::Function | Known::Procedure
                 if self.verb == Verb::Create

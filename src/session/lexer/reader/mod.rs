@@ -45,6 +45,8 @@ pub(super) struct Reader {
     code: bool,
     /// BEGIN ATOMIC had its END: nothing may follow.
     sealed: bool,
+    /// It is CREATE TEMP.
+    temp: bool,
     body: Body,
     setting: Setting,
     call: Call,
@@ -364,6 +366,9 @@ impl Reader {
             self.statements = self.statements.saturating_add(1);
             self.runs |= !self.code && !self.verb.is_inert();
         }
+        if matches!(self.verb, Verb::Create | Verb::Alter | Verb::Drop) && !self.temp {
+            self.own |= Hints::DDL;
+        }
         self.own = self.own.with_settings_written();
         self.latent = self.latent.with_settings_written();
         self.done |= self.own;
@@ -373,7 +378,7 @@ impl Reader {
         self.step = Step::Idle;
         self.prev = Key::Other;
         self.prev2 = Key::Other;
-        (self.begun, self.code, self.sealed) = (false, false, false);
+        (self.begun, self.code, self.sealed, self.temp) = (false, false, false, false);
     }
 
     fn notes(&mut self) -> &mut Notes {

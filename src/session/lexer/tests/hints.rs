@@ -163,6 +163,26 @@ fn temporary_things_are_named() {
 }
 
 #[test]
+fn what_others_see_is_changed_by_what_is_not_plainly_temporary() {
+    for (text, changes) in [
+        ("CREATE TEMP TABLE t AS SELECT 1", false),
+        ("CREATE OR REPLACE TEMPORARY VIEW v AS SELECT 1", false),
+        ("CREATE LOCAL TEMP SEQUENCE s; SELECT 1", false),
+        ("SELECT 1 AS create INTO TEMP t", false),
+        ("CREATE TABLE t ()", true),
+        ("CREATE TABLE temp ()", true),
+        ("CREATE TABLE pg_temp.t ()", true),
+        ("CREATE TEMP TABLE t (); CREATE TABLE u ()", true),
+        ("CREATE TABLE u (); CREATE TEMP TABLE t ()", true),
+        ("CREATE TABLE u (); CREATE TEMP TABLE t (", true),
+        ("ALTER TABLE t ADD temp int", true),
+        ("DROP TABLE IF EXISTS temp", true),
+    ] {
+        assert_eq!(read(text).hints.contains(H::DDL), changes, "{text}");
+    }
+}
+
+#[test]
 fn advisory_locks_are_named_but_for_those_of_the_transaction() {
     for function in [
         "pg_advisory_lock",
@@ -295,7 +315,7 @@ fn statements_are_counted_and_named() {
 #[test]
 fn an_sql_standard_body_is_a_body() {
     let text = "CREATE FUNCTION f() RETURNS void BEGIN ATOMIC SELECT pg_advisory_lock(1); END";
-    assert_eq!(read(text).hints, H::CREATE_FUNCTION | H::ADVISORY | H::IN_BODY);
+    assert_eq!(read(text).hints, H::CREATE_FUNCTION | H::ADVISORY | H::IN_BODY | H::DDL);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn the_tenant_s_own_names_are_known_however_they_are_written() {
     // To replace a function is not to call it.
     let text = "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'";
     let facts = facts_with(&words, text);
-    assert_eq!(facts.hints.without(facts.latent), H::CREATE_FUNCTION);
+    assert_eq!(facts.hints.without(facts.latent), H::CREATE_FUNCTION | H::DDL);
 }
 
 #[test]
