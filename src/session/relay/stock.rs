@@ -72,8 +72,13 @@ pub async fn trim_stock() {
 }
 
 /// mimalloc gives a thread's free pages to the system when a page is taken or given back a second
-/// later, on an idle thread never: so one is.
+/// later, on an idle thread never: so one is. And which pages are free it sees, of what other threads
+/// have freed, only where the thread looks.
+#[expect(unsafe_code, reason = "the allocator's own, which no crate wraps")]
 pub(in crate::session) fn trim_pages() {
+    // SAFETY: it takes no pointer, and may be called by any thread at any time, one that has
+    // another allocator too.
+    unsafe { libmimalloc_sys::mi_collect(false) };
     drop(black_box(Vec::<u8>::with_capacity(PAGE_BYTES)));
 }
 
