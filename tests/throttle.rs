@@ -118,6 +118,30 @@ fn keys_that_one_network_makes_up_keep_no_other_s_key_waiting() {
     drop(flood);
 }
 
+#[test]
+fn a_network_s_half_open_sockets_push_out_its_own_however_long_another_takes_to_log_in() {
+    if bare::wanted() {
+        return;
+    }
+    let world = World::start(Plan::default());
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join(".s.PGSQL.6432");
+    let listen = format!("[listen]\nhalf_open_max = 16\nunix_socket = '{}'", socket.display());
+    let served = Served::beside(&world, &listen);
+    let tenant = &world.tenants[0];
+    let login = Login::new(&tenant.key_user, &tenant.key_secret, &tenant.database());
+    let startup = login.startup();
+    let mut slow = Conn::on(Pipe::Unix(std::os::unix::net::UnixStream::connect(&socket).unwrap()));
+    slow.say(&startup[..4]).unwrap();
+    let mut flood: Vec<_> = (0..100).map(|_| Conn::dial(served.listen)).collect();
+    for conn in &mut flood[..84] {
+        assert!(conn.farewell().iter().all(|m| m.tag == b'E'));
+    }
+    slow.say(&startup[4..]).unwrap();
+    slow.authenticate(&login.password).unwrap();
+    assert_eq!(slow.one("select current_database()"), Ok(tenant.database()));
+}
+
 /// How many clients name a key and go, and how many are there at once.
 const GONE: usize = 200;
 const HERE: usize = 4;

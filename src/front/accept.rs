@@ -124,7 +124,7 @@ async fn accept(entrance: Entrance, limits: Arc<Limits>, shared: Arc<Shared>, de
                     limits.refused.inc();
                     continue;
                 };
-                let seat = limits.half_open.enter();
+                let seat = limits.half_open.enter(arrived.from());
                 let (shared, thread) = (Arc::clone(&shared), desk.thread.clone());
                 let session = async move {
                     match Socket::polled(arrived, &thread) {

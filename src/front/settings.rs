@@ -19,7 +19,8 @@ pub struct FrontSettings {
     pub unix_socket_mode: u32,
     /// Connections at most, logged in or not.
     pub connections_max: usize,
-    /// Connections at most that have not logged in yet; the oldest of them gives way.
+    /// Connections at most that have not logged in yet; beyond that the oldest gives way, first one
+    /// from an address that has more than an eighth of them.
     pub half_open_max: usize,
     /// How TCP sockets behave.
     pub tcp: TcpOptions,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
@@ -95,6 +95,14 @@ enum Place {
 pub struct Arrived {
     pub(super) fd: OwnedFd,
     pub(super) family: Family,
+    from: Option<IpAddr>,
+}
+
+impl Arrived {
+    /// The address it came from; a unix socket has none.
+    pub fn from(&self) -> Option<IpAddr> {
+        self.from
+    }
 }
 
 /// A unix socket's file, removed when we stop listening, if it still is ours.
@@ -175,7 +183,7 @@ impl Entrance {
     /// As `accept(2)`; most are about one connection or about running out of file descriptors,
     /// and the caller goes on after a pause.
     pub async fn accept(&self) -> io::Result<Arrived> {
-        let (socket, _) = poll_fn(|cx| {
+        let (socket, peer) = poll_fn(|cx| {
             self.door.poll_other(cx, Side::Read, |fd| {
                 SockRef::from(&fd)
                     .accept()
@@ -194,7 +202,8 @@ impl Entrance {
             }
             Place::Unix(_) => Family::Unix,
         };
-        Ok(Arrived { fd: socket.into(), family })
+        let from = peer.as_socket().map(|peer| peer.ip());
+        Ok(Arrived { fd: socket.into(), family, from })
     }
 }
 
